@@ -1,0 +1,1 @@
+//! Who is there, and is the line private: SCRAM, md5, TLS, users.

@@ -1,0 +1,1 @@
+//! One connection to one server. Home of tokio_postgres.

@@ -1,0 +1,34 @@
+//! Names for numbers: no bare integer crosses a module's boundary.
+use std::fmt;
+
+/// Where a bucket lives: the position of a `[[shard]]` in the rules file, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ShardId(pub u16);
+
+/// Where a key falls. A bucket lives on exactly one shard, and only the bucket map says which.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BucketId(pub u32);
+
+/// The position of a `[[distribution]]` in the rules file, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct DistributionId(pub u16);
+
+/// Counts the rules put in force by this process; part of every plan's cache key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RulesVersion(pub u64);
+
+/// A PostgreSQL type's object id, as one server numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Oid(pub u32);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for BucketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,91 @@
+//! Statement + rules → [`Plan`] (HOW, cached by shape); plan + parameters → [`Route`] (WHERE).
+//!
+//! Invariant: this module never knows connections, time or sessions. A statement whose right
+//! execution is not proved is [`Unroutable`].
+use crate::error::Error;
+use crate::ids::ShardId;
+use crate::sql::control::Control;
+use std::sync::Arc;
+
+/// How a statement runs: shared, read-only, holds no execution.
+#[derive(Debug)]
+pub struct Plan {
+    pub access: Access,
+    pub target: Target,
+    pub command: Command,
+    /// Changes to the original text, ascending, not overlapping.
+    pub splices: Vec<Splice>,
+}
+
+/// What a statement may do to the shards it runs on. What is not proved to read counts as a write.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Access {
+    Read,
+    /// Takes locks or draws from sequences: nothing a rollback would have to undo elsewhere.
+    Lock,
+    Write,
+}
+
+/// What kind of answer the session has to expect and what it must remember.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Rows and a tag.
+    Query,
+    CopyIn,
+    CopyOut,
+    /// A schema statement.
+    Ddl,
+    /// weir acts itself.
+    Control(Control),
+}
+
+/// Where a statement may run.
+#[derive(Debug)]
+pub enum Target {
+    /// Reads reference tables only, or no table at all.
+    AnyShard,
+    /// A single-shard table, or the home shard.
+    Shard(ShardId),
+    /// Every sharded table instance is proved to be limited to the shard of these keys.
+    Keyed(Keyed),
+    /// Schema statements: every shard that has the object.
+    EveryShard,
+    /// weir answers.
+    Proxy,
+}
+
+/// The proof: filled by `plan::keys`.
+#[derive(Debug)]
+pub struct Keyed {}
+
+/// Replace `remove` bytes at byte `at` of the statement's *shape* by `insert`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Splice {
+    pub at: usize,
+    pub remove: usize,
+    pub insert: String,
+}
+
+/// Where one execution runs.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    One(ShardId),
+    /// Any shard will do: one the transaction already holds, or the least busy.
+    Any,
+    Every,
+    Proxy,
+}
+
+/// Why a statement is not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unroutable {}
+
+impl From<Unroutable> for Error {
+    fn from(unroutable: Unroutable) -> Self {
+        match unroutable {}
+    }
+}
+
+/// A plan that many sessions hold.
+pub type SharedPlan = Arc<Plan>;

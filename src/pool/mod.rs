@@ -1,0 +1,1 @@
+//! Which connection: leases over bb8 pools, one fair gate per shard.

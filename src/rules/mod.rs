@@ -1,0 +1,107 @@
+//! The rules in force: which table lives where, and how a key becomes a shard.
+//!
+//! `file` says what may be written, `check` turns it into [`Rules`] and reports every problem at
+//! once, `buckets` maps buckets to shards, `live` hands out the snapshot in force.
+use crate::ids::{BucketId, DistributionId, RulesVersion, ShardId};
+use crate::sharding::{Key, KeyError, KeyType, Location, ShardingFunction};
+use std::sync::Arc;
+
+/// One logical database's rules, checked. Read-only; a reload makes another.
+#[derive(Debug)]
+pub struct Rules {
+    pub version: RulesVersion,
+    /// The name clients connect to.
+    pub database: String,
+    pub shards: Vec<Shard>,
+    /// Where catalogs, sequences, advisory locks and whatever names no sharded table run.
+    pub home: ShardId,
+    pub unlisted: Unlisted,
+    pub distributions: Vec<Distribution>,
+    pub tables: Vec<Table>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Shard {
+    pub name: String,
+    /// libpq keyword/value text, e.g. `host=127.0.0.1 port=5441 dbname=shop`.
+    pub primary: String,
+    pub replicas: Vec<String>,
+}
+
+/// What happens to tables that no rule names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    Refuse,
+    Shard(ShardId),
+}
+
+/// How keys become buckets, and where buckets live. Tables that share one are co-located.
+#[derive(Debug)]
+pub struct Distribution {
+    pub name: String,
+    pub key_type: KeyType,
+    pub function: Box<dyn ShardingFunction>,
+    /// Position: bucket. Value: the shard it lives on.
+    pub map: Vec<ShardId>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// `None`: found by search_path.
+    pub schema: Option<String>,
+    pub name: String,
+    pub placement: Placement,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    Sharded {
+        key: String,
+        distribution: DistributionId,
+        fallback: Option<Fallback>,
+    },
+    /// Whole on every shard.
+    Reference,
+    /// Whole on one shard.
+    Single(ShardId),
+}
+
+/// Where rows live whose key is NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    pub key: String,
+    pub distribution: DistributionId,
+}
+
+impl Rules {
+    /// The distribution of that id; ids come from these rules only.
+    pub fn distribution(&self, id: DistributionId) -> Option<&Distribution> {
+        self.distributions.get(usize::from(id.0))
+    }
+
+    pub fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.get(usize::from(id.0))
+    }
+
+    /// No distribution: plain pooling, one server (the home shard) behind every statement.
+    pub fn is_plain(&self) -> bool {
+        self.distributions.is_empty()
+    }
+
+    pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + '_ {
+        (0..self.shards.len()).map(|index| ShardId(index as u16))
+    }
+}
+
+impl Distribution {
+    pub fn locate(&self, key: &Key) -> Result<(BucketId, ShardId), KeyError> {
+        let Location::Bucket(bucket) = self.function.locate(key)?;
+        match self.map.get(bucket.0 as usize) {
+            Some(&shard) => Ok((bucket, shard)),
+            None => Err(KeyError::NotCovered(key.clone())),
+        }
+    }
+}
+
+/// A handle that is cheap to clone and never changes under its holder.
+pub type Snapshot = Arc<Rules>;

@@ -1,0 +1,1 @@
+//! Assemble everything, listen, reload, shut down.

@@ -1,0 +1,1 @@
+//! Every metric, logging, tracing. Home of prometheus.
