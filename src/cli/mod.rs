@@ -1,7 +1,63 @@
 //! The command line. Home of clap.
-use std::process::ExitCode;
+//!
+//! One file per command: its `Args`, documented for `--help`, and
+//! `pub fn run(args: &Args) -> Result<ExitCode, Failure>`.
+//!
+//! - `throwaway`: PostgreSQL servers for the demo and for tests
+pub mod throwaway;
+
+use clap::Parser;
+use std::{fmt, io, process::ExitCode};
+
+/// A sharding proxy for PostgreSQL: PostgreSQL's answer, or a clear error.
+#[derive(Parser, Debug)]
+#[command(name = "weir", version)]
+struct Cli {}
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
+    let Cli {} = Cli::parse();
     ExitCode::SUCCESS
+}
+
+/// Why a command could not do its work: what happened, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<crate::error::Error> for Failure {
+    fn from(error: crate::error::Error) -> Self {
+        Self::new(error.to_string())
+    }
 }
