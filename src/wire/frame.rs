@@ -1,0 +1,82 @@
+//! Where a message begins and ends, seen from its header only.
+use super::WireError;
+
+/// One message's place in a buffer: it starts at the buffer's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    pub kind: u8,
+    /// The whole message: type byte, length and body. May exceed what has arrived so far.
+    pub len: usize,
+}
+
+/// Type byte and length: where a body begins.
+pub const HEADER: usize = 5;
+
+/// Looks at the first message's header. `None`: fewer than [`HEADER`] bytes have arrived.
+#[inline]
+pub fn scan(buf: &[u8], max_len: usize) -> Result<Option<Frame>, WireError> {
+    let Some(&[kind, a, b, c, d]) = buf.first_chunk() else { return Ok(None) };
+    let len = 1 + checked_length([a, b, c, d], 4, max_len.saturating_sub(1))?;
+    Ok(Some(Frame { kind, len }))
+}
+
+/// The same for the packets before authentication, which have no type byte: the whole length.
+pub fn scan_startup(buf: &[u8], max_len: usize) -> Result<Option<usize>, WireError> {
+    let Some(&length) = buf.first_chunk() else { return Ok(None) };
+    checked_length(length, 8, max_len).map(Some)
+}
+
+/// A message's body if the whole message is in `buf`.
+#[inline]
+pub fn body(buf: &[u8], frame: Frame) -> Option<&[u8]> {
+    buf.get(HEADER..frame.len)
+}
+
+#[inline]
+fn checked_length(bytes: [u8; 4], min: i32, max: usize) -> Result<usize, WireError> {
+    let length = i32::from_be_bytes(bytes);
+    if length < min {
+        return Err(WireError::LengthTooSmall(length));
+    }
+    let len = length as usize;
+    if len > max {
+        return Err(WireError::TooLarge { len, max });
+    }
+    Ok(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_tells_type_and_whole_length() {
+        assert_eq!(scan(b"Q\0\0\0\x09ab", 100), Ok(Some(Frame { kind: b'Q', len: 10 })));
+        assert_eq!(scan(b"Q\0\0\0", 100), Ok(None));
+        assert_eq!(scan_startup(b"\0\0\0\x08....", 100), Ok(Some(8)));
+        assert_eq!(scan_startup(b"\0\0", 100), Ok(None));
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_refused() {
+        assert_eq!(scan(b"Q\0\0\0\x03", 100), Err(WireError::LengthTooSmall(3)));
+        assert_eq!(scan(b"Q\xff\xff\xff\xff", 100), Err(WireError::LengthTooSmall(-1)));
+        assert_eq!(scan(b"Q\0\0\0\x64", 100), Err(WireError::TooLarge { len: 100, max: 99 }));
+        assert_eq!(scan_startup(b"\0\0\0\x07", 100), Err(WireError::LengthTooSmall(7)));
+        assert!(scan_startup(b"\x7f\xff\xff\xff", 100).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_length_within_the_limit(buf: Vec<u8>, max in 0usize..70_000) {
+            if let Ok(Some(frame)) = scan(&buf, max) {
+                prop_assert!((HEADER..=max).contains(&frame.len));
+                let _ = body(&buf, frame);
+            }
+            if let Ok(Some(len)) = scan_startup(&buf, max) {
+                prop_assert!((8..=max).contains(&len));
+            }
+        }
+    }
+}
