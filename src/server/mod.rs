@@ -1,1 +1,4 @@
 //! Assemble everything, listen, reload, shut down.
+//!
+//! - `config`: `weir.toml`
+pub mod config;

@@ -1,0 +1,159 @@
+//! What `weir.toml` may say, and what is said about a bad one.
+use super::*;
+
+const REFERENCE: &str = include_str!("../../../docs/config.md");
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, "weir.toml").map_err(|problems| problems.to_string())
+}
+
+/// The documented example: the text between the first pair of fences.
+fn documented() -> &'static str {
+    let start = REFERENCE.find("```toml\n").expect("an example") + "```toml\n".len();
+    let rest = &REFERENCE[start..];
+    &rest[..rest.find("```").expect("the example ends")]
+}
+
+fn problems_of(text: &str) -> Vec<String> {
+    let mut hearing = Hearing::default();
+    parse(text).unwrap().check(&mut hearing, "weir.toml");
+    hearing.problems
+}
+
+#[test]
+fn the_documented_example_states_the_defaults() {
+    let mut config = parse(documented()).unwrap();
+    assert_eq!(config.rules, [PathBuf::from("rules/shop/rules.toml")]);
+    config.rules.clear();
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
+    let uncommented: String = documented()
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let config = parse(&uncommented).unwrap();
+    // Everything that has no value by default has one here: a new setting must be documented.
+    let Config { rules: _, workers, listen: _, tls, auth, users, control, databases, .. } = config;
+    let Tls { mode: _, certificate, key } = tls;
+    let Auth { method: _, users_file, query } = auth;
+    assert!(workers.is_some() && certificate.is_some() && key.is_some());
+    assert!(users_file.is_some() && query.is_some() && control.password.is_some());
+    let Some(User { name: _, password: Some(_), server_password: Some(_), pool_mode, pool_size }) =
+        users.first().cloned()
+    else {
+        panic!("the example shows a user with both passwords");
+    };
+    assert!(pool_mode.is_some() && pool_size.is_some());
+    let Some(Overrides { pool_mode: Some(_), pool_size: Some(_) }) = databases.values().next()
+    else {
+        panic!("the example shows a database with both settings");
+    };
+}
+
+#[test]
+fn every_setting_stands_in_the_reference() {
+    let printed = format!("{:#?}", Config::default());
+    for line in printed.lines() {
+        let Some((name, _)) = line.trim().split_once(':') else { continue };
+        let name = match name {
+            "users" => "user",
+            "databases" => "database",
+            other => other,
+        };
+        if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            assert!(documented().contains(name), "docs/config.md does not mention {name}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_line() {
+    let error = parse("workers = 2\n\n[pool]\nsise = 3\n").unwrap_err();
+    assert!(error.starts_with("weir.toml:4: unknown field `sise`"), "{error}");
+}
+
+#[test]
+fn a_duration_needs_its_unit() {
+    assert_eq!(
+        parse("[timeouts]\nconnect = 5\n").unwrap_err(),
+        format!("weir.toml:2: {DURATION_HINT}")
+    );
+    let config = parse("[timeouts]\nconnect = '250ms'\nserver_idle = 'off'\n").unwrap();
+    assert_eq!(config.timeouts.connect, Duration::from_millis(250));
+    assert_eq!(config.timeouts.server_idle, None);
+}
+
+#[test]
+fn durations_and_sizes_never_overflow() {
+    assert_eq!(parse_duration("18446744073709551615h"), None);
+    assert_eq!(parse_duration("0s"), None);
+    assert_eq!(parse_size("18446744073709551615GB"), None);
+    assert_eq!(parse_size("16MB"), Some(16 << 20));
+    assert_eq!(parse_size("MB"), None);
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let problems = problems_of(
+        "[listen]\nclients = []\nadmin = '0.0.0.0:80'\n[tls]\nmode = 'require'\n[pool]\nsize = 0",
+    );
+    assert_eq!(
+        problems,
+        [
+            "weir.toml: rules names no file; write rules = [\"rules.toml\"]",
+            "weir.toml: listen.clients is empty: nobody could connect",
+            "weir.toml: listen.admin must be a loopback address such as 127.0.0.1:6433",
+            "weir.toml: tls.mode needs tls.certificate and tls.key",
+            "weir.toml: pool.size must be at least 1",
+        ]
+    );
+}
+
+#[test]
+fn secrets_come_from_the_environment_and_are_never_printed() {
+    let mut config = parse(
+        "[control]\npassword = { env = 'WEIR_TEST' }\n[[user]]\nname = 'ada'\npassword = 'x1y2'",
+    )
+    .unwrap();
+    let mut hearing = Hearing::default();
+    config.take_secrets(&mut hearing, |name| (name == "WEIR_TEST").then(|| "s3cret".to_owned()));
+    assert_eq!(hearing.problems, [""; 0]);
+    assert_eq!(config.control.password.as_ref().and_then(Secret::reveal), Some("s3cret"));
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("s3cret") && !printed.contains("x1y2"), "{printed}");
+}
+
+#[test]
+fn a_world_readable_secret_file_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("weir-config-{:016x}", rand::random::<u64>()));
+    fs::create_dir(&folder).unwrap();
+    let (file, secret) = (folder.join("weir.toml"), folder.join("password"));
+    fs::write(&secret, "s3cret\n").unwrap();
+    fs::write(&file, "rules = ['r.toml']\n[control]\npassword = { file = 'password' }\n").unwrap();
+    let warnings = |mode: u32| {
+        fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = Config::load(&file).unwrap();
+        assert_eq!(loaded.config.control.password, Some(Secret::Text("s3cret".to_owned())));
+        assert_eq!(loaded.config.rules, [folder.join("r.toml")]);
+        loaded.warnings.len()
+    };
+    assert_eq!((warnings(0o644), warnings(0o600)), (1, 0));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_users_setting_comes_before_the_databases_and_that_before_the_pools() {
+    let config = parse(
+        "[pool]\nsize = 5\n[database.shop]\npool_size = 7\npool_mode = 'session'\n\
+         [[user]]\nname = 'ada'\npool_size = 9\n",
+    )
+    .unwrap();
+    assert_eq!(config.pool_size("shop", "ada"), 9);
+    assert_eq!(config.pool_size("shop", "boris"), 7);
+    assert_eq!(config.pool_size("other", "boris"), 5);
+    assert_eq!(config.pool_mode("shop", "ada"), PoolMode::Session);
+}
