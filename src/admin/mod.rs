@@ -1,1 +1,4 @@
 //! What operators see: metrics and health over HTTP.
+//!
+//! - `http`: /metrics, /healthz, /readyz on a loopback port
+pub mod http;

@@ -3,6 +3,7 @@
 //! Every setting has a default, unknown keys are errors, and all problems that can be found at
 //! once are reported at once, each with file and line where there is one. Secrets may be written
 //! down, or be taken from the environment or a file.
+use crate::telemetry::logging;
 use serde::{Deserialize, Deserializer, de};
 use std::{
     collections::BTreeMap,
@@ -190,15 +191,7 @@ pub struct Limits {
 pub struct Logging {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,weir::pool=debug`.
     pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
+    pub format: logging::Format,
 }
 
 impl Default for Listen {
@@ -253,7 +246,7 @@ impl Default for Limits {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self { level: "info".to_owned(), format: logging::Format::Text }
     }
 }
 

@@ -1,1 +1,10 @@
 //! Every metric, logging, tracing. Home of prometheus.
+//!
+//! - `metrics`: one struct, one line for each metric; docs/metrics.md is its twin
+//! - `logging`: log lines to standard error
+//!
+//! Invariant: no other module spells a metric's name.
+pub mod logging;
+pub mod metrics;
+
+pub use metrics::Metrics;

@@ -1,0 +1,274 @@
+//! Every metric weir has, a line each. docs/metrics.md says what to look at.
+//!
+//! A statement costs a few atomic additions: whoever counts on the hot path holds the counters of
+//! its database ([`Metrics::database`]) instead of looking labels up.
+use crate::error::Blame;
+use crate::ids::ShardId;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Declares [`Metrics`]: `field: kind = "name" [labels] "help"`.
+macro_rules! metrics {
+    ($($field:ident: $kind:ident = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        /// All metrics of one weir. Cloning shares them.
+        #[derive(Clone, Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            /// Declares every metric in a registry of its own, so that one process can hold two weirs.
+            pub fn new() -> Self {
+                let registry = Registry::new();
+                $(
+                    let $field = $kind::declare($name, $help, &[$($label),*]);
+                    registry.register(Box::new($field.clone())).expect("every name is used once");
+                )*
+                Self { registry, $($field,)* }
+            }
+
+            /// Name, labels and help of every metric.
+            pub const ALL: &'static [(&'static str, &'static [&'static str], &'static str)] =
+                &[$(($name, &[$($label),*], $help)),*];
+        }
+    };
+}
+
+metrics! {
+    clients: IntGauge = "weir_clients" [] "clients connected now";
+    connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
+    statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access", "outcome"] "statements run, by where, what they may do, and how they ended";
+    refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
+    errors: IntCounterVec = "weir_errors_total" ["blame"] "errors sent to clients, by who has to act";
+    transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transactions ended";
+    cancels: IntCounterVec = "weir_cancels_total" ["outcome"] "cancel requests, by whether they met a running statement";
+    server_connections: IntGaugeVec = "weir_server_connections" ["database", "shard"] "connections to servers that are open now";
+    server_idle: IntGaugeVec = "weir_server_connections_idle" ["database", "shard"] "connections to servers that nobody uses now";
+    waiting: IntGaugeVec = "weir_checkout_waiting" ["database", "shard"] "statements waiting for a server connection now";
+    checkout: Histogram = "weir_checkout_seconds" [] "time that statements waited for a server connection";
+    checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard"] "waits for a server connection that ended without one";
+    server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
+    server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that weir closed";
+    prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers for clients that had prepared them elsewhere";
+    plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
+    plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
+    bytes_from_clients: IntCounter = "weir_client_bytes_received_total" [] "bytes read from clients";
+    bytes_to_clients: IntCounter = "weir_client_bytes_sent_total" [] "bytes sent to clients";
+    reloads: IntCounterVec = "weir_reloads_total" ["outcome"] "times that configuration and rules were read again";
+    rules_version: IntGaugeVec = "weir_rules_version" ["database"] "the rules in force, counted from the process's start";
+}
+
+/// What a statement may do, as the metric says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    Read,
+    Lock,
+    Write,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Ok,
+    Error,
+}
+
+/// The counters that every statement of one database touches.
+#[derive(Clone, Debug)]
+pub struct DatabaseMetrics {
+    /// For each shard; the last one is for statements that weir answers itself.
+    statements: Vec<[IntCounter; 6]>,
+    pub pools: Vec<PoolMetrics>,
+    pub commits: IntCounter,
+    pub rollbacks: IntCounter,
+    database: String,
+    refused: IntCounterVec,
+}
+
+/// The gauges of one shard's connections. Several pools may share them: each adds and subtracts.
+#[derive(Clone, Debug)]
+pub struct PoolMetrics {
+    pub open: IntGauge,
+    pub idle: IntGauge,
+    pub waiting: IntGauge,
+    pub failed: IntCounter,
+    pub connects: IntCounter,
+    pub connects_failed: IntCounter,
+}
+
+impl Metrics {
+    /// The counters of one database, whose shards have these names in the rules' order.
+    pub fn database(&self, database: &str, shards: &[&str]) -> DatabaseMetrics {
+        let statements = shards
+            .iter()
+            .chain(&["proxy"])
+            .map(|shard| {
+                ["read", "lock", "write"].map(|access| (shard, access)).map(|(shard, access)| {
+                    ["ok", "error"].map(|outcome| {
+                        self.statements.with_label_values(&[database, shard, access, outcome])
+                    })
+                })
+            })
+            .map(|[[a, b], [c, d], [e, f]]| [a, b, c, d, e, f])
+            .collect();
+        DatabaseMetrics {
+            statements,
+            pools: shards.iter().map(|shard| self.pool(database, shard)).collect(),
+            commits: self.transactions.with_label_values(&[database, "committed"]),
+            rollbacks: self.transactions.with_label_values(&[database, "rolled back"]),
+            database: database.to_owned(),
+            refused: self.refused.clone(),
+        }
+    }
+
+    pub fn pool(&self, database: &str, shard: &str) -> PoolMetrics {
+        PoolMetrics {
+            open: self.server_connections.with_label_values(&[database, shard]),
+            idle: self.server_idle.with_label_values(&[database, shard]),
+            waiting: self.waiting.with_label_values(&[database, shard]),
+            failed: self.checkout_failed.with_label_values(&[database, shard]),
+            connects: self.server_connects.with_label_values(&[database, shard, "ok"]),
+            connects_failed: self.server_connects.with_label_values(&[database, shard, "failed"]),
+        }
+    }
+
+    /// An error goes to a client.
+    pub fn error(&self, blame: Blame) {
+        let blame = match blame {
+            Blame::Client => "client",
+            Blame::Rules => "rules",
+            Blame::Shard => "shard",
+            Blame::Proxy => "proxy",
+        };
+        self.errors.with_label_values(&[blame]).inc();
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        match TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            Ok(()) => text,
+            // Half a page would look like counters gone: say what happened instead.
+            Err(error) => format!("# the metrics cannot be written: {error}\n"),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DatabaseMetrics {
+    /// Counts a statement; `None`: weir answered it.
+    pub fn statement(&self, shard: Option<ShardId>, access: Access, outcome: Outcome) {
+        let proxy = self.statements.len().saturating_sub(1);
+        let row = shard.map_or(proxy, |shard| usize::from(shard.0));
+        let access = match access {
+            Access::Read => 0,
+            Access::Lock => 2,
+            Access::Write => 4,
+        };
+        let column = access + usize::from(outcome == Outcome::Error);
+        if let Some(counter) = self.statements.get(row).and_then(|columns| columns.get(column)) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a refusal. Reasons are few and fixed: never a part of the statement.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.with_label_values(&[self.database.as_str(), reason]).inc();
+    }
+}
+
+/// How each kind of metric comes into being.
+trait Declare: Sized {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self;
+}
+
+/// Names and labels are literals above; a test declares them all.
+const VALID: &str = "metric names and labels are valid";
+
+/// From a tenth of a millisecond, which is no wait, to the time-out's order.
+const WAIT_BUCKETS_S: &[f64] = &[0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
+
+impl Declare for IntGauge {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Self {
+        Self::new(name, help).expect(VALID)
+    }
+}
+
+impl Declare for IntCounter {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Self {
+        Self::new(name, help).expect(VALID)
+    }
+}
+
+impl Declare for IntGaugeVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(VALID)
+    }
+}
+
+impl Declare for IntCounterVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(VALID)
+    }
+}
+
+impl Declare for Histogram {
+    fn declare(name: &str, help: &str, _: &[&str]) -> Self {
+        let options = HistogramOpts::new(name, help).buckets(WAIT_BUCKETS_S.to_vec());
+        Self::with_opts(options).expect(VALID)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_stands_in_the_reference() {
+        let page = include_str!("../../docs/metrics.md");
+        for (name, labels, help) in Metrics::ALL {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let row = format!("| `{name}` | {} | {help} |", labels.join(", "));
+            assert!(page.contains(&row), "docs/metrics.md lacks this line:\n{row}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_counted_where_it_ran() {
+        let metrics = Metrics::new();
+        let shop = metrics.database("shop", &["s0", "s1"]);
+        shop.statement(Some(ShardId(1)), Access::Write, Outcome::Error);
+        shop.statement(None, Access::Read, Outcome::Ok);
+        shop.refused("several shards");
+        let text = metrics.text();
+        for line in [
+            r#"weir_statements_total{access="write",database="shop",outcome="error",shard="s1"} 1"#,
+            r#"weir_statements_total{access="read",database="shop",outcome="ok",shard="proxy"} 1"#,
+            r#"weir_refused_total{database="shop",reason="several shards"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_the_rules_do_not_have_is_not_counted_and_does_no_harm() {
+        let metrics = Metrics::new();
+        let shop = metrics.database("shop", &["s0"]);
+        shop.statement(Some(ShardId(9)), Access::Read, Outcome::Ok);
+        assert!(!metrics.text().contains(" 1\n"));
+    }
+
+    #[test]
+    fn two_weirs_in_one_process_count_apart() {
+        let (one, other) = (Metrics::new(), Metrics::new());
+        one.clients.inc();
+        assert_eq!((one.clients.get(), other.clients.get()), (1, 0));
+    }
+}
