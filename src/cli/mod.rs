@@ -3,21 +3,42 @@
 //! One file per command: its `Args`, documented for `--help`, and
 //! `pub fn run(args: &Args) -> Result<ExitCode, Failure>`.
 //!
+//! - `serve`: the proxy itself
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
+pub mod serve;
 pub mod throwaway;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::{fmt, io, process::ExitCode};
 
 /// A sharding proxy for PostgreSQL: PostgreSQL's answer, or a clear error.
 #[derive(Parser, Debug)]
-#[command(name = "weir", version)]
-struct Cli {}
+#[command(name = "weir", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weir serve --config weir.toml               serve the shards that your rules file names
+`weir help COMMAND` says more about each.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve clients.
+    Serve(serve::Args),
+}
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let Cli {} = Cli::parse();
-    ExitCode::SUCCESS
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("weir: {failure}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Why a command could not do its work: what happened, and what to do about it.
@@ -59,5 +80,16 @@ impl From<io::Error> for Failure {
 impl From<crate::error::Error> for Failure {
     fn from(error: crate::error::Error) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
     }
 }
