@@ -1,2 +1,9 @@
 //! What a statement says, without knowing any rules. Home of sqlparser.
+pub mod lexer;
+pub mod escape;
+pub mod hint;
+pub mod shape;
+pub mod rewrite;
+pub mod compat;
+pub mod verb;
 pub mod control;
