@@ -5,6 +5,7 @@
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::sql::control::Control;
+pub use crate::sql::rewrite::Splice;
 use std::sync::Arc;
 
 /// How a statement runs: shared, read-only, holds no execution.
@@ -57,14 +58,6 @@ pub enum Target {
 /// The proof: filled by `plan::keys`.
 #[derive(Debug)]
 pub struct Keyed {}
-
-/// Replace `remove` bytes at byte `at` of the statement's *shape* by `insert`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Splice {
-    pub at: usize,
-    pub remove: usize,
-    pub insert: String,
-}
 
 /// Where one execution runs.
 #[must_use]
