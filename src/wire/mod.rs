@@ -7,6 +7,7 @@
 //! - `encode`: complete messages, to servers and to clients
 //! - `error_response`: the only place where an [`Error`](crate::error::Error) becomes bytes
 //! - `params`, `value`: bound parameters, undecoded and decoded
+//! - `every_reader`: all readers at once, for tests and the fuzzer
 //!
 //! Invariants: readers borrow, never panic and never look past the body they are given. Hot-path
 //! readers and encoders do not allocate. pgwire encodes the rare control messages; it never decodes
@@ -19,5 +20,10 @@ pub mod server;
 pub mod encode;
 pub mod error_response;
 pub mod params;
+pub mod value;
+pub mod every_reader;
 
 pub use read::WireError;
+
+#[cfg(test)]
+mod tests;
