@@ -1,23 +1,53 @@
 //! The rules in force: which table lives where, and how a key becomes a shard.
 //!
-//! `file` says what may be written, `check` turns it into [`Rules`] and reports every problem at
-//! once, `buckets` maps buckets to shards, `live` hands out the snapshot in force.
+//! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
+//! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
+//! reads a server's address, `placement` is what the shards remember of all this, `live` hands out
+//! the snapshot in force.
+//!
+//! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
+//! every bucket has a shard.
 use crate::ids::{BucketId, DistributionId, RulesVersion, ShardId};
 use crate::sharding::{Key, KeyError, KeyType, Location, ShardingFunction};
 use std::sync::Arc;
+
+mod buckets;
+mod check;
+mod distribution;
+pub mod dsn;
+mod file;
+mod live;
+pub mod placement;
+mod problem;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use live::{LiveRules, Superseded};
+pub use problem::{Problem, Problems};
+
+/// Reads and checks a rules file's text; `file_name` is only for the messages.
+pub fn parse(text: &str, file_name: &str) -> Result<Rules, Problems> {
+    check::check(file::read(text)).map_err(|list| Problems { file: file_name.to_owned(), list })
+}
 
 /// One logical database's rules, checked. Read-only; a reload makes another.
 #[derive(Debug)]
 pub struct Rules {
     pub version: RulesVersion,
-    /// The name clients connect to.
+    /// The name clients connect to; `*` stands for any (plain pooling only).
     pub database: String,
     pub shards: Vec<Shard>,
     /// Where catalogs, sequences, advisory locks and whatever names no sharded table run.
     pub home: ShardId,
     pub unlisted: Unlisted,
+    pub pool_mode: PoolMode,
+    /// The empty database in which statements over several shards are to be finished.
+    pub gather: Option<Gather>,
     pub distributions: Vec<Distribution>,
     pub tables: Vec<Table>,
+    pub functions: Vec<Function>,
+    in_use: live::InUse,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +65,19 @@ pub enum Unlisted {
     Shard(ShardId),
 }
 
+/// How long a client of a plain database keeps its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    Transaction,
+    Session,
+}
+
+#[derive(Debug, Clone)]
+pub struct Gather {
+    /// libpq keyword/value text.
+    pub dsn: String,
+}
+
 /// How keys become buckets, and where buckets live. Tables that share one are co-located.
 #[derive(Debug)]
 pub struct Distribution {
@@ -49,6 +92,7 @@ pub struct Distribution {
 pub struct Table {
     /// `None`: found by search_path.
     pub schema: Option<String>,
+    /// As the catalog has it: case counts, no quotes.
     pub name: String,
     pub placement: Placement,
 }
@@ -73,6 +117,15 @@ pub struct Fallback {
     pub distribution: DistributionId,
 }
 
+/// A user-defined function and the listed tables it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    pub schema: Option<String>,
+    pub name: String,
+    /// Positions in [`Rules::tables`].
+    pub tables: Vec<usize>,
+}
+
 impl Rules {
     /// The distribution of that id; ids come from these rules only.
     pub fn distribution(&self, id: DistributionId) -> Option<&Distribution> {
@@ -81,6 +134,11 @@ impl Rules {
 
     pub fn shard(&self, id: ShardId) -> Option<&Shard> {
         self.shards.get(usize::from(id.0))
+    }
+
+    /// The shard's name, for messages.
+    pub fn shard_name(&self, id: ShardId) -> &str {
+        self.shard(id).map_or("?", |shard| &shard.name)
     }
 
     /// No distribution: plain pooling, one server (the home shard) behind every statement.

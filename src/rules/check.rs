@@ -1,0 +1,268 @@
+//! File → [`Rules`], or every problem at once.
+use super::distribution::distributions;
+use super::file::{At, File, ShardEntry};
+use super::live::InUse;
+use super::problem::{Problem, nearest};
+use super::table::{split_name, tables};
+use super::{Distribution, Function, Gather, PoolMode, Rules, Shard, Table, Unlisted, dsn};
+use crate::ids::{RulesVersion, ShardId};
+use std::collections::BTreeMap;
+
+/// More shards are a mistake in the file, not a cluster.
+const MOST_SHARDS: usize = 4096;
+
+pub(super) fn check((file, problems): (File, Vec<Problem>)) -> Result<Rules, Vec<Problem>> {
+    let mut report = Report { problems };
+    let names = Names::of(&file.shards);
+    let rules = rules(&file, &names, &mut report);
+    let mut problems = report.problems;
+    if problems.is_empty() {
+        return Ok(rules);
+    }
+    problems.sort_by_key(|problem| problem.line);
+    Err(problems)
+}
+
+fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
+    let shards = shards(&file.shards, report);
+    let distributions = distributions(&file.distributions, names, report);
+    let tables = tables(file, &distributions, names, report);
+    let functions = functions(file, &tables, report);
+    if file.distributions.is_empty() {
+        only_what_a_plain_database_has(file, report);
+    } else {
+        only_what_a_sharded_database_has(file, report);
+    }
+    Rules {
+        version: RulesVersion(0),
+        database: file.database.as_ref().map_or_else(String::new, |name| name.value.clone()),
+        home: home(file, names, report),
+        unlisted: unlisted(file, names, report),
+        pool_mode: pool_mode(file, report),
+        gather: gather(file, report),
+        shards,
+        distributions: distributions.into_iter().map(|(_, checked)| checked).collect(),
+        tables,
+        functions,
+        in_use: InUse::new(),
+    }
+}
+
+/// The problems found so far.
+pub(super) struct Report {
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, line: usize, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push(Problem { line, message: message.into(), hint: hint.into() });
+    }
+
+    pub(super) fn extend(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+    }
+
+    /// A name that is defined elsewhere in the file.
+    pub(super) fn unknown(&mut self, what: &str, name: &At<String>, known: &[&str]) {
+        self.add(
+            name.line,
+            format!("there is no {what} {:?}", name.value),
+            nearest(&name.value, known),
+        );
+    }
+}
+
+/// The shards' names: what all other entries refer to.
+pub(super) struct Names<'a> {
+    pub list: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(shards: &'a [ShardEntry]) -> Self {
+        let name = |shard: &'a ShardEntry| shard.name.as_ref().map_or("", |name| &name.value);
+        Names { list: shards.iter().map(name).collect() }
+    }
+
+    pub(super) fn id(&self, name: &str) -> Option<ShardId> {
+        let index = self.list.iter().position(|known| *known == name)?;
+        u16::try_from(index).ok().map(ShardId)
+    }
+
+    pub(super) fn find(&self, name: &At<String>, report: &mut Report) -> Option<ShardId> {
+        let id = self.id(&name.value);
+        if id.is_none() {
+            report.unknown("shard", name, &self.list);
+        }
+        id
+    }
+}
+
+/// Reports the second of two equal names.
+pub(super) fn once<'a>(
+    seen: &mut BTreeMap<&'a str, usize>,
+    what: &str,
+    name: &'a At<String>,
+    report: &mut Report,
+) {
+    if let Some(line) = seen.insert(&name.value, name.line) {
+        let message = format!("{what} {:?} is defined twice", name.value);
+        report.add(name.line, message, format!("the other stands on line {line}"));
+    }
+}
+
+fn shards(entries: &[ShardEntry], report: &mut Report) -> Vec<Shard> {
+    if entries.is_empty() {
+        report.add(1, "there is no shard", "add [[shard]] with name and primary");
+    }
+    if let Some(entry) = entries.get(MOST_SHARDS) {
+        report.add(entry.line, format!("more than {MOST_SHARDS} shards"), "remove some");
+    }
+    let (mut seen, mut servers) = (BTreeMap::new(), BTreeMap::new());
+    let mut shards = Vec::new();
+    for entry in entries {
+        if let Some(name) = &entry.name {
+            once(&mut seen, "shard", name, report);
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if name.value.is_empty() || !name.value.chars().all(plain) {
+                let message = format!("{:?} is no name for a shard", name.value);
+                report.add(name.line, message, "use letters, digits, - and _");
+            }
+        }
+        let primary = entry.primary.iter().map(|server| (server, "primary"));
+        for (server, role) in primary.chain(entry.replicas.iter().map(|s| (s, "a replica"))) {
+            let Some(mut parameters) = address(server, report) else { continue };
+            parameters.retain(|(name, _)| {
+                matches!(name.as_str(), "host" | "hostaddr" | "port" | "dbname")
+            });
+            parameters.sort();
+            if let Some(line) = servers.insert(parameters, server.line) {
+                let message = format!("this server is in the rules already, now as {role}");
+                report.add(server.line, message, format!("the other stands on line {line}"));
+            }
+        }
+        let text =
+            |at: &Option<At<String>>| at.as_ref().map_or_else(String::new, |at| at.value.clone());
+        shards.push(Shard {
+            name: text(&entry.name),
+            primary: text(&entry.primary),
+            replicas: entry.replicas.iter().map(|replica| replica.value.clone()).collect(),
+        });
+    }
+    shards
+}
+
+fn address(text: &At<String>, report: &mut Report) -> Option<Vec<(String, String)>> {
+    let hint = "write host=127.0.0.1 port=5432 dbname=shop";
+    match dsn::read(&text.value) {
+        Ok(parameters) if parameters.iter().any(|(name, _)| name.starts_with("host")) => {
+            Some(parameters)
+        }
+        Ok(_) => {
+            report.add(text.line, "the server's address has no host", hint);
+            None
+        }
+        Err(message) => {
+            report.add(text.line, message, hint);
+            None
+        }
+    }
+}
+
+fn home(file: &File, names: &Names, report: &mut Report) -> ShardId {
+    file.home.as_ref().and_then(|name| names.find(name, report)).unwrap_or(ShardId(0))
+}
+
+fn unlisted(file: &File, names: &Names, report: &mut Report) -> Unlisted {
+    let Some(unlisted) = &file.unlisted else { return Unlisted::Refuse };
+    let line = unlisted.line;
+    match unlisted.value.split_once(':') {
+        None if unlisted.value == "refuse" => Unlisted::Refuse,
+        Some(("shard", name)) => {
+            let name = At { value: name.trim().to_owned(), line };
+            names.find(&name, report).map_or(Unlisted::Refuse, Unlisted::Shard)
+        }
+        None | Some(_) => {
+            let message = format!("unlisted = {:?} says nothing", unlisted.value);
+            report.add(line, message, "write \"refuse\" or \"shard:s0\"");
+            Unlisted::Refuse
+        }
+    }
+}
+
+fn pool_mode(file: &File, report: &mut Report) -> PoolMode {
+    match file.pool_mode.as_ref().map(|mode| (mode, mode.value.as_str())) {
+        None | Some((_, "transaction")) => PoolMode::Transaction,
+        Some((_, "session")) => PoolMode::Session,
+        Some((mode, other)) => {
+            let message = format!("there is no pool_mode {other:?}");
+            report.add(mode.line, message, nearest(other, &["transaction", "session"]));
+            PoolMode::Transaction
+        }
+    }
+}
+
+fn gather(file: &File, report: &mut Report) -> Option<Gather> {
+    let dsn = file.gather.as_ref()?.dsn.as_ref()?;
+    let primaries = file.shards.iter().filter_map(|shard| shard.primary.as_ref());
+    address(dsn, report)?;
+    for primary in primaries.filter(|primary| primary.value == dsn.value) {
+        let message = format!("the gather database is the shard of line {}", primary.line);
+        report.add(dsn.line, message, "give it an empty database of its own");
+    }
+    Some(Gather { dsn: dsn.value.clone() })
+}
+
+fn functions(file: &File, tables: &[Table], report: &mut Report) -> Vec<Function> {
+    // By the names that are written, so that a function is not reported for a table's problem.
+    let written: Vec<&str> =
+        file.tables.iter().filter_map(|t| Some(t.name.as_ref()?.value.as_str())).collect();
+    let mut functions = Vec::new();
+    for entry in &file.functions {
+        let mut read = Vec::new();
+        for table in &entry.tables {
+            if !written.contains(&table.value.as_str()) {
+                report.unknown("[[table]]", table, &written);
+            }
+            let (schema, name) = split_name(&table.value);
+            read.extend(tables.iter().position(|t| t.schema == schema && t.name == name));
+        }
+        let (schema, name) = split_name(&entry.name.value);
+        functions.push(Function { schema, name, tables: read });
+    }
+    functions
+}
+
+fn only_what_a_plain_database_has(file: &File, report: &mut Report) {
+    let hint = "without a [[distribution]] the database is plain pooling of one server";
+    if let Some(second) = file.shards.get(1) {
+        report.add(second.line, "a second shard, but no distribution", hint);
+    }
+    for table in &file.tables {
+        report.add(table.line, "a table, but no distribution", hint);
+    }
+    for function in &file.functions {
+        report.add(function.name.line, "a function, but no distribution", hint);
+    }
+    if let Some(unlisted) = &file.unlisted {
+        report.add(unlisted.line, "unlisted, but no distribution", hint);
+    }
+}
+
+fn only_what_a_sharded_database_has(file: &File, report: &mut Report) {
+    if let Some(name) = file.database.as_ref().filter(|name| name.value == "*") {
+        let hint = "any name goes with plain pooling only: give the database its name";
+        report.add(name.line, "database = \"*\" with distributions", hint);
+    }
+    if let Some(mode) = &file.pool_mode {
+        let hint = "pool_mode is for databases without distributions; these pool by transaction";
+        report.add(mode.line, "pool_mode with distributions", hint);
+    }
+}
+
+/// The checked distributions with the line of each, for messages.
+pub(super) type Lines<T> = Vec<(usize, T)>;
+
+/// The names that tables may use.
+pub(super) fn distribution_names(distributions: &Lines<Distribution>) -> Vec<&str> {
+    distributions.iter().map(|(_, distribution)| distribution.name.as_str()).collect()
+}
