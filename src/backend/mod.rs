@@ -1,1 +1,28 @@
 //! One connection to one server. Home of tokio_postgres.
+//!
+//! - `address`: where a server is and how it is reached, from libpq's connection strings
+//! - `stream`: a TCP, Unix or TLS line, to servers and to clients
+//! - `connection`: the line with what is read but not taken, and whether it may be used again
+//! - `settings`: what this server has been SET, and the statements it has prepared
+//! - `dial`: a line that is as private as the address demands
+//! - `failure`: why there is no connection
+//! - `startup`: from an address and a login to a connection that is ready
+//! - `cancel`: stop a statement that runs on a connection
+//! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
+//!
+//! Invariant: only a connection whose health is `Clean` is ever given to another client.
+pub mod address;
+pub mod stream;
+pub mod settings;
+pub mod connection;
+pub mod failure;
+pub mod dial;
+pub mod startup;
+pub mod cancel;
+pub mod control;
+
+pub use address::Address;
+pub use connection::{Connection, Health};
+pub use failure::ConnectError;
+pub use startup::ConnectOptions;
+pub use stream::Stream;

@@ -1,0 +1,34 @@
+//! Sizes and time limits of the pools.
+use std::time::Duration;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolConfig {
+    /// How many connections to one shard may be leased at once, per database and user.
+    pub size: u32,
+    /// How many connections each pool keeps ready beyond those leased.
+    pub min_idle: u32,
+    /// How long a statement may wait for a connection.
+    pub checkout_timeout: Duration,
+    /// How long connecting and logging in to a server may take.
+    pub connect_timeout: Duration,
+    /// After how long an unused connection is closed.
+    pub idle_timeout: Option<Duration>,
+    /// After how long a connection is closed when it comes back, however busy it was.
+    pub lifetime: Option<Duration>,
+    /// How many pools one worker may have, over all shards, databases and users.
+    pub max_pools: usize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            size: 20,
+            min_idle: 0,
+            checkout_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Some(Duration::from_secs(600)),
+            lifetime: Some(Duration::from_secs(3600)),
+            max_pools: 1000,
+        }
+    }
+}
