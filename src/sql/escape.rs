@@ -1,9 +1,83 @@
-//! Backslash escapes of `E'…'` (manual, section 4.1.2.2).
+//! What a string constant stands for (manual, sections 4.1.2.1 to 4.1.2.4).
+use super::lexer::TokenKind;
 use std::borrow::Cow;
+
+/// The value of a string token. `None`: no string, bits, an escape that PostgreSQL would refuse, or
+/// a `U&'…'` that really has escapes (their sign depends on what follows the token).
+pub fn value(kind: TokenKind, source: &str) -> Option<Cow<'_, str>> {
+    match kind {
+        TokenKind::DollarString => {
+            let tag = source.get(1..)?.find('$')? + 2;
+            Some(Cow::Borrowed(source.get(tag..source.len().checked_sub(tag)?)?))
+        }
+        TokenKind::EscapeString => parts(source, true),
+        TokenKind::UnicodeString if source.contains('\\') => None,
+        TokenKind::String | TokenKind::NationalString | TokenKind::UnicodeString => {
+            parts(source, false)
+        }
+        _ => None,
+    }
+}
+
+/// The parts of a string that goes on over line ends, joined. The lexer has seen that they are whole.
+fn parts(source: &str, escapes: bool) -> Option<Cow<'_, str>> {
+    let mut rest = source.get(source.find('\'')? + 1..)?;
+    let mut joined: Option<String> = None;
+    loop {
+        let end = closing_quote(rest, escapes)?;
+        let inside = rest.get(..end)?;
+        let part = match escapes {
+            true => unescape(inside)?,
+            false if inside.contains('\'') => Cow::Owned(inside.replace("''", "'")),
+            false => Cow::Borrowed(inside),
+        };
+        rest = rest.get(end + 1..)?;
+        match next_part(rest) {
+            None => {
+                return Some(match joined {
+                    None => part,
+                    Some(joined) => Cow::Owned(joined + &part),
+                });
+            }
+            Some(next) => {
+                joined.get_or_insert_default().push_str(&part);
+                rest = next;
+            }
+        }
+    }
+}
+
+fn closing_quote(inside: &str, escapes: bool) -> Option<usize> {
+    let bytes = inside.as_bytes();
+    let mut at = 0;
+    loop {
+        match (bytes.get(at)?, bytes.get(at + 1)) {
+            (b'\\', _) if escapes => at += 2,
+            (b'\'', Some(b'\'')) => at += 2,
+            (b'\'', _) => return Some(at),
+            _ => at += 1,
+        }
+    }
+}
+
+/// Behind the opening quote of the next part: only blanks and comments to the line's end precede it.
+fn next_part(rest: &str) -> Option<&str> {
+    rest.split_inclusive(['\n', '\r'])
+        .scan(0, |at, line| {
+            let start = *at;
+            *at += line.len();
+            Some((start, line.trim_start()))
+        })
+        .find_map(|(start, line)| {
+            let opening = line.starts_with('\'');
+            opening.then(|| rest.get(start..)?.split_once('\'')).flatten()
+        })
+        .map(|(_, inside)| inside)
+}
 
 /// The value of an escape string's inside. `None`: PostgreSQL would refuse it, or the escapes make
 /// bytes that are not UTF-8 (legal under another server encoding, where we don't know them).
-pub fn unescape(inside: &str) -> Option<Cow<'_, str>> {
+fn unescape(inside: &str) -> Option<Cow<'_, str>> {
     if !inside.contains(['\\', '\'']) {
         return Some(Cow::Borrowed(inside));
     }
@@ -99,6 +173,27 @@ fn digits_up_to(chars: &mut std::str::Chars<'_>, radix: u32, at_most: u32) -> (u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_have_their_value_however_they_are_written() {
+        use super::super::lexer::tokens;
+        for (text, expected) in [
+            ("'it''s'", Some("it's")),
+            ("''", Some("")),
+            ("E'a\\'b'", Some("a'b")),
+            ("$x$it's$x$", Some("it's")),
+            ("'a' -- it's\n  'b''c'", Some("ab'c")),
+            ("'a'\n\n -- x\n'b'\n'c'", Some("abc")),
+            ("U&'plain'", Some("plain")),
+            (r"U&'\0041'", None),
+            ("N'n'", Some("n")),
+            ("B'1'", None),
+        ] {
+            let tokens = tokens(text, true).unwrap();
+            assert_eq!(tokens.len(), 1, "{text}");
+            assert_eq!(value(tokens[0].kind, text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn escapes_have_postgresqls_values() {

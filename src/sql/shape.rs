@@ -12,8 +12,8 @@
 //! frames; `U&''`, `B''`, `X''`, `N''` and continued strings; `0x1F` and `1_000`.
 //!
 //! The cost is one pass and, with a reused [`Shape`], no allocation.
-use super::hint;
 use super::lexer::{Lexer, SyntaxError, Token, TokenKind};
+use super::{escape, hint};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -124,21 +124,9 @@ impl Literal {
         let source = self.source(original);
         match self.kind {
             LiteralKind::Integer | LiteralKind::Decimal => Some(Cow::Borrowed(source)),
-            LiteralKind::String => {
-                let inner = source.strip_prefix('\'')?.strip_suffix('\'')?;
-                Some(match inner.contains('\'') {
-                    true => Cow::Owned(inner.replace("''", "'")),
-                    false => Cow::Borrowed(inner),
-                })
-            }
-            LiteralKind::DollarString => {
-                let tag = source.get(1..)?.find('$')? + 2;
-                Some(Cow::Borrowed(source.get(tag..source.len().checked_sub(tag)?)?))
-            }
-            LiteralKind::EscapeString => {
-                let quoted = source.strip_prefix(['e', 'E']).unwrap_or(source);
-                super::escape::unescape(quoted.strip_prefix('\'')?.strip_suffix('\'')?)
-            }
+            LiteralKind::String => escape::value(TokenKind::String, source),
+            LiteralKind::EscapeString => escape::value(TokenKind::EscapeString, source),
+            LiteralKind::DollarString => escape::value(TokenKind::DollarString, source),
         }
     }
 }
