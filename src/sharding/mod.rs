@@ -17,7 +17,6 @@ mod range;
 mod ring;
 mod setting;
 
-pub use key::KeyTextError;
 pub use setting::{Setting, SettingError, Settings};
 
 /// A sharding key's value, in the one form in which equal keys are equal.
