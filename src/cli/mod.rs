@@ -4,8 +4,11 @@
 //! `pub fn run(args: &Args) -> Result<ExitCode, Failure>`.
 //!
 //! - `serve`: the proxy itself
+//! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
+pub mod check;
 pub mod serve;
+mod simulate;
 pub mod throwaway;
 
 use clap::{Parser, Subcommand};
@@ -22,18 +25,22 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   weir serve --config weir.toml               serve the shards that your rules file names
+  weir check rules/shop/rules.toml            say what is wrong with a rules file
 `weir help COMMAND` says more about each.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve clients.
     Serve(serve::Args),
+    /// Check a rules file.
+    Check(check::Args),
 }
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("weir: {failure}");

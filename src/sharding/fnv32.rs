@@ -4,7 +4,7 @@
 //! computes (`fnv.New32a` is 1a).
 use super::modulo::{BUCKETS, buckets, sample_buckets};
 use super::{
-    Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
+    Balance, Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
     ShardingFunction,
 };
 use crate::ids::BucketId;
@@ -13,6 +13,7 @@ pub(super) const KIND: Kind = Kind {
     name: "fnv32",
     about: "32-bit FNV of the key's text form, mod buckets: 42, '42' and a bigint agree",
     key_types: KeyType::PLAIN_TEXT,
+    balance: Balance::Function,
     settings: &[
         BUCKETS,
         SettingHelp {

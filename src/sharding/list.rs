@@ -1,6 +1,6 @@
 //! `list`: listed key values, each list a bucket: countries, tenants with a server of their own.
 use super::{
-    Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
+    Balance, Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
     ShardingFunction,
 };
 use crate::ids::BucketId;
@@ -10,6 +10,7 @@ pub(super) const KIND: Kind = Kind {
     name: "list",
     about: "bucket i takes the values of the i-th list",
     key_types: KeyType::ALL,
+    balance: Balance::Rules,
     settings: &[
         SettingHelp { name: "lists", about: "[[\"de\", \"at\"], [\"us\"]]" },
         SettingHelp {

@@ -85,12 +85,22 @@ pub struct Kind {
     pub name: &'static str,
     pub about: &'static str,
     pub key_types: &'static [KeyType],
+    pub balance: Balance,
     /// The settings it reads beside the ones every distribution has.
     pub settings: &'static [SettingHelp],
     pub build: fn(&Settings) -> Result<Box<dyn ShardingFunction>, SettingError>,
     /// Settings under which the function covers every key of the type: what property tests and
-    /// `weir check --simulate` run with. `None`: nothing sensible to compare.
+    /// `weir check --simulate` run with. `None`: the function has none for this type.
     pub sample: fn(KeyType, shards: u32) -> Option<Settings>,
+}
+
+/// What decides how evenly keys spread over the shards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Balance {
+    /// The function: `weir check --simulate` measures it.
+    Function,
+    /// Which values the rules list.
+    Rules,
 }
 
 /// A function's setting, for the reference and for `unknown key` hints.

@@ -1,6 +1,6 @@
 //! `modulo`: the key's remainder, for keys that are numbers.
 use super::{
-    Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
+    Balance, Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
     ShardingFunction,
 };
 use crate::ids::BucketId;
@@ -9,6 +9,7 @@ pub(super) const KIND: Kind = Kind {
     name: "modulo",
     about: "the key mod buckets; never negative, so key -1 of 4 buckets falls into bucket 3",
     key_types: KeyType::INTEGERS,
+    balance: Balance::Function,
     settings: &[BUCKETS],
     build: |settings| Ok(Box::new(Modulo { buckets: buckets(settings)? })),
     sample: |key_type, _| {

@@ -4,13 +4,14 @@
 //! a partitioned table can be spread over shards partition by partition. (Manual, "CREATE TABLE";
 //! src/backend/partitioning/partbounds.c, compute_partition_hash_value.)
 use super::modulo::{BUCKETS, buckets, sample_buckets};
-use super::{Key, KeyError, KeyType, Kind, Location, Settings, ShardingFunction, lookup3};
+use super::{Balance, Key, KeyError, KeyType, Kind, Location, Settings, ShardingFunction, lookup3};
 use crate::ids::BucketId;
 
 pub(super) const KIND: Kind = Kind {
     name: "pg_hash",
     about: "PostgreSQL's own hash partitioning: bucket r is MODULUS buckets, REMAINDER r",
     key_types: KeyType::ALL,
+    balance: Balance::Function,
     settings: &[BUCKETS],
     build: |settings| Ok(Box::new(PgHash { buckets: buckets(settings)? })),
     sample: |key_type, _| Some(sample_buckets(Settings::new(key_type, 1), 1024)),

@@ -1,6 +1,6 @@
 //! `range`: half-open ranges of key values, each a bucket.
 use super::{
-    Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
+    Balance, Key, KeyError, KeyType, Kind, Location, Setting, SettingError, SettingHelp, Settings,
     ShardingFunction,
 };
 use crate::ids::BucketId;
@@ -10,6 +10,7 @@ pub(super) const KIND: Kind = Kind {
     name: "range",
     about: "bucket i is the i-th range: from is in it, to is not; text compares by bytes",
     key_types: KeyType::ALL,
+    balance: Balance::Rules,
     settings: &[SettingHelp {
         name: "ranges",
         about: "[{ to = 1000 }, { from = 1000, to = 2000 }, { from = 2000 }]; gaps are refused keys",

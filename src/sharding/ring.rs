@@ -5,7 +5,8 @@
 //! id `s * virtual_nodes + p` for ever, and its position depends on that id alone. A shard more
 //! adds points and moves none, so only the keys just before the new points go elsewhere.
 use super::{
-    Key, KeyError, KeyType, Kind, Location, Setting, SettingHelp, Settings, ShardingFunction,
+    Balance, Key, KeyError, KeyType, Kind, Location, Setting, SettingHelp, Settings,
+    ShardingFunction,
 };
 use crate::ids::BucketId;
 
@@ -13,6 +14,7 @@ pub(super) const KIND: Kind = Kind {
     name: "ring",
     about: "consistent hashing of the key's text form: a shard more of n moves about 1/n of the keys",
     key_types: KeyType::PLAIN_TEXT,
+    balance: Balance::Function,
     settings: &[SettingHelp {
         name: "virtual_nodes",
         about: "points (= buckets) per shard, 160 by default: more spread evener",

@@ -1,0 +1,67 @@
+//! `weir check`: is a rules file in order, do the servers agree with it, how even is the load?
+use super::{Failure, simulate};
+use crate::rules::{self, Rules};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  weir check rules/shop/rules.toml                        every problem with its line and a hint
+  weir check rules/shop/rules.toml --simulate 1000000     how evenly each function spreads the keys
+docs/rules.md explains every setting.")]
+pub struct Args {
+    /// The rules file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Spread that many keys and print each function's deviation and cost.
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    simulate: Option<u64>,
+    /// For --simulate: over how many shards, if not over the file's.
+    #[arg(long, value_name = "N", requires = "simulate", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    shards: Option<u32>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let rules = load(&args.file)?;
+    println!("{} is in order: {}", args.file.display(), summary(&rules));
+    if let Some(keys) = args.simulate {
+        let shards = args.shards.unwrap_or(rules.shards.len() as u32);
+        print!("\n{}", simulate::table(&rules, shards, keys));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads and checks a rules file; the failure holds every problem.
+pub fn load(file: &Path) -> Result<Rules, Failure> {
+    let name = file.display().to_string();
+    let text =
+        fs::read_to_string(file).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+    rules::parse(&text, &name).map_err(|problems| {
+        let count = match problems.list.len() {
+            1 => "one problem".to_owned(),
+            several => format!("{several} problems"),
+        };
+        Failure::new(format!("{name} has {count}\n{problems}"))
+    })
+}
+
+fn summary(rules: &Rules) -> String {
+    let count = |list: usize, what: &str| match list {
+        1 => format!("1 {what}"),
+        several => format!("{several} {what}s"),
+    };
+    if rules.is_plain() {
+        return format!("database {}, plain pooling", rules.database);
+    }
+    format!(
+        "database {}, {}, {}, {}",
+        rules.database,
+        count(rules.shards.len(), "shard"),
+        count(rules.distributions.len(), "distribution"),
+        count(rules.tables.len(), "table"),
+    )
+}
