@@ -35,6 +35,11 @@ impl Cluster {
         &self.shards[index]
     }
 
+    /// Ends one server as a crash would.
+    pub fn crash(&mut self, index: usize) {
+        self.shards[index].crash().expect("the server was running");
+    }
+
     /// Runs the text on each shard, with psql.
     pub fn on_every_shard(&self, text: &str) {
         for shard in &self.shards {

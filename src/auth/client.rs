@@ -2,8 +2,7 @@
 //!
 //! Whatever the reason, a client that is not let in hears the same words. The reason is logged.
 use super::line::{self, LineError, Message};
-use super::scram::server::Asked;
-use super::scram::{self, Verifier};
+use super::scram::{self, server::Asked};
 use super::users::{Stored, Users};
 use super::{Login, Secret, md5};
 use crate::error::{Error, SqlState};
@@ -75,7 +74,7 @@ pub async fn authenticate<S: AsyncRead + AsyncWrite + Unpin, L: Lookup>(
     let secret = match (door.method, stored) {
         (Method::Trust, stored) => stored.map_or(Secret::None, Stored::secret),
         (Method::Scram, stored) | (Method::Md5, stored @ Some(Stored::Scram(_))) => {
-            talk.scram(stored, door.users.mock_verifier(user), door.end_point).await?
+            talk.scram(stored, door).await?
         }
         (Method::Md5, stored) => talk.md5(stored).await?,
         (Method::Password, stored) => talk.password(stored).await?,
@@ -92,14 +91,20 @@ struct Talk<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
-    async fn scram(
+    async fn scram<L>(
         &mut self,
         stored: Option<&Stored>,
-        mock: Verifier,
-        end_point: Option<&[u8]>,
+        door: &Door<'_, L>,
     ) -> Result<Secret, Error> {
-        let verifier = stored.and_then(Stored::verifier).unwrap_or(&mock);
-        let asked = Asked::new(verifier, end_point);
+        let mock;
+        let verifier = match stored.and_then(Stored::verifier) {
+            Some(verifier) => verifier,
+            None => {
+                mock = door.users.mock_verifier(self.user);
+                &mock
+            }
+        };
+        let asked = Asked::new(verifier, door.end_point);
         encode::authentication_sasl(asked.mechanisms(), self.output);
         let answer = self.answer().await?;
         let initial = frontend::SaslInitialResponse::read(answer.body())?;

@@ -40,7 +40,8 @@ pub struct Budget {
 
 #[derive(PartialEq, Eq, Hash)]
 struct Gate {
-    shard: String,
+    /// Host and port: two logical databases may have shards of the same name.
+    server: String,
     database: String,
     user: String,
 }
@@ -105,6 +106,8 @@ impl Cluster {
         address.dbname = Some(database.to_owned());
         let mut options = shard.options.clone();
         options.timeout.get_or_insert(self.config.connect_timeout);
+        let size = self.config.size_for(&login.user);
+        let gate = self.budget.gate(&address.to_string(), database, &login.user, size);
         let dialer = Dialer {
             shard: id,
             place: format!("shard {} ({address})", shard.name),
@@ -114,7 +117,6 @@ impl Cluster {
             on_connect: self.on_connect.clone(),
             failures: Arc::new(Failures::default()),
         };
-        let gate = self.budget.gate(&shard.name, database, &login.user, self.config.size);
         ShardPool::new(dialer, shard.name.clone(), database.to_owned(), &self.config, gate)
     }
 
@@ -139,12 +141,12 @@ impl Cluster {
 }
 
 impl Budget {
-    fn gate(&self, shard: &str, database: &str, user: &str, size: u32) -> Arc<Semaphore> {
-        let [shard, database, user] = [shard, database, user].map(str::to_owned);
+    fn gate(&self, server: &str, database: &str, user: &str, size: u32) -> Arc<Semaphore> {
+        let [server, database, user] = [server, database, user].map(str::to_owned);
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         // Gates that no pool holds any more are forgotten: their size may have changed since.
         gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-        let gate = gates.entry(Gate { shard, database, user });
+        let gate = gates.entry(Gate { server, database, user });
         let permits = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
         Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(permits))))
     }

@@ -27,7 +27,8 @@ pub struct ShardPool {
     pub database: String,
     pub user: String,
     name: String,
-    config: PoolConfig,
+    size: u32,
+    checkout_timeout: Duration,
     gate: Arc<Semaphore>,
     waiting: AtomicU32,
     pool: bb8::Pool<Dialer>,
@@ -70,9 +71,11 @@ impl ShardPool {
     ) -> Self {
         let (shard, failures) = (dialer.shard, Arc::clone(&dialer.failures));
         let login = dialer.login.clone();
+        let user = login.get().user.clone();
+        let size = config.size_for(&user);
         let pool = bb8::Pool::builder()
-            .max_size(config.size)
-            .min_idle(config.min_idle.min(config.size))
+            .max_size(size)
+            .min_idle(config.min_idle.min(size))
             .test_on_check_out(false)
             .retry_connection(false)
             // Our own limit passes first.
@@ -87,9 +90,10 @@ impl ShardPool {
         Self {
             shard,
             database,
-            user: login.get().user.clone(),
+            user,
             name,
-            config: config.clone(),
+            size,
+            checkout_timeout: config.checkout_timeout,
             gate,
             waiting: AtomicU32::new(0),
             pool,
@@ -100,7 +104,7 @@ impl ShardPool {
 
     /// A connection, in the order of asking.
     pub async fn lease(&self) -> Result<Lease, Error> {
-        match tokio::time::timeout(self.config.checkout_timeout, self.admitted()).await {
+        match tokio::time::timeout(self.checkout_timeout, self.admitted()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.timed_out()),
         }
@@ -159,7 +163,7 @@ impl ShardPool {
             shard: self.shard,
             database: self.database.clone(),
             user: self.user.clone(),
-            size: self.config.size,
+            size: self.size,
             connections: state.connections,
             idle: state.idle_connections,
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -170,7 +174,7 @@ impl ShardPool {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let message = format!(
             "timed out waiting for a server connection of shard {} (pool of {}, {waiting} waiting)",
-            self.name, self.config.size
+            self.name, self.size
         );
         let hint = "shorten transactions, or raise the pool's size or its checkout timeout";
         Error::shard(SqlState::TOO_MANY_CONNECTIONS, message).hint(hint)

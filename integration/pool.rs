@@ -1,0 +1,292 @@
+//! Pools over a real server: fair, quick to fill, quick to fail, and never a dead connection.
+use crate::backend::ask;
+use crate::cluster::{Cluster, DATABASE};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use weir::auth::{Login, Secret};
+use weir::backend::{Address, ConnectOptions, Connection};
+use weir::error::{Error, SqlState};
+use weir::ids::ShardId;
+use weir::pool::{self, Budget, Hook, OnConnect, PoolConfig, Shard};
+
+const S0: ShardId = ShardId(0);
+
+fn pools(servers: &Cluster, config: PoolConfig) -> pool::Cluster {
+    pools_with(servers, config, None)
+}
+
+fn pools_with(
+    servers: &Cluster,
+    config: PoolConfig,
+    hook: Option<Arc<dyn OnConnect>>,
+) -> pool::Cluster {
+    pools_sharing(servers, config, hook, Budget::default())
+}
+
+fn pools_sharing(
+    servers: &Cluster,
+    config: PoolConfig,
+    hook: Option<Arc<dyn OnConnect>>,
+    budget: Budget,
+) -> pool::Cluster {
+    let shard = Shard {
+        name: "s0".into(),
+        address: Arc::new(Address::parse(&servers.shard(0).dsn(DATABASE)).unwrap()),
+        options: ConnectOptions::default(),
+    };
+    pool::Cluster::new(config, vec![shard], hook, budget)
+}
+
+fn postgres() -> Arc<Login> {
+    Arc::new(Login::new("postgres", Secret::None))
+}
+
+fn size(size: u32) -> PoolConfig {
+    PoolConfig { size, ..PoolConfig::default() }
+}
+
+async fn pid(connection: &mut Connection) -> String {
+    ask(connection, "SELECT pg_backend_pid()").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_clean_connection_goes_back_and_a_tainted_one_is_closed() {
+    let servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(1)), postgres());
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    let first = pid(&mut lease).await;
+    drop(lease);
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    assert_eq!(pid(&mut lease).await, first);
+    lease.taint("the test says so");
+    drop(lease);
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    assert_ne!(pid(&mut lease).await, first);
+    assert_eq!(pools.stats()[0].connections, 1);
+}
+
+#[tokio::test]
+async fn another_database_or_user_gets_another_connection() {
+    let servers = Cluster::start(1);
+    servers.shard(0).sql("postgres", "CREATE ROLE alice LOGIN").unwrap();
+    let pools = pools(&servers, size(1));
+    let alice = Arc::new(Login::new("alice", Secret::None));
+    let who = "SELECT current_database() || ' ' || current_user";
+    let cases = [
+        (None, postgres(), "shop postgres"),
+        (Some("postgres"), postgres(), "postgres postgres"),
+        (None, alice, "shop alice"),
+    ];
+    let mut held = Vec::new();
+    for (database, login, expected) in cases {
+        let mut lease = pools.lease(S0, database, &login).await.unwrap();
+        assert_eq!(ask(&mut lease, who).await.unwrap(), expected);
+        held.push(lease);
+    }
+    assert_eq!(pools.stats().len(), 3);
+}
+
+#[tokio::test]
+async fn a_burst_fills_the_pool_in_parallel() {
+    let servers = Cluster::start(1);
+    let login = postgres();
+    let connecting = Arc::new(Busiest::default());
+    let pools = pools_with(&servers, size(16), Some(connecting.clone()));
+    let held = futures((0..16).map(|_| pools.lease(S0, None, &login))).await;
+    let mut pids = HashSet::new();
+    for lease in held {
+        pids.insert(pid(&mut lease.unwrap()).await);
+    }
+    assert_eq!(pids.len(), 16);
+    assert!(connecting.most.load(Relaxed) > 4, "{connecting:?}");
+}
+
+#[tokio::test]
+async fn every_waiter_gets_its_turn() {
+    let servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(4)), postgres());
+    let total = Cell::new(0);
+    let worker = || async {
+        let mut turns = 0;
+        while total.get() < 32 * 30 {
+            total.set(total.get() + 1);
+            let mut lease = pools.lease(S0, None, &login).await.unwrap();
+            ask(&mut lease, "SELECT 1").await.unwrap();
+            turns += 1;
+        }
+        turns
+    };
+    let turns = futures((0..32).map(|_| worker())).await;
+    let (least, most) = (turns.iter().min().unwrap(), turns.iter().max().unwrap());
+    assert!(least * 2 >= *most, "{turns:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_idle_is_never_handed_out() {
+    let servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(3)), postgres());
+    let held = futures((0..3).map(|_| pools.lease(S0, None, &login))).await;
+    drop(held);
+    assert_eq!(pools.stats()[0].idle, 3);
+    let mut other = pools.lease(S0, Some("postgres"), &login).await.unwrap();
+    let others = "FROM pg_stat_activity WHERE datname = 'shop'";
+    ask(&mut other, &format!("SELECT pg_terminate_backend(pid) {others}")).await.unwrap();
+    while ask(&mut other, &format!("SELECT count(*) {others}")).await.unwrap() != "0" {}
+    for _ in 0..3 {
+        let mut lease = pools.lease(S0, None, &login).await.unwrap();
+        assert_eq!(ask(&mut lease, "SELECT 'alive'").await.unwrap(), "alive");
+    }
+    assert_eq!(pools.stats().iter().find(|s| s.database == DATABASE).unwrap().connections, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_told_at_once_to_everybody() {
+    let mut servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(8)), postgres());
+    servers.crash(0);
+    let begun = Instant::now();
+    for outcome in futures((0..8).map(|_| pools.lease(S0, None, &login))).await {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code, SqlState::CANNOT_CONNECT);
+        assert!(error.message.starts_with("could not connect to shard s0 (127.0.0.1:"), "{error}");
+        assert!(error.message.contains("Connection refused"), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let stats = &pools.stats()[0];
+    assert_eq!((stats.connections, stats.waiting), (0, 0));
+}
+
+#[tokio::test]
+async fn a_server_without_free_slots_says_so_to_those_who_get_none() {
+    let servers = Cluster::start(1);
+    servers.shard(0).sql("postgres", "CREATE ROLE alice LOGIN CONNECTION LIMIT 2").unwrap();
+    let pools = pools(&servers, size(5));
+    let alice = Arc::new(Login::new("alice", Secret::None));
+    let outcomes = futures((0..5).map(|_| pools.lease(S0, None, &alice))).await;
+    let refused: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().err()).collect();
+    assert_eq!(refused.len(), 3);
+    assert!(refused.iter().all(|e| e.code == SqlState::TOO_MANY_CONNECTIONS));
+    assert!(
+        refused[0].message.contains("too many connections for role \"alice\""),
+        "{}",
+        refused[0]
+    );
+}
+
+#[tokio::test]
+async fn waiting_for_a_connection_ends_with_who_and_how_many() {
+    let servers = Cluster::start(1);
+    let config = PoolConfig { checkout_timeout: Duration::from_millis(200), ..size(1) };
+    let (pools, login) = (pools(&servers, config), postgres());
+    let held = pools.lease(S0, None, &login).await.unwrap();
+    let waiting = futures((0..3).map(|_| pools.lease(S0, None, &login)));
+    let seen = async {
+        while pools.stats()[0].waiting != 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (outcomes, ()) = tokio::join!(waiting, seen);
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code, SqlState::TOO_MANY_CONNECTIONS);
+        let start = "timed out waiting for a server connection of shard s0 (pool of 1, ";
+        assert!(error.message.starts_with(start), "{error}");
+        assert!(error.hint.is_some());
+    }
+    drop(held);
+    assert_eq!(pools.stats()[0].waiting, 0);
+    drop(pools.lease(S0, None, &login).await.unwrap());
+}
+
+#[tokio::test]
+async fn workers_share_one_budget() {
+    let servers = Cluster::start(1);
+    let budget = Budget::default();
+    let config = PoolConfig { checkout_timeout: Duration::from_millis(100), ..size(2) };
+    let worker = || pools_sharing(&servers, config.clone(), None, budget.clone());
+    let (one, other, login) = (worker(), worker(), postgres());
+    let held = one.lease(S0, None, &login).await.unwrap();
+    let also = other.lease(S0, None, &login).await.unwrap();
+    let refused = other.lease(S0, None, &login).await.unwrap_err();
+    assert_eq!(refused.code, SqlState::TOO_MANY_CONNECTIONS);
+    drop(held);
+    drop((also, other.lease(S0, None, &login).await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_user_may_have_a_pool_of_its_own_size() {
+    let servers = Cluster::start(1);
+    let mut config = PoolConfig { checkout_timeout: Duration::from_millis(100), ..size(1) };
+    config.user_sizes.insert("postgres".into(), 3);
+    let (pools, login) = (pools(&servers, config), postgres());
+    let outcomes = futures((0..4).map(|_| pools.lease(S0, None, &login))).await;
+    assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 3);
+}
+
+/// Counts the connects that are under way at the same time.
+#[derive(Debug, Default)]
+struct Busiest {
+    now: AtomicU32,
+    most: AtomicU32,
+}
+
+impl OnConnect for Busiest {
+    fn run<'a>(&'a self, connection: &'a mut Connection, _: ShardId) -> Hook<'a> {
+        Box::pin(async move {
+            self.most.fetch_max(self.now.fetch_add(1, Relaxed) + 1, Relaxed);
+            ask(connection, "SELECT pg_sleep(0.1)").await.unwrap();
+            self.now.fetch_sub(1, Relaxed);
+            Ok(())
+        })
+    }
+}
+
+/// Lets in connections to databases other than `shop`.
+struct Fence;
+
+impl OnConnect for Fence {
+    fn run<'a>(&'a self, connection: &'a mut Connection, shard: ShardId) -> Hook<'a> {
+        Box::pin(async move {
+            match ask(connection, "SELECT current_database()").await {
+                Ok(name) if name == DATABASE => {
+                    let message = format!("shard {shard} has another placement");
+                    Err(Error::shard(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message))
+                }
+                Ok(_) | Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_the_fence_says_is_what_the_client_hears() {
+    let servers = Cluster::start(1);
+    let pools = pools_with(&servers, size(2), Some(Arc::new(Fence)));
+    let login = postgres();
+    let error = pools.lease(S0, None, &login).await.unwrap_err();
+    assert_eq!(error.code, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    assert_eq!(error.message, "shard 0 has another placement");
+    drop(pools.lease(S0, Some("postgres"), &login).await.unwrap());
+}
+
+/// Runs all at once on this thread; the outcomes in order.
+async fn futures<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut all: Vec<_> = all.into_iter().map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut waiting = false;
+        for (future, done) in &mut all {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(output) => *done = Some(output),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    all.into_iter().filter_map(|(_, done)| done).collect()
+}
