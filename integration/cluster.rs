@@ -40,6 +40,11 @@ impl Cluster {
         self.shards[index].crash().expect("the server was running");
     }
 
+    /// Where everything of this cluster lies; it goes with the cluster unless the test fails.
+    pub fn folder(&self) -> &Path {
+        self.farm.folder()
+    }
+
     /// Runs the text on each shard, with psql.
     pub fn on_every_shard(&self, text: &str) {
         for shard in &self.shards {
@@ -83,7 +88,7 @@ fn four_shards_and_an_oracle_start_apart_from_each_other() {
 #[test]
 fn a_stopped_cluster_leaves_nothing_behind() {
     let cluster = Cluster::start(1);
-    let (port, folder) = (cluster.shard(0).port(), cluster.farm.folder().to_owned());
+    let (port, folder) = (cluster.shard(0).port(), cluster.folder().to_owned());
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     drop(cluster);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());

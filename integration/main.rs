@@ -1,9 +1,13 @@
 //! The integration tests: one binary. They start their own PostgreSQL servers and remove them.
 //!
-//! `cluster` starts the servers; everything else is a test module.
+//! `cluster` starts the servers, `weir` the proxy; everything else is a test module.
 // The whole binary is a test: what it cannot go on without ends it.
 #![allow(clippy::unwrap_used)]
 
-mod backend;
 mod cluster;
+#[allow(dead_code)] // until the server is assembled
+mod weir;
+
+mod backend;
+mod drivers;
 mod pool;

@@ -5,10 +5,12 @@
 //!
 //! - `serve`: the proxy itself
 //! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
+//! - `shop`: the example order system
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
 pub mod serve;
 mod simulate;
+pub mod shop;
 pub mod throwaway;
 
 use clap::{Parser, Subcommand};
