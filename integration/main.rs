@@ -10,4 +10,5 @@ mod weir;
 
 mod backend;
 mod drivers;
+mod placement;
 mod pool;

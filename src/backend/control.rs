@@ -8,8 +8,9 @@ use super::startup::ConnectOptions;
 use crate::auth::tls::TlsMode;
 use crate::auth::{Login, Secret};
 use crate::error::{Error, SqlState};
+pub use tokio_postgres::Client;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Config, NoTls};
 
 /// Logs in; the connection's task runs until the client is dropped.
 pub async fn connect(
@@ -67,6 +68,21 @@ fn config(
     let named = options.parameters.iter().find(|(name, _)| name == "application_name");
     config.application_name(named.map_or("weir", |(_, value)| value));
     Ok(config)
+}
+
+/// A statement that the server refused, or a connection that broke under it.
+pub fn failed(error: tokio_postgres::Error) -> Error {
+    match error.as_db_error() {
+        Some(server) => {
+            let code = server.code().code().as_bytes().try_into().map(SqlState);
+            let code = code.unwrap_or(SqlState::INTERNAL_ERROR);
+            let mut failed = Error::shard(code, server.message());
+            failed.detail = server.detail().map(str::to_owned);
+            failed.hint = server.hint().map(str::to_owned);
+            failed
+        }
+        None => Error::shard(SqlState::CONNECTION_FAILURE, error.to_string()),
+    }
 }
 
 fn refusal(error: tokio_postgres::Error) -> ConnectError {

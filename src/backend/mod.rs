@@ -9,6 +9,8 @@
 //! - `startup`: from an address and a login to a connection that is ready
 //! - `cancel`: stop a statement that runs on a connection
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
+//! - `misplaced`: rows that are not where the rules look for them
+//! - `placement`: `weir.placement` on the servers
 //!
 //! Invariant: only a connection whose health is `Clean` is ever given to another client.
 pub mod address;
@@ -20,6 +22,8 @@ pub mod dial;
 pub mod startup;
 pub mod cancel;
 pub mod control;
+pub mod misplaced;
+pub mod placement;
 
 pub use address::Address;
 pub use connection::{Connection, Health};

@@ -6,9 +6,13 @@
 //! - `serve`: the proxy itself
 //! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
 //! - `shop`: the example order system
+//! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
+pub mod rules;
 pub mod serve;
+pub mod servers;
+pub mod setup;
 mod simulate;
 pub mod shop;
 pub mod throwaway;
@@ -36,6 +40,10 @@ enum Command {
     Serve(serve::Args),
     /// Check a rules file.
     Check(check::Args),
+    /// Mark the shards of a rules file as one cluster's.
+    Setup(setup::Args),
+    /// Change the rules that the shards accept.
+    Rules(rules::Args),
 }
 
 /// Runs the command that the process's arguments name.
@@ -43,11 +51,18 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Setup(args) => setup::run(&args),
+        Command::Rules(args) => rules::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("weir: {failure}");
         ExitCode::FAILURE
     })
+}
+
+/// Runs a command's asynchronous part to its end.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Why a command could not do its work: what happened, and what to do about it.

@@ -5,6 +5,7 @@
 //! it, with its hash and the shard's own name, in `weir.placement`; a weir whose rules say
 //! otherwise does not serve, and [`Mismatch`] says what differs.
 use super::{Distribution, Placement, Rules, Table, Unlisted, buckets};
+use crate::error::{Blame, Error, SqlState};
 use crate::ids::ShardId;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -127,6 +128,12 @@ impl Row {
             description: owned(description),
         })
     }
+
+    /// The names of the cluster's shards: the description's first line.
+    pub fn shards(&self) -> impl Iterator<Item = &str> {
+        let first = self.description.lines().next().and_then(|line| line.strip_prefix("shards "));
+        first.unwrap_or_default().split_whitespace()
+    }
 }
 
 /// What the rules of this process expect on one shard. Made once per set of rules, then compared
@@ -236,3 +243,13 @@ impl fmt::Display for Mismatch {
 }
 
 impl std::error::Error for Mismatch {}
+
+impl From<Mismatch> for Error {
+    fn from(mismatch: Mismatch) -> Self {
+        let message = mismatch.to_string();
+        let (first, differences) = message.split_once('\n').unwrap_or((&message, ""));
+        let code = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
+        let error = Error::new(code, Blame::Rules, first).hint(mismatch.hint());
+        if differences.is_empty() { error } else { error.detail(differences) }
+    }
+}

@@ -1,7 +1,7 @@
 //! Rules files from end to end: the example, bad examples, and every example of the reference.
 use super::{Placement, Rules, parse, placement};
 use crate::ids::ShardId;
-use crate::sharding::Key;
+use crate::sharding::{KINDS, Key, KeyType};
 use std::{fs, path::Path};
 
 fn shop() -> Rules {
@@ -67,4 +67,58 @@ fn equal_placements_have_equal_descriptions_however_they_are_written() {
     let halves = rules("function = \"modulo\"\nbuckets = 4\nmap = { a = \"0-1\", b = \"2-3\" }");
     assert!(halves.contains("buckets a=0-1 b=2-3"), "{halves}");
     insta::assert_snapshot!(placement::describe(&shop()));
+}
+
+/// Blocks marked `toml whole` stand alone. Other `toml` blocks are completed with what they leave
+/// out of a small sharded database.
+#[test]
+fn every_example_of_the_reference_is_accepted() {
+    let reference = include_str!("../../docs/rules.md");
+    let blocks: Vec<&str> = reference.split("```").skip(1).step_by(2).collect();
+    let mut checked = 0;
+    for block in blocks {
+        let (kind, example) = block.split_once('\n').unwrap();
+        let text = match kind {
+            "toml whole" => example.to_owned(),
+            "toml" => completed(example),
+            _ => continue,
+        };
+        if let Err(problems) = parse(&text, "docs/rules.md") {
+            panic!("{problems}\n{text}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 10, "{checked} examples");
+}
+
+fn completed(example: &str) -> String {
+    let mut text = format!("database = \"shop\"\n{example}\n");
+    for name in ["s0", "s1"] {
+        if !example.contains(&format!("[[shard]]\nname = \"{name}\"")) {
+            text += &format!("[[shard]]\nname = \"{name}\"\nprimary = \"host={name}\"\n");
+        }
+    }
+    for (name, key_type) in [("by_user", "bigint"), ("by_order_no", "text")] {
+        if !example.contains(&format!("name = \"{name}\"")) {
+            text += &format!(
+                "[[distribution]]\nname = \"{name}\"\nfunction = \"fnv32\"\n\
+                 key_type = \"{key_type}\"\nbuckets = 64\n"
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn the_reference_explains_every_function_and_its_settings() {
+    let reference = include_str!("../../docs/rules.md");
+    for kind in KINDS {
+        assert!(reference.contains(&format!("\n`{}`: ", kind.name)), "{}", kind.name);
+        for setting in kind.settings {
+            assert!(reference.contains(&format!("`{}", setting.name)), "{}", setting.name);
+        }
+    }
+    for key_type in KeyType::ALL {
+        assert!(reference.contains(&format!("`{}`", key_type.name())), "{}", key_type.name());
+    }
 }

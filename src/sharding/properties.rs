@@ -48,4 +48,10 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_number_is_hashed_by_its_text(value in any::<i64>()) {
+        let fast = Key::Int(value).with_text(<[u8]>::to_vec);
+        prop_assert_eq!(String::from_utf8(fast).unwrap(), value.to_string());
+    }
 }
