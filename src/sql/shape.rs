@@ -416,9 +416,8 @@ impl Word {
             b"explain" => Self::Explain,
             b"analyze" | b"analyse" | b"verbose" => Self::ExplainOption,
             b"and" | b"or" | b"not" | b"like" | b"ilike" | b"to" | b"between" | b"symmetric"
-            | b"then" | b"else" | b"when" | b"in" | b"for" | b"placing" | b"all" | b"case" => {
-                Self::Expression
-            }
+            | b"asymmetric" | b"then" | b"else" | b"when" | b"in" | b"for" | b"placing"
+            | b"all" | b"case" => Self::Expression,
             b"where" | b"having" | b"from" | b"returning" => Self::Clause,
             b"on" => Self::On,
             b"distinct" => Self::Distinct,
@@ -428,7 +427,7 @@ impl Word {
             b"array" => Self::Array,
             b"numeric" | b"decimal" | b"dec" | b"varchar" | b"char" | b"character" | b"nchar"
             | b"varying" | b"bit" | b"float" | b"time" | b"timestamp" | b"interval"
-            | b"repeatable" | b"bpchar" | b"tablesample" | b"extract" => Self::Modified,
+            | b"repeatable" | b"bpchar" | b"tablesample" | b"extract" | b"second" => Self::Modified,
             _ => Self::Other,
         }
     }
