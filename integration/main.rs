@@ -12,3 +12,4 @@ mod backend;
 mod drivers;
 mod placement;
 mod pool;
+mod values;

@@ -3,10 +3,10 @@ use super::{ValueError, oid, trim};
 use crate::ids::Oid;
 
 pub(super) fn from_text(text: &str, type_oid: Oid) -> Result<i64, ValueError> {
-    let (type_name, min, max) = match type_oid {
-        oid::INT2 => ("smallint", i64::from(i16::MIN), i64::from(i16::MAX)),
-        oid::INT4 => ("integer", i64::from(i32::MIN), i64::from(i32::MAX)),
-        _ => ("bigint", i64::MIN, i64::MAX),
+    let (type_name, min) = match type_oid {
+        oid::INT2 => ("smallint", i64::from(i16::MIN)),
+        oid::INT4 => ("integer", i64::from(i32::MIN)),
+        _ => ("bigint", i64::MIN),
     };
     let (negative, digits) = split_sign(trim(text));
     if has_newer_syntax(digits) {
@@ -21,13 +21,17 @@ pub(super) fn from_text(text: &str, type_oid: Oid) -> Result<i64, ValueError> {
         value = value
             .checked_mul(10)
             .and_then(|tens| tens.checked_sub(i64::from(byte - b'0')))
-            .filter(|&value| if negative { value >= min } else { value >= -max })
+            .filter(|&value| value >= min)
             .ok_or_else(|| out_of_range(type_name, text))?;
     }
     if digits.is_empty() {
         return Err(bad_syntax(type_name, text));
     }
-    Ok(if negative { value } else { -value })
+    match negative {
+        true => Ok(value),
+        false if value == min => Err(out_of_range(type_name, text)),
+        false => Ok(-value),
+    }
 }
 
 /// Unsigned, but negative numbers are taken for what they are in 32 bits.
