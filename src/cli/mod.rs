@@ -77,6 +77,12 @@ impl Failure {
         Self { message: message.into(), hint: None }
     }
 
+    /// Where it happened.
+    pub fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

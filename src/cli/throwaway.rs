@@ -9,7 +9,7 @@ use super::Failure;
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::fs::chown,
+    os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -98,6 +98,29 @@ impl Programs {
         // SIGQUIT is PostgreSQL's immediate shutdown.
         command.args(["--pdeathsig", "QUIT", "--"]).arg(self.bin.join(program));
         command
+    }
+
+    /// Runs SQL text with psql; the first error ends it and is returned. `place` is a connection
+    /// string. Gives what psql printed, unaligned and without headers.
+    pub fn psql(&self, place: &str, text: &str) -> Result<String, Failure> {
+        let mut psql = Command::new(self.bin.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", place])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut input) = psql.stdin.take() {
+            match io::Write::write_all(&mut input, text.as_bytes()) {
+                // psql ended early: what it says about that is more use than the pipe's error.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => (),
+                written => written?,
+            }
+        }
+        let output = psql.wait_with_output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        Err(Failure::new(String::from_utf8_lossy(&output.stderr).trim_end()))
     }
 
     fn own(&self, path: &Path) -> io::Result<()> {
@@ -209,6 +232,10 @@ impl Farm {
         &self.folder
     }
 
+    pub fn keeps(&self) -> Keep {
+        self.keep
+    }
+
     fn launch(&self, name: &str, port: Option<u16>) -> Result<Postgres, Failure> {
         let port = match port {
             Some(port) => port,
@@ -225,6 +252,8 @@ impl Farm {
         }
         let process = command
             .current_dir("/")
+            // Ctrl-C in a terminal is for us; we end the servers in our own order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -325,26 +354,12 @@ impl Postgres {
         format!("host=127.0.0.1 port={} dbname={database} user=postgres", self.port)
     }
 
-    /// Runs SQL text with psql; the first error ends it and is returned. Gives what psql printed,
-    /// unaligned and without headers.
+    /// As [`Programs::psql`], as the superuser.
     pub fn sql(&self, database: &str, text: &str) -> Result<String, Failure> {
-        let mut psql = Command::new(self.programs.bin.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
-            .arg(&self.sockets)
-            .args(["-p", &self.port.to_string(), "-d", database, "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = psql.stdin.take() {
-            io::Write::write_all(&mut input, text.as_bytes())?;
-        }
-        let output = psql.wait_with_output()?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-        }
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        Err(Failure::new(format!("{} on {}: {complaint}", self.name, database)))
+        let socket = self.sockets.display();
+        let (port, user) = (self.port, "postgres");
+        let place = format!("host={socket} port={port} user={user} dbname={database}");
+        self.programs.psql(&place, text).map_err(|failure| failure.within(&self.name))
     }
 
     /// Makes the server read `pg_hba.conf` and its other files again.
