@@ -3,15 +3,18 @@
 //! Every setting has a default, unknown keys are errors, and all problems that can be found at
 //! once are reported at once, each with file and line where there is one. Secrets may be written
 //! down, or be taken from the environment or a file.
+//!
+//! - `read`: from the file to [`Config`]
+//! - `units`: durations and sizes
+mod read;
+mod units;
+
+pub use read::{Loaded, Problems};
+
 use crate::telemetry::logging;
 use serde::{Deserialize, Deserializer, de};
-use std::{
-    collections::BTreeMap,
-    fmt, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use units::{duration, duration_or_off, size};
 
 /// The settings of one weir process.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -303,55 +306,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A configuration that can be served, and what its writer should hear about it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
-    pub config: Config,
-    pub warnings: Vec<String>,
-}
-
-/// Everything that is wrong with a file: one line each, `file:line: problem`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub Vec<String>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for Problems {}
-
 impl Config {
-    /// Reads `weir.toml` and the secrets that it points to. Paths become relative to its folder.
-    pub fn load(path: &Path) -> Result<Loaded, Problems> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
-        let mut config = Self::parse(&text, &path.display().to_string())?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        config.resolve(folder);
-        let mut hearing = Hearing::default();
-        if holds_secrets(&config) {
-            hearing.warn_if_world_readable(path);
-        }
-        config.take_secrets(&mut hearing, |name| std::env::var(name).ok());
-        config.check(&mut hearing, &path.display().to_string());
-        match hearing.problems.is_empty() {
-            true => Ok(Loaded { config, warnings: hearing.warnings }),
-            false => Err(Problems(hearing.problems)),
-        }
-    }
-
-    /// The text of a `weir.toml`; `name` is what problems call it.
-    pub fn parse(text: &str, name: &str) -> Result<Self, Problems> {
-        toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let message = error.message().replace('\n', " ");
-            Problems(vec![format!("{name}:{line}: {message}")])
-        })
-    }
-
     /// Threads that serve clients. Each costs CPU per statement, so there are few.
     pub fn worker_count(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -377,186 +332,6 @@ impl Config {
     fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
     }
-
-    fn resolve(&mut self, folder: &Path) {
-        let paths = self
-            .rules
-            .iter_mut()
-            .chain(&mut self.tls.certificate)
-            .chain(&mut self.tls.key)
-            .chain(&mut self.auth.users_file);
-        for path in paths {
-            *path = folder.join(&*path);
-        }
-        for secret in self.secrets() {
-            if let Secret::File(path) = secret {
-                *path = folder.join(&*path);
-            }
-        }
-    }
-
-    fn secrets(&mut self) -> impl Iterator<Item = &mut Secret> {
-        self.users
-            .iter_mut()
-            .flat_map(|user| user.password.iter_mut().chain(&mut user.server_password))
-            .chain(&mut self.control.password)
-    }
-
-    fn take_secrets(&mut self, hearing: &mut Hearing, env: impl Fn(&str) -> Option<String>) {
-        for secret in self.secrets() {
-            let taken = match secret {
-                Secret::Text(_) => continue,
-                Secret::Env(name) => env(name).ok_or_else(|| {
-                    format!("the environment has no {name}, which a password names")
-                }),
-                Secret::File(path) => {
-                    hearing.warn_if_world_readable(path);
-                    fs::read_to_string(&*path)
-                        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                        .map_err(|error| format!("{}: {error}", path.display()))
-                }
-            };
-            match taken {
-                Ok(text) => *secret = Secret::Text(text),
-                Err(problem) => hearing.problems.push(problem),
-            }
-        }
-        for path in self.auth.users_file.iter().chain(&self.tls.key) {
-            hearing.warn_if_world_readable(path);
-        }
-    }
-
-    /// What types cannot say.
-    fn check(&self, hearing: &mut Hearing, name: &str) {
-        let mut problem = |text: &str| hearing.problems.push(format!("{name}: {text}"));
-        if self.rules.is_empty() {
-            problem("rules names no file; write rules = [\"rules.toml\"]");
-        }
-        if self.listen.clients.is_empty() {
-            problem("listen.clients is empty: nobody could connect");
-        }
-        if self.listen.admin.is_some_and(|address| !address.ip().is_loopback()) {
-            problem("listen.admin must be a loopback address such as 127.0.0.1:6433");
-        }
-        match (self.tls.mode, &self.tls.certificate, &self.tls.key) {
-            (TlsMode::Off, _, _) | (TlsMode::Allow | TlsMode::Require, Some(_), Some(_)) => (),
-            (TlsMode::Allow | TlsMode::Require, _, _) => {
-                problem("tls.mode needs tls.certificate and tls.key");
-            }
-        }
-        let positive = [
-            ("workers", self.workers.unwrap_or(1)),
-            ("pool.size", self.pool.size),
-            ("limits.clients", self.limits.clients),
-            ("limits.prepared_statements_per_client", self.limits.prepared_statements_per_client),
-            ("limits.prepared_statements_per_server", self.limits.prepared_statements_per_server),
-            ("limits.cached_plans", self.limits.cached_plans),
-        ];
-        for (setting, value) in positive {
-            if value == 0 {
-                problem(&format!("{setting} must be at least 1"));
-            }
-        }
-        let sizes = self.users.iter().filter_map(|user| user.pool_size);
-        if sizes.chain(self.databases.values().filter_map(|own| own.pool_size)).any(|n| n == 0) {
-            problem("pool_size must be at least 1");
-        }
-        if self.limits.statement_size > self.limits.message_size {
-            problem("limits.statement_size is larger than limits.message_size");
-        }
-    }
-}
-
-/// What is said about a configuration while it is read.
-#[derive(Debug, Default)]
-struct Hearing {
-    problems: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Hearing {
-    fn warn_if_world_readable(&mut self, path: &Path) {
-        use std::os::unix::fs::PermissionsExt;
-        // A file that is not there is reported by whoever needs its content.
-        let Ok(metadata) = fs::metadata(path) else { return };
-        if metadata.permissions().mode() & 0o004 != 0 {
-            let path = path.display();
-            let text = format!("{path} holds secrets and everybody can read it; chmod o-r {path}");
-            self.warnings.push(text);
-        }
-    }
-}
-
-fn holds_secrets(config: &Config) -> bool {
-    let user_secrets =
-        config.users.iter().flat_map(|u| u.password.iter().chain(&u.server_password));
-    let mut all = user_secrets.chain(&config.control.password);
-    all.any(|secret| matches!(secret, Secret::Text(_)))
-}
-
-const DURATION_HINT: &str =
-    "a duration is a number with its unit: \"500ms\", \"5s\", \"10min\", \"1h\"";
-const SIZE_HINT: &str = "a size is a number of bytes, or with a unit: \"64kB\", \"16MB\", \"1GB\"";
-
-fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input).map_err(|_| de::Error::custom(DURATION_HINT))?;
-    parse_duration(&text).ok_or_else(|| de::Error::custom(DURATION_HINT))
-}
-
-fn duration_or_off<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-    let hint = || de::Error::custom(format!("{DURATION_HINT}, or \"off\""));
-    let text = String::deserialize(input).map_err(|_| hint())?;
-    match text.as_str() {
-        "off" => Ok(None),
-        other => parse_duration(other).map(Some).ok_or_else(hint),
-    }
-}
-
-fn size<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Bytes(usize),
-        Text(String),
-    }
-    let parsed = match Written::deserialize(input) {
-        Ok(Written::Bytes(bytes)) => Some(bytes),
-        Ok(Written::Text(text)) => parse_size(&text),
-        Err(_) => None,
-    };
-    parsed.ok_or_else(|| de::Error::custom(SIZE_HINT))
-}
-
-/// Zero is refused: it would mean "at once" to one reader and "never" to the next.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = number_and_unit(text)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(unit_ms).filter(|&ms| ms > 0).map(Duration::from_millis)
-}
-
-fn parse_size(text: &str) -> Option<usize> {
-    let (number, unit) = number_and_unit(text)?;
-    let unit = match unit {
-        "B" => 1,
-        "kB" => 1 << 10,
-        "MB" => 1 << 20,
-        "GB" => 1 << 30,
-        _ => return None,
-    };
-    usize::try_from(number.checked_mul(unit)?).ok()
-}
-
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! What `weir.toml` may say, and what is said about a bad one.
+use super::read::Hearing;
+use super::units::{DURATION_HINT, parse_duration, parse_size};
 use super::*;
+use std::fs;
 
 const REFERENCE: &str = include_str!("../../../docs/config.md");
 
@@ -156,4 +159,22 @@ fn a_users_setting_comes_before_the_databases_and_that_before_the_pools() {
     assert_eq!(config.pool_size("shop", "boris"), 7);
     assert_eq!(config.pool_size("other", "boris"), 5);
     assert_eq!(config.pool_mode("shop", "ada"), PoolMode::Session);
+}
+
+#[test]
+fn the_containers_file_is_in_order() {
+    let config = parse(include_str!("../../../docker/weir.toml")).unwrap();
+    let mut hearing = Hearing::default();
+    config.check(&mut hearing, "docker/weir.toml");
+    assert_eq!(hearing.problems, [""; 0]);
+}
+
+#[test]
+fn the_front_pages_example_is_in_order() {
+    let page = include_str!("../../../README.md");
+    let examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let example = examples.into_iter().find(|text| text.contains("users_file")).unwrap();
+    let mut hearing = Hearing::default();
+    parse(example).unwrap().check(&mut hearing, "README.md");
+    assert_eq!(hearing.problems, [""; 0]);
 }
