@@ -11,5 +11,6 @@ mod weir;
 mod backend;
 mod drivers;
 mod placement;
+mod survey;
 mod pool;
 mod values;

@@ -11,6 +11,7 @@
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
+//! - `survey`: the tables, as `weir check --connect` compares them
 //!
 //! Invariant: only a connection whose health is `Clean` is ever given to another client.
 pub mod address;
@@ -24,6 +25,7 @@ pub mod cancel;
 pub mod control;
 pub mod misplaced;
 pub mod placement;
+pub mod survey;
 
 pub use address::Address;
 pub use connection::{Connection, Health};

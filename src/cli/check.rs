@@ -1,5 +1,9 @@
 //! `weir check`: is a rules file in order, do the servers agree with it, how even is the load?
-use super::{Failure, simulate};
+use super::servers::Servers;
+use super::{Failure, block_on, simulate};
+use crate::backend::placement;
+use crate::backend::survey::survey;
+use crate::rules::survey::{self, Difference, Weight};
 use crate::rules::{self, Rules};
 use std::{
     fs,
@@ -11,12 +15,18 @@ use std::{
 #[command(after_help = "\
 Examples:
   weir check rules/shop/rules.toml                        every problem with its line and a hint
+  weir check rules/shop/rules.toml --connect              where the shards' tables disagree with it
   weir check rules/shop/rules.toml --simulate 1000000     how evenly each function spreads the keys
 docs/rules.md explains every setting.")]
 pub struct Args {
     /// The rules file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Compare the file with the shards: placement, tables, keys, constraints, collations.
+    #[arg(long)]
+    connect: bool,
+    #[command(flatten)]
+    servers: Servers,
     /// Spread that many keys and print each function's deviation and cost.
     #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     simulate: Option<u64>,
@@ -28,11 +38,42 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let rules = load(&args.file)?;
     println!("{} is in order: {}", args.file.display(), summary(&rules));
+    let mut code = ExitCode::SUCCESS;
+    if args.connect {
+        let differences = block_on(compare(&rules, &args.servers))?;
+        for difference in &differences {
+            println!("{difference}");
+        }
+        if differences.is_empty() {
+            println!("the shards agree with it");
+        }
+        if differences.iter().any(|difference| difference.weight == Weight::Problem) {
+            code = ExitCode::FAILURE;
+        }
+    }
     if let Some(keys) = args.simulate {
         let shards = args.shards.unwrap_or(rules.shards.len() as u32);
         print!("\n{}", simulate::table(&rules, shards, keys));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Where the shards disagree with the rules or with each other.
+pub async fn compare(rules: &Rules, servers: &Servers) -> Result<Vec<Difference>, Failure> {
+    let clients = servers.connect(rules).await?;
+    let mut surveys = Vec::new();
+    for client in &clients {
+        surveys.push(survey(client).await?);
+    }
+    let mut differences = Vec::new();
+    if !rules.is_plain()
+        && let Err(error) = placement::verify_all(&clients, rules).await
+    {
+        let (table, text) = (String::new(), error.to_string());
+        differences.push(Difference { weight: Weight::Problem, table, text });
+    }
+    differences.extend(survey::compare(rules, &surveys));
+    Ok(differences)
 }
 
 /// Reads and checks a rules file; the failure holds every problem.

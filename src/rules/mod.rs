@@ -2,7 +2,7 @@
 //!
 //! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
 //! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
-//! reads a server's address, `placement` is what the shards remember of all this, `live` hands out
+//! reads a server's address, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
 //! the snapshot in force.
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
@@ -19,6 +19,7 @@ mod file;
 mod live;
 pub mod placement;
 mod problem;
+pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;

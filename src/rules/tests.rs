@@ -2,6 +2,7 @@
 use super::{Placement, Rules, parse, placement};
 use crate::ids::ShardId;
 use crate::sharding::{KINDS, Key, KeyType};
+use proptest::prelude::*;
 use std::{fs, path::Path};
 
 fn shop() -> Rules {
@@ -120,5 +121,26 @@ fn the_reference_explains_every_function_and_its_settings() {
     }
     for key_type in KeyType::ALL {
         assert!(reference.contains(&format!("`{}`", key_type.name())), "{}", key_type.name());
+    }
+}
+
+proptest! {
+    /// A damaged file is refused or means something; it never ends the process.
+    #[test]
+    fn no_file_is_too_broken_to_be_checked(
+        from in 0..2000_usize, length in 0..60_usize, instead in "[\\[\\]{}\"=.,#\n0-9a-z -]{0,12}"
+    ) {
+        let mut text: Vec<char> = include_str!("../../rules/shop/rules.toml").chars().collect();
+        let from = from.min(text.len());
+        let to = (from + length).min(text.len());
+        text.splice(from..to, instead.chars());
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = parse(&text, "rules.toml") {
+            let lines = text.lines().count();
+            prop_assert!(!problems.list.is_empty());
+            for problem in problems.list {
+                prop_assert!((1..=lines + 1).contains(&problem.line), "{problem:?}");
+            }
+        }
     }
 }

@@ -20,7 +20,8 @@ pub(super) const KIND: Kind = Kind {
         about: "points (= buckets) per shard, 160 by default: more spread evener",
     }],
     build: |settings| {
-        let virtual_nodes = settings.count("virtual_nodes", Some(160), 10_000)?;
+        let virtual_nodes =
+            settings.count("virtual_nodes", Some(160), MOST_POINTS / settings.shards.max(1))?;
         Ok(Box::new(Ring::new(virtual_nodes, settings.shards)))
     },
     sample: |key_type, shards| {
@@ -29,6 +30,9 @@ pub(super) const KIND: Kind = Kind {
             .then(|| Settings::new(key_type, shards).with("virtual_nodes", Setting::Int(160)))
     },
 };
+
+/// As many as other functions may have buckets.
+const MOST_POINTS: u32 = 1 << 20;
 
 #[derive(Debug)]
 struct Ring {

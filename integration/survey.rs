@@ -1,0 +1,109 @@
+//! `weir check --connect`: what it says about real servers.
+use crate::cluster::{Cluster, DATABASE};
+use weir::cli::check::compare;
+use weir::cli::servers::Servers;
+use weir::cli::{setup, shop};
+use weir::rules::{Rules, parse};
+
+fn shop_rules(cluster: &Cluster) -> Rules {
+    let dsn = |server: &weir::cli::throwaway::Postgres| {
+        format!("host=127.0.0.1 port={} dbname={DATABASE}", server.port())
+    };
+    let shards: Vec<String> = cluster.shards().iter().map(dsn).collect();
+    let text = shop::rules(&shards, "host=127.0.0.1 port=1 dbname=gather");
+    parse(&text, "rules.toml").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+async fn differences(rules: &Rules) -> Vec<String> {
+    let differences = compare(rules, &Servers::new("postgres")).await.expect("the shards answer");
+    differences.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn the_example_has_notes_but_no_problems() {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard(shop::SCHEMA);
+    let rules = shop_rules(&cluster);
+    let found = differences(&rules).await;
+    assert!(found[0].starts_with("problem: shard s0 holds no placement"), "{found:#?}");
+    setup::set_up(&rules, &Servers::new("postgres")).await.expect("new shards");
+    let found = differences(&rules).await;
+    assert_eq!(
+        found,
+        [
+            "note: public.audit_log: lives on s0; never read on s1",
+            "note: public.order_items: order_items_order_no_fkey references public.orders without \
+             the key: both rows must carry the same one",
+            "note: public.order_items: order_items_order_no_line_no_key (order_no, line_no) does \
+             not contain the key: unique on each shard only",
+            "note: public.order_items: order_items_pkey (id) holds on each shard; values drawn \
+             from its sequence differ everywhere",
+            "note: public.orders: orders_order_no_key (order_no) does not contain the key: unique \
+             on each shard only",
+            "note: public.orders: orders_pkey (id) holds on each shard; values drawn from its \
+             sequence differ everywhere",
+            "note: public.payments: payments_order_no_fkey references public.orders without the \
+             key: both rows must carry the same one",
+            "note: public.payments: payments_pkey (id) holds on each shard; values drawn from its \
+             sequence differ everywhere",
+        ],
+        "{found:#?}"
+    );
+}
+
+#[tokio::test]
+async fn each_difference_between_shards_is_named() {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard(shop::SCHEMA);
+    let rules = shop_rules(&cluster);
+    setup::set_up(&rules, &Servers::new("postgres")).await.expect("new shards");
+    let before = differences(&rules).await;
+    cluster
+        .shard(1)
+        .sql(
+            DATABASE,
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; \
+             CREATE TRIGGER touch BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION touch(); \
+             ALTER TABLE order_items DROP CONSTRAINT order_items_user_id_fkey; \
+             ALTER TABLE order_items ALTER user_id TYPE int; \
+             ALTER TABLE orders ADD CONSTRAINT placed CHECK (true); \
+             ALTER TABLE orders ALTER order_no TYPE text COLLATE \"C\"; \
+             ALTER TABLE products ADD color text; \
+             DROP TABLE payments; \
+             CREATE TABLE strangers (id int)",
+        )
+        .unwrap();
+    cluster
+        .shard(0)
+        .sql(
+            DATABASE,
+            "CREATE TABLE carts (id int PRIMARY KEY); \
+             ALTER TABLE users ADD cart int REFERENCES carts, \
+                               ADD last int REFERENCES audit_log (id)",
+        )
+        .unwrap();
+    let after = differences(&rules).await;
+    let new: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(
+        new,
+        [
+            "problem: public.order_items: column user_id differs: bigint on s0, integer on s1",
+            "problem: public.order_items: user_id is integer, but the distribution's key_type is \
+             bigint",
+            "problem: public.orders: column order_no differs: text collate C not null on s1, text \
+             not null on s0",
+            "problem: public.payments: is missing on s1",
+            "problem: public.products: column color differs: missing on s0, text on s1",
+            "problem: public.users: column cart differs: integer on s0, missing on s1",
+            "problem: public.users: column last differs: integer on s0, missing on s1",
+            "problem: public.users: users_cart_fkey references public.carts, which no rule names",
+            "problem: public.users: users_last_fkey references public.audit_log, which lives on \
+             s0 only",
+            "note: public.carts: no rule names it: statements that do are refused",
+            "note: public.orders: trigger touch runs before a row is written: it must not change \
+             user_id or order_no",
+            "note: public.strangers: no rule names it: statements that do are refused",
+        ],
+        "{new:#?}"
+    );
+}
