@@ -6,6 +6,7 @@ use super::dial::dial;
 use super::failure::ConnectError;
 use super::startup::ConnectOptions;
 use crate::auth::tls::TlsMode;
+use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::error::{Error, SqlState};
 pub use tokio_postgres::Client;
@@ -94,4 +95,17 @@ fn refusal(error: tokio_postgres::Error) -> ConnectError {
         }
         None => ConnectError::Unreachable(error.to_string()),
     }
+}
+
+/// What `auth.query` says of a user: its second column is a password or a verifier.
+pub async fn verifier(client: &Client, query: &str, user: &str) -> Result<Option<Stored>, Error> {
+    let rows = client.query(query, &[&user]).await.map_err(|error| {
+        Error::shard(SqlState::CONNECTION_FAILURE, format!("auth.query failed: {error}"))
+    })?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let secret: Option<String> = row.try_get(1).map_err(|error| {
+        Error::shard(SqlState::CONNECTION_FAILURE, format!("auth.query answered: {error}"))
+            .hint("it has to return the user's name and password, both text")
+    })?;
+    Ok(secret.map(|secret| Stored::read(&secret)))
 }

@@ -1,8 +1,10 @@
 //! `weir serve`: the proxy itself.
 use super::Failure;
+use crate::server::Server;
 use crate::server::config::{Config, Loaded};
 use crate::telemetry::logging;
 use std::{path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -31,5 +33,41 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         println!("{} is in order", args.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new("this build has no server yet"))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+/// Until a signal ends it: SIGHUP reloads, SIGTERM lets clients finish, SIGINT stops at once.
+async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let drain = config.timeouts.drain;
+    let server = Server::start(config).await?;
+    for address in server.clients() {
+        tracing::info!(%address, "listening for clients");
+    }
+    if let Some(address) = server.admin() {
+        tracing::info!(%address, "serving /metrics, /healthz and /readyz");
+    }
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => match server.reload().await {
+                Ok(()) => tracing::info!("reloaded the rules"),
+                Err(error) => tracing::error!("the old rules stay in force: {error}"),
+            },
+            _ = terminate.recv() => {
+                tracing::info!(limit = ?drain, "waiting for clients to finish");
+                tokio::select! {
+                    () = server.drain(drain) => {}
+                    _ = interrupt.recv() => {}
+                }
+                break;
+            }
+            _ = interrupt.recv() => break,
+        }
+    }
+    server.stop();
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
 }

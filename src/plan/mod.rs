@@ -11,6 +11,7 @@ use std::sync::Arc;
 /// How a statement runs: shared, read-only, holds no execution.
 #[derive(Debug)]
 pub struct Plan {
+    pub ties: Option<()>,
     pub access: Access,
     pub target: Target,
     pub command: Command,
@@ -82,3 +83,80 @@ impl From<Unroutable> for Error {
 
 /// A plan that many sessions hold.
 pub type SharedPlan = Arc<Plan>;
+
+// ---- Until the planner is here: everything runs on the home shard of a plain database, and any other
+// database is refused. The planner keeps this API, `ties`, `Context::named_shard` (SET weir.shard), and
+// the plain case (`rules.is_plain()`: control statements recognised, all else `Target::Shard(home)`,
+// `Access::Write`, COPY and ties as far as the leading keywords tell).
+#[derive(Debug, Default)]
+pub struct Catalog {}
+pub struct Context<'a> {
+    pub rules: &'a crate::rules::Rules,
+    pub catalog: &'a Catalog,
+    pub search_path: &'a str,
+    pub user: &'a str,
+    pub standard_conforming_strings: bool,
+    pub temporary: bool,
+    pub named_shard: Option<ShardId>,
+}
+pub struct Planner {}
+#[derive(Debug)]
+pub struct Planned {
+    pub plan: Arc<Plan>,
+}
+impl Planner {
+    pub fn new(_capacity: usize) -> Self {
+        Self {}
+    }
+    pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
+        let control = crate::sql::control::parse(statement, context.standard_conforming_strings)
+            .ok()
+            .flatten();
+        let (command, target) = match control {
+            Some(control) => (Command::Control(control), Target::Proxy),
+            None => (Command::Query, Target::Shard(context.rules.home)),
+        };
+        Ok(Planned {
+            plan: Arc::new(Plan {
+                ties: None,
+                access: Access::Write,
+                target,
+                command,
+                splices: vec![],
+            }),
+        })
+    }
+}
+impl Planned {
+    pub fn route(
+        &self,
+        _statement: &str,
+        _params: &crate::wire::params::Params<'_>,
+        _rules: &crate::rules::Rules,
+    ) -> Result<Route, Unroutable> {
+        Ok(match self.plan.target {
+            Target::Shard(shard) => Route::One(shard),
+            _ => Route::Any,
+        })
+    }
+    pub fn text<'a>(&self, statement: &'a str) -> std::borrow::Cow<'a, str> {
+        statement.into()
+    }
+}
+impl Plan {
+    pub fn needs_types(&self) -> bool {
+        false
+    }
+}
+impl Unroutable {
+    pub fn reason(&self) -> &'static str {
+        match *self {}
+    }
+}
+pub fn explain(
+    _statement: &str,
+    _context: &Context<'_>,
+    _params: &crate::wire::params::Params<'_>,
+) -> String {
+    String::new()
+}

@@ -1,4 +1,151 @@
 //! Assemble everything, listen, reload, shut down.
 //!
-//! - `config`: `weir.toml`
+//! - `config`: weir.toml
+//! - `assemble`: configuration and rules files → what workers share
+//! - `worker`: one thread: listener, pools, sessions
+//! - `fence`: every new server connection shows that its shard is the one the rules mean
+//! - `reload`: SIGHUP: all or nothing
+//!
+//! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
 pub mod config;
+mod assemble;
+mod fence;
+mod reload;
+mod worker;
+
+use crate::admin::http::{self, Pages, Readiness};
+use crate::error::{Blame, Error, SqlState};
+use assemble::Shared;
+use config::Config;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub use reload::reload;
+
+/// A running weir.
+pub struct Server {
+    shared: Arc<Shared>,
+    clients: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    workers: Vec<JoinHandle<()>>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What the workers do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Serving,
+    /// No new client; those there may finish what they have begun.
+    Draining,
+    Stopped,
+}
+
+impl Server {
+    /// Reads the rules files, looks at the shards, and listens. An error says what to mend.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let config = Arc::new(config);
+        let shared = Arc::new(Shared::assemble(&config).await?);
+        let (phase, _) = watch::channel(Phase::Serving);
+        let mut clients = Vec::new();
+        let mut listeners: Vec<Vec<std::net::TcpListener>> = Vec::new();
+        listeners.resize_with(config.worker_count(), Vec::new);
+        for &address in &config.listen.clients {
+            let mut bound = address;
+            for worker in &mut listeners {
+                let listener =
+                    worker::listen(bound).map_err(|error| cannot_listen(bound, &error))?;
+                bound = listener.local_addr().map_err(|error| cannot_listen(bound, &error))?;
+                worker.push(listener);
+            }
+            clients.push(bound);
+        }
+        let admin = match config.listen.admin {
+            None => None,
+            Some(address) => Some(serve_admin(address, &shared).await?),
+        };
+        let workers = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(number, listeners)| {
+                let (shared, phase) = (shared.clone(), phase.subscribe());
+                std::thread::Builder::new()
+                    .name(format!("worker-{number}"))
+                    .spawn(move || worker::run(&shared, listeners, phase))
+                    .map_err(|error| Error::internal(format!("cannot start a worker: {error}")))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { shared, clients, admin, workers, phase })
+    }
+
+    /// Where clients connect; a port 0 of the configuration is a real one here.
+    pub fn clients(&self) -> &[SocketAddr] {
+        &self.clients
+    }
+
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Puts the rules files as they are now in force, or says why not and changes nothing.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let outcome = reload(&self.shared).await;
+        let label = if outcome.is_ok() { "ok" } else { "refused" };
+        self.shared.metrics.reloads.with_label_values(&[label]).inc();
+        outcome
+    }
+
+    /// No new clients; waits until those there have left, at most for `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        /// How often the number of clients is looked at.
+        const PACE: Duration = Duration::from_millis(50);
+        self.phase.send_replace(Phase::Draining);
+        let empty = async {
+            while !self.shared.door.clients.is_empty() {
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        // Whoever is still there after the limit is cut off by `stop`.
+        drop(tokio::time::timeout(limit, empty).await);
+    }
+
+    /// Ends every session; what is open is rolled back.
+    pub fn stop(self) {
+        self.phase.send_replace(Phase::Stopped);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended by a panic");
+            }
+        }
+    }
+}
+
+async fn serve_admin(address: SocketAddr, shared: &Arc<Shared>) -> Result<SocketAddr, Error> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| cannot_listen(address, &error))?;
+    let bound = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
+    tokio::spawn(http::serve(listener, shared.clone()));
+    Ok(bound)
+}
+
+impl Pages for Shared {
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(
+        SqlState::CANNOT_CONNECT,
+        Blame::Proxy,
+        format!("cannot listen on {address}: {error}"),
+    )
+    .hint("change [listen] in weir.toml, or end what uses the port")
+}

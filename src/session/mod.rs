@@ -1,1 +1,227 @@
 //! One client's conversation.
+//!
+//! - `startup`: greeting, TLS, who is there
+//! - `cancel`: cancel keys of weir's own
+//! - `parameters`: what a client is told of its server at the start
+//! - `conversation`: take a message, act, carry answers
+//! - `simple`: the simple protocol
+//! - `extended`: Parse, Bind, Describe, Execute, Close, Flush, Sync
+//! - `statements`: what a client has prepared, and the servers' names for it
+//! - `control`: statements that steer the session or its transaction
+//! - `site`: bring a shard into the transaction
+//! - `copy`: COPY data from the client
+//! - `relayed`: session pooling, where one server is the client's alone
+//!
+//! Invariant: a session never picks a shard; `plan` says where, `txn` whether it may.
+pub mod startup;
+pub mod cancel;
+mod parameters;
+mod conversation;
+mod simple;
+mod extended;
+mod statements;
+mod control;
+mod site;
+mod copy;
+mod relayed;
+
+use crate::auth::Login;
+use crate::backend::connection::CancelKey;
+use crate::error::Error;
+use crate::exec::line::Line;
+use crate::exec::relay::{Broken, Relay, Reply};
+use crate::ids::ShardId;
+use crate::plan::{Catalog, Planner, Unroutable};
+use crate::pool::{self, Cluster};
+use crate::rules::Rules;
+use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
+use crate::txn::Transaction;
+use arc_swap::ArcSwap;
+use cancel::Slot;
+use extended::Segment;
+use statements::{Identities, Statement};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use conversation::serve;
+
+/// The rules and the catalog in force together. A statement outside a transaction takes the newest,
+/// a transaction stays with the one it began under.
+pub struct Serving {
+    pub rules: Arc<Rules>,
+    pub catalog: Arc<Catalog>,
+    /// Counts catalogs: part of what a prepared statement means.
+    pub catalog_version: u64,
+    /// Where the shards are; the same allocation as long as nothing about them changes.
+    pub servers: Servers,
+}
+
+/// How long a client keeps its server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolMode {
+    Transaction,
+    /// Plain pooling only.
+    Session,
+}
+
+/// What bounds one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub message_bytes: usize,
+    pub statement_bytes: usize,
+    pub statements_per_client: usize,
+    pub statements_per_server: usize,
+    pub plans: usize,
+    pub idle_in_transaction: Option<Duration>,
+}
+
+/// How a worker opens pools to a set of servers.
+pub type OpenCluster = Box<dyn Fn(&Servers) -> Cluster>;
+
+/// The shards' servers, in the order of their ids.
+pub type Servers = Arc<Vec<pool::Shard>>;
+
+/// One logical database as one worker serves it.
+pub struct Database {
+    pub name: String,
+    /// `database = "*"`: the name goes on to the server.
+    wildcard: bool,
+    pub serving: Arc<ArcSwap<Serving>>,
+    open: OpenCluster,
+    cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
+    planner: RefCell<Planner>,
+    identities: RefCell<Identities>,
+    parameters: RefCell<parameters::Known>,
+    limits: Limits,
+    pub counters: DatabaseMetrics,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Database {
+    pub fn new(
+        name: &str,
+        serving: Arc<ArcSwap<Serving>>,
+        open: OpenCluster,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        /// Statements whose server names a worker keeps.
+        const IDENTITIES: usize = 16_384;
+        let current = serving.load();
+        let shards: Vec<_> = current.rules.shards.iter().map(|s| s.name.as_str()).collect();
+        Self {
+            counters: metrics.database(name, &shards),
+            name: name.to_owned(),
+            wildcard: current.rules.database == "*",
+            open,
+            cluster: RefCell::default(),
+            planner: RefCell::new(Planner::new(limits.plans)),
+            identities: RefCell::new(Identities::new(IDENTITIES)),
+            parameters: RefCell::default(),
+            limits,
+            metrics,
+            serving: {
+                drop(current);
+                serving
+            },
+        }
+    }
+
+    /// The pools to the servers of `serving`; kept for as long as the servers stay the same.
+    pub fn cluster(&self, serving: &Serving) -> Rc<Cluster> {
+        let mut kept = self.cluster.borrow_mut();
+        if let Some((servers, cluster)) = kept.as_ref()
+            && Arc::ptr_eq(servers, &serving.servers)
+        {
+            return cluster.clone();
+        }
+        let cluster = Rc::new((self.open)(&serving.servers));
+        *kept = Some((serving.servers.clone(), cluster.clone()));
+        cluster
+    }
+
+    /// The database name that servers are told, where it is not the one in the rules.
+    fn passed_on(&self) -> Option<&str> {
+        self.wildcard.then_some(self.name.as_str())
+    }
+}
+
+/// One client, logged in.
+pub struct Session {
+    client: Line,
+    relay: Relay,
+    txn: Transaction,
+    database: Rc<Database>,
+    serving: Arc<Serving>,
+    login: Arc<Login>,
+    slot: Arc<Slot>,
+    statements: HashMap<String, Rc<Statement>>,
+    portals: HashMap<String, extended::Portal>,
+    /// Messages whose server is not known yet, in the order of the relay's unsited replies.
+    unsited: VecDeque<extended::Unsited>,
+    /// Replies taken out of the relay while a server is brought in.
+    held: VecDeque<Reply>,
+    segment: Segment,
+    /// SQL cursors of the open transaction, or held ones: where each lives.
+    cursors: HashMap<String, ShardId>,
+    /// `SET weir.shard`: every statement goes there.
+    named_shard: Option<ShardId>,
+}
+
+/// Why a statement stops short.
+#[derive(Debug)]
+enum Stop {
+    /// weir has to tell the client.
+    Say(Error),
+    /// A server has told the client.
+    Said,
+    /// The session is over.
+    End,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Say(error)
+    }
+}
+
+impl From<Unroutable> for Stop {
+    fn from(unroutable: Unroutable) -> Self {
+        Stop::Say(unroutable.into())
+    }
+}
+
+impl Session {
+    /// A carrier's breakdown as the statement's end: a lost server ends the whole transaction.
+    async fn broken(&mut self, broken: Broken) -> Stop {
+        match broken {
+            Broken::Client => Stop::End,
+            Broken::Server(_, error) => {
+                self.lose_participants("a server of its transaction was lost").await;
+                Stop::Say(error)
+            }
+        }
+    }
+
+    /// Ends every participant's transaction by closing its connection: nothing stays half done,
+    /// since PostgreSQL rolls back what a vanished client had open.
+    async fn lose_participants(&mut self, reason: &'static str) {
+        self.relay.abandon();
+        self.unsited.clear();
+        self.held.clear();
+        for participant in &mut self.txn.participants {
+            participant.lease.taint(reason);
+        }
+        self.txn.lose();
+        self.cursors.clear();
+        self.portals.clear();
+        self.slot.running.lock().await.clear();
+    }
+
+    async fn may_be_cancelled(&self, key: CancelKey) {
+        self.slot.running.lock().await.push(key);
+    }
+}

@@ -1,1 +1,386 @@
-//! A client's transaction: which shards it is open on, and how it ends.
+//! A client's transaction: which shards it is open on, what a shard that joins later must catch up
+//! with, and how it ends.
+//!
+//! - `settings`: what the client has SET
+//!
+//! Invariants: nothing is opened on a shard before the first statement that needs it; at most one
+//! participant has written; what a client sees as its transaction status is [`Status`], and
+//! PostgreSQL's answers are its only source once a shard has joined.
+pub mod settings;
+
+use crate::error::{Error, SqlState};
+use crate::ids::ShardId;
+use crate::plan::Access;
+use crate::pool::Lease;
+use crate::wire::server::TransactionStatus;
+use settings::{Settings, Values};
+use std::sync::Arc;
+
+/// What delimits a client's transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Block {
+    /// Several statements in one simple query: PostgreSQL's implicit transaction block.
+    Implicit,
+    /// BEGIN was said.
+    Explicit,
+}
+
+/// The client's transaction status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Each statement, or each run of extended messages up to a Sync, is its own transaction.
+    Idle,
+    Open(Block),
+    Failed(Block),
+}
+
+impl Status {
+    /// As ReadyForQuery tells it.
+    pub fn wire(self) -> TransactionStatus {
+        match self {
+            Status::Idle => TransactionStatus::Idle,
+            Status::Open(_) => TransactionStatus::InTransaction,
+            Status::Failed(_) => TransactionStatus::Failed,
+        }
+    }
+}
+
+/// One server connection that takes part in the client's transaction, or is tied to its session.
+pub struct Participant {
+    pub shard: ShardId,
+    pub lease: Lease,
+    pub access: Access,
+    pub begun: Begun,
+    /// What its last ReadyForQuery said.
+    pub status: TransactionStatus,
+    /// Extended messages were sent since the last Sync.
+    pub unsynced: bool,
+    /// An extended message failed on it: until a Sync it ignores everything.
+    pub failed: bool,
+    /// Statements being prepared on it since the last Sync.
+    pub preparing: Vec<u64>,
+    /// A session that is tied to this server keeps it after the transaction.
+    pub tied: bool,
+    /// What the server had applied when the transaction began on it: a rollback goes back to it.
+    applied_at_begin: Arc<Values>,
+    applied_at_savepoint: Vec<Arc<Values>>,
+}
+
+/// Whether a transaction block is open on a participant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begun {
+    /// Statements commit by themselves.
+    No,
+    Block,
+}
+
+impl Participant {
+    /// Something failed after these were sent to be prepared: nobody knows which of them were.
+    pub fn doubt_statements(&mut self) {
+        for id in self.preparing.drain(..) {
+            self.lease.session.prepared.doubt(id);
+        }
+        self.lease.session.unnamed = None;
+    }
+}
+
+struct Savepoint {
+    name: String,
+    settings: Settings,
+    setup: usize,
+}
+
+/// How many shards a transaction may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writers {
+    One,
+    /// A schema statement has run on every shard: all of them commit.
+    Every,
+}
+
+/// Whether the servers still hold what the client has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Continuity {
+    Whole,
+    /// A participant was lost: only a rollback of everything is left.
+    Lost,
+}
+
+/// Where connections are pinned, and what the client has said since BEGIN.
+pub struct Transaction {
+    status: Status,
+    /// Text after BEGIN, and later SET TRANSACTION and SET LOCAL statements in order.
+    modes: String,
+    setup: Vec<String>,
+    savepoints: Vec<Savepoint>,
+    settings_at_begin: Settings,
+    writers: Writers,
+    continuity: Continuity,
+    pub settings: Settings,
+    pub participants: Vec<Participant>,
+}
+
+impl Transaction {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            status: Status::Idle,
+            modes: String::new(),
+            setup: Vec::new(),
+            savepoints: Vec::new(),
+            settings_at_begin: settings.clone(),
+            writers: Writers::One,
+            continuity: Continuity::Whole,
+            settings,
+            participants: Vec::new(),
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Opens a block. Nothing is sent: shards join when they are touched.
+    pub fn begin(&mut self, block: Block, modes: &str) {
+        debug_assert_eq!(self.status, Status::Idle);
+        self.status = Status::Open(block);
+        modes.clone_into(&mut self.modes);
+        self.settings_at_begin = self.settings.clone();
+    }
+
+    /// BEGIN inside an implicit block makes it an explicit one, statements so far included.
+    pub fn become_explicit(&mut self) {
+        debug_assert_eq!(self.status, Status::Open(Block::Implicit));
+        self.status = Status::Open(Block::Explicit);
+    }
+
+    pub fn fail(&mut self) {
+        if let Status::Open(block) = self.status {
+            self.status = Status::Failed(block);
+        }
+    }
+
+    /// All participants are gone, and with them what the open transaction did.
+    pub fn lose(&mut self) {
+        self.participants.clear();
+        self.continuity = Continuity::Lost;
+        match self.status {
+            Status::Idle => self.continuity = Continuity::Whole,
+            Status::Open(_) | Status::Failed(_) => self.fail(),
+        }
+    }
+
+    /// Whether ROLLBACK TO has something to return to.
+    pub fn can_return(&self) -> Result<(), Error> {
+        match self.continuity {
+            Continuity::Whole => Ok(()),
+            Continuity::Lost => Err(Error::client(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "the transaction lost a server, its savepoints are gone",
+            )
+            .hint("ROLLBACK, and run the transaction again")),
+        }
+    }
+
+    /// A schema statement runs on every shard from here on.
+    pub fn changes_schema(&mut self) {
+        self.writers = Writers::Every;
+    }
+
+    pub fn modes(&self) -> &str {
+        &self.modes
+    }
+
+    /// Whether a joining shard hears nothing but BEGIN, which cannot fail.
+    pub fn opens_plainly(&self) -> bool {
+        self.modes.is_empty() && self.setup.is_empty() && self.savepoints.is_empty()
+    }
+
+    /// The participants on which a block is open.
+    pub fn begun(&self) -> Vec<usize> {
+        self.positions(|participant| participant.begun == Begun::Block)
+    }
+
+    /// The participants that were sent extended messages since their last Sync.
+    pub fn unsynced(&self) -> Vec<usize> {
+        self.positions(|participant| participant.unsynced)
+    }
+
+    fn positions(&self, which: impl Fn(&Participant) -> bool) -> Vec<usize> {
+        let numbered = self.participants.iter().enumerate();
+        numbered.filter(|(_, participant)| which(participant)).map(|(at, _)| at).collect()
+    }
+
+    pub fn access(&self, at: usize) -> Access {
+        self.participants.get(at).map_or(Access::Read, |participant| participant.access)
+    }
+
+    /// SET TRANSACTION or SET LOCAL: a shard that joins later hears it too.
+    pub fn remember_setup(&mut self, statement: &str) {
+        self.setup.push(statement.to_owned());
+    }
+
+    /// The one statement text that opens the block on a shard that joins now: BEGIN with its modes,
+    /// what was SET LOCAL, and the savepoints, each at its place.
+    pub fn opening(&self) -> String {
+        let mut text = match self.modes.is_empty() {
+            true => "BEGIN".to_owned(),
+            false => format!("BEGIN {}", self.modes),
+        };
+        let mut said = 0;
+        for savepoint in &self.savepoints {
+            for statement in self.setup.iter().take(savepoint.setup).skip(said) {
+                text.push_str(&format!(";{statement}"));
+            }
+            said = said.max(savepoint.setup);
+            text.push_str(&format!(";SAVEPOINT {}", settings::quote_identifier(&savepoint.name)));
+        }
+        for statement in self.setup.iter().skip(said) {
+            text.push_str(&format!(";{statement}"));
+        }
+        text
+    }
+
+    /// May a statement of that access run on that shard? One writing shard per transaction.
+    pub fn admit(&self, shard: ShardId, access: Access) -> Result<(), Error> {
+        let writer = self
+            .participants
+            .iter()
+            .find(|other| other.shard != shard && other.access == Access::Write);
+        match (access, writer) {
+            (Access::Write, Some(other)) if self.writers == Writers::One => Err(Error::refused(
+                format!(
+                    "transaction has written on shard {} and would now write on shard {shard}",
+                    other.shard
+                ),
+                "write one shard per transaction: split the transaction by user",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn find(&self, shard: ShardId) -> Option<usize> {
+        self.participants.iter().position(|participant| participant.shard == shard)
+    }
+
+    /// A shard joins; no block is open there yet.
+    pub fn join(&mut self, shard: ShardId, lease: Lease) -> usize {
+        let applied = lease.session.applied.clone();
+        self.participants.push(Participant {
+            shard,
+            access: Access::Read,
+            begun: Begun::No,
+            status: TransactionStatus::Idle,
+            unsynced: false,
+            failed: false,
+            preparing: Vec::new(),
+            tied: false,
+            applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
+            applied_at_begin: applied,
+            lease,
+        });
+        self.participants.len() - 1
+    }
+
+    /// BEGIN was (or will be) said on a participant.
+    pub fn open_on(&mut self, index: usize) {
+        let savepoints = self.savepoints.len();
+        if let Some(participant) = self.participants.get_mut(index) {
+            participant.begun = Begun::Block;
+            participant.applied_at_begin = participant.lease.session.applied.clone();
+            participant.applied_at_savepoint =
+                vec![participant.applied_at_begin.clone(); savepoints];
+        }
+    }
+
+    pub fn savepoint(&mut self, name: &str) {
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            settings: self.settings.clone(),
+            setup: self.setup.len(),
+        });
+        for participant in &mut self.participants {
+            participant.applied_at_savepoint.push(participant.lease.session.applied.clone());
+        }
+    }
+
+    /// The innermost savepoint of that name, as PostgreSQL finds it.
+    fn savepoint_position(&self, name: &str) -> Result<usize, Error> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            Error::client(
+                SqlState::INVALID_SAVEPOINT,
+                format!("savepoint \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    pub fn has_savepoint(&self, name: &str) -> Result<(), Error> {
+        self.savepoint_position(name).map(|_| ())
+    }
+
+    /// ROLLBACK TO has succeeded on all participants: the savepoint stays, later ones are gone.
+    pub fn rolled_back_to(&mut self, name: &str) -> Result<(), Error> {
+        let position = self.savepoint_position(name)?;
+        self.savepoints.truncate(position + 1);
+        if let Some(savepoint) = self.savepoints.last() {
+            self.settings = savepoint.settings.clone();
+            self.setup.truncate(savepoint.setup);
+        }
+        for participant in &mut self.participants {
+            participant.applied_at_savepoint.truncate(position + 1);
+            if let Some(applied) = participant.applied_at_savepoint.last() {
+                participant.lease.session.applied = applied.clone();
+            }
+        }
+        if let Status::Failed(block) = self.status {
+            self.status = Status::Open(block);
+        }
+        Ok(())
+    }
+
+    /// RELEASE: the savepoint and later ones are gone, what they did stays.
+    pub fn released(&mut self, name: &str) -> Result<(), Error> {
+        let position = self.savepoint_position(name)?;
+        self.savepoints.truncate(position);
+        for participant in &mut self.participants {
+            participant.applied_at_savepoint.truncate(position);
+        }
+        Ok(())
+    }
+
+    /// The transaction has ended on all participants.
+    pub fn end(&mut self, how: Ending) {
+        if how == Ending::RolledBack && self.status != Status::Idle {
+            self.settings = self.settings_at_begin.clone();
+            for participant in &mut self.participants {
+                participant.lease.session.applied = participant.applied_at_begin.clone();
+            }
+        }
+        self.settings.end_locals();
+        self.status = Status::Idle;
+        self.modes.clear();
+        self.setup.clear();
+        self.savepoints.clear();
+        self.writers = Writers::One;
+        self.continuity = Continuity::Whole;
+        for participant in &mut self.participants {
+            participant.access = Access::Read;
+            participant.begun = Begun::No;
+            participant.applied_at_savepoint.clear();
+        }
+    }
+
+    /// Servers that the session is not tied to go back to their pools.
+    pub fn release(&mut self) {
+        self.participants.retain(|participant| participant.tied);
+        for participant in &mut self.participants {
+            participant.access = Access::Read;
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    Committed,
+    RolledBack,
+}

@@ -1,0 +1,108 @@
+//! The client's line: its socket with what was read and not yet taken, and what is yet to be sent.
+use crate::backend::stream::Stream;
+use bytes::{Buf, BytesMut};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+/// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
+const READ_BYTES: usize = 32 * 1024;
+/// Above this many unsent bytes no more is taken from a server.
+const HIGH_WATER: usize = 128 * 1024;
+
+pub struct Line {
+    pub stream: Stream,
+    pub input: BytesMut,
+    pub output: BytesMut,
+}
+
+impl Line {
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, input: BytesMut::new(), output: BytesMut::new() }
+    }
+
+    /// More input, at end of file `0`.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        poll_fill(&mut self.stream, &mut self.input, cx)
+    }
+
+    /// Sends what is unsent; ready when nothing is left.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        poll_flush(&mut self.stream, &mut self.output, cx)
+    }
+
+    /// Sends `bytes` at once as far as the socket takes them; the rest is kept.
+    pub fn send(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let mut sent = 0;
+        if self.output.is_empty() {
+            while sent < bytes.len() {
+                let rest = bytes.get(sent..).unwrap_or_default();
+                match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Err(error)) => return Err(error),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        self.output.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        Ok(())
+    }
+
+    pub fn is_congested(&self) -> bool {
+        is_congested(&self.output)
+    }
+
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// An idle client holds no buffers.
+    pub fn release_buffers(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+    }
+}
+
+pub fn is_congested(output: &BytesMut) -> bool {
+    output.len() > HIGH_WATER
+}
+
+/// Reads once into `input`; shared with the server side.
+pub fn poll_fill(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    input.reserve(READ_BYTES);
+    pin!(stream.read_buf(input)).poll(cx)
+}
+
+/// Writes all of `output`; shared with the server side.
+pub fn poll_flush(
+    stream: &mut Stream,
+    output: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    if output.is_empty() {
+        return Poll::Ready(Ok(()));
+    }
+    while !output.is_empty() {
+        let sent = ready!(Pin::new(&mut *stream).poll_write(cx, output))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        output.advance(sent);
+    }
+    Pin::new(stream).poll_flush(cx)
+}

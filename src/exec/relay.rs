@@ -1,0 +1,524 @@
+//! Carries answers from servers to the client, in the order in which the client asked.
+//!
+//! A statement's messages go to a server at once; what is expected in return is queued here as a
+//! [`Reply`]. Only the server at the head of the queue is read, so answers of several servers never
+//! mix, and a pipeline on one server is never run in lock-step. Result bytes go on untouched.
+use super::line::{self, Line};
+use crate::error::{Error, SqlState};
+use crate::txn::Participant;
+use crate::wire::frame;
+use crate::wire::server::{self, ErrorFields};
+use bytes::{Buf, BytesMut};
+use std::collections::VecDeque;
+use std::io;
+use std::task::{Context, Poll};
+
+/// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
+const MAX_INSPECTED_BYTES: usize = 16 * 1024 * 1024;
+
+/// What one expected answer consists of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    Parse,
+    Bind,
+    DescribeStatement,
+    DescribePortal,
+    Execute,
+    Close,
+    /// Up to ReadyForQuery after a Sync.
+    Sync,
+    /// Up to ReadyForQuery after a simple query.
+    Query,
+}
+
+/// What the client sees of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Show {
+    Forward,
+    /// Nothing, unless it is an error: that is the client's.
+    Swallow,
+    /// Nothing, and rows and tags are kept for weir itself.
+    Capture,
+    /// Only what the client must know of its settings.
+    Report,
+    /// Nothing at all, whatever comes.
+    Discard,
+}
+
+/// One expected answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// weir's own bytes, at their place in the order.
+    Local(Vec<u8>),
+    Server {
+        at: usize,
+        step: Step,
+        show: Show,
+    },
+    /// Which server answers is not known yet.
+    Unsited,
+}
+
+/// Why `pump` came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pumped {
+    /// Nothing more is expected.
+    Drained,
+    /// The client has sent something.
+    ClientSpoke,
+    /// A server waits for the client's COPY data.
+    CopyIn,
+    /// An extended message failed on that participant: what follows up to Sync is void.
+    Failed(usize),
+}
+
+/// What ends a session or a participant.
+#[derive(Debug)]
+pub enum Broken {
+    /// The client is gone.
+    Client,
+    /// A participant's connection is unusable: its position and why.
+    Server(usize, Error),
+}
+
+#[derive(Default)]
+pub struct Relay {
+    replies: VecDeque<Reply>,
+    /// Bytes of a started message that still go straight through (or away, if `false`).
+    passing: (usize, bool),
+    /// DataRow and CommandComplete frames of captured answers.
+    pub captured: BytesMut,
+    /// The last command tag, NUL left out.
+    pub tag: Vec<u8>,
+    /// SQLSTATE of the last error that a server reported; taken by the session.
+    pub error: Option<SqlState>,
+    /// The participant that waits for COPY data.
+    pub copy_in: Option<usize>,
+    /// A Sync went to a server that was already in COPY mode, which ignores it.
+    pub sync_ignored: bool,
+}
+
+/// How far the head of the queue got.
+enum Advance {
+    NeedsBytes,
+    Done,
+    CopyIn,
+    Failed,
+}
+
+impl Relay {
+    pub fn expect(&mut self, at: usize, step: Step, show: Show) {
+        self.replies.push_back(Reply::Server { at, step, show });
+    }
+
+    /// Queues a message of weir's own.
+    pub fn local(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let mut bytes = BytesMut::new();
+        write(&mut bytes);
+        self.replies.push_back(Reply::Local(bytes.to_vec()));
+    }
+
+    pub fn unsited(&mut self) {
+        self.replies.push_back(Reply::Unsited);
+    }
+
+    pub fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// The queue from its first unsited reply on, to be queued again by who knows the sites.
+    pub fn take_unsited(&mut self) -> VecDeque<Reply> {
+        let first = self.replies.iter().position(|reply| matches!(reply, Reply::Unsited));
+        match first {
+            Some(first) => self.replies.split_off(first),
+            None => VecDeque::new(),
+        }
+    }
+
+    pub fn push(&mut self, reply: Reply) {
+        self.replies.push_back(reply);
+    }
+
+    /// Forgets what is expected: the segment has failed, or its servers are gone.
+    pub fn abandon(&mut self) {
+        self.replies.clear();
+        self.copy_in = None;
+    }
+
+    /// Drops the Sync that a server in COPY mode has read and ignored.
+    pub fn forget_sync(&mut self) {
+        let before = self.replies.len();
+        self.replies.retain(|reply| !matches!(reply, Reply::Server { step: Step::Sync, .. }));
+        self.sync_ignored |= self.replies.len() < before;
+    }
+
+    /// Moves bytes until something happens that the session must know.
+    pub async fn pump(
+        &mut self,
+        client: &mut Line,
+        participants: &mut [Participant],
+        listen: Listen,
+    ) -> Result<Pumped, Broken> {
+        std::future::poll_fn(|cx| self.poll(cx, client, participants, listen)).await
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Line,
+        participants: &mut [Participant],
+        listen: Listen,
+    ) -> Poll<Result<Pumped, Broken>> {
+        for (index, participant) in participants.iter_mut().enumerate() {
+            let connection = &mut *participant.lease;
+            let flushed = line::poll_flush(&mut connection.stream, &mut connection.output, cx);
+            if let Poll::Ready(Err(error)) = flushed {
+                return Poll::Ready(Err(lost(index, participant, &error)));
+            }
+        }
+        match self.poll_replies(cx, client, participants) {
+            Poll::Ready(Ok(Pumped::Drained)) if listen == Listen::Client => {}
+            Poll::Ready(outcome) => return Poll::Ready(outcome),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
+            return Poll::Ready(Err(Broken::Client));
+        }
+        if hears_nothing(listen, client, participants) {
+            return Poll::Pending;
+        }
+        if listen == Listen::Client && self.replies.is_empty() {
+            for (index, participant) in participants.iter_mut().enumerate() {
+                if let Some(broken) = poll_idle(cx, client, index, participant) {
+                    return Poll::Ready(Err(broken));
+                }
+            }
+        }
+        match client.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Broken::Client)),
+            Poll::Ready(Ok(_)) if listen != Listen::Hangup => Poll::Ready(Ok(Pumped::ClientSpoke)),
+            Poll::Ready(Ok(_)) => {
+                // Early input is kept; look again, so that its end is noticed too.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_replies(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Line,
+        participants: &mut [Participant],
+    ) -> Poll<Result<Pumped, Broken>> {
+        loop {
+            if client.is_congested() {
+                match client.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Client)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let (at, step, show) = match self.replies.front() {
+                None => return Poll::Ready(Ok(Pumped::Drained)),
+                Some(Reply::Unsited) => return Poll::Pending,
+                Some(Reply::Local(bytes)) => {
+                    client.output.extend_from_slice(bytes);
+                    self.replies.pop_front();
+                    continue;
+                }
+                Some(Reply::Server { at, step, show }) => (*at, *step, *show),
+            };
+            let Some(participant) = participants.get_mut(at) else {
+                let error = Error::internal("an answer is expected of no participant");
+                return Poll::Ready(Err(Broken::Server(at, error)));
+            };
+            match self.advance(cx, client, participant, at, step, show)? {
+                Advance::Done => {
+                    self.replies.pop_front();
+                }
+                Advance::CopyIn => {
+                    self.copy_in = Some(at);
+                    return Poll::Ready(Ok(Pumped::CopyIn));
+                }
+                Advance::Failed => {
+                    self.replies.pop_front();
+                    return Poll::Ready(Ok(Pumped::Failed(at)));
+                }
+                Advance::NeedsBytes => {
+                    let connection = &mut *participant.lease;
+                    match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
+                        Poll::Ready(Ok(0)) => {
+                            let eof = io::ErrorKind::UnexpectedEof.into();
+                            return Poll::Ready(Err(lost(at, participant, &eof)));
+                        }
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(error)) => {
+                            return Poll::Ready(Err(lost(at, participant, &error)));
+                        }
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes from the head's server what belongs to the head's step. Runs of messages that go on
+    /// untouched are sent with one write.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Line,
+        participant: &mut Participant,
+        at: usize,
+        step: Step,
+        show: Show,
+    ) -> Result<Advance, Broken> {
+        let mut taken = 0;
+        let mut run = 0;
+        let outcome = loop {
+            let rest = participant.lease.input.get(taken..).unwrap_or_default();
+            if self.passing.0 > 0 {
+                let step = self.passing.0.min(rest.len());
+                if step == 0 {
+                    break Advance::NeedsBytes;
+                }
+                self.passing.0 -= step;
+                taken += step;
+                if !self.passing.1 {
+                    run = taken;
+                }
+                continue;
+            }
+            let header = match frame::scan(rest, i32::MAX as usize) {
+                Ok(Some(header)) => header,
+                Ok(None) => break Advance::NeedsBytes,
+                Err(_) => {
+                    return Err(desync(at, participant, "a message of impossible length"));
+                }
+            };
+            if is_bulk(header.kind) {
+                let forward = show == Show::Forward;
+                if show == Show::Capture && header.kind == b'D' {
+                    if rest.len() < header.len {
+                        break Advance::NeedsBytes;
+                    }
+                    self.captured.extend_from_slice(rest.get(..header.len).unwrap_or_default());
+                }
+                if !forward {
+                    send_run(client, &participant.lease.input, run, taken, cx)?;
+                    run = taken;
+                }
+                self.passing = (header.len, forward);
+                continue;
+            }
+            if header.len > MAX_INSPECTED_BYTES {
+                return Err(desync(at, participant, "a control message that is too long"));
+            }
+            let Some(message) = rest.get(..header.len) else { break Advance::NeedsBytes };
+            let body = message.get(5..).unwrap_or_default();
+            let mut heard = None;
+            let seen = self.see(header.kind, body, step, show);
+            if let Seen::Status(status) = seen {
+                participant.status = status;
+            }
+            if header.kind == b'S' {
+                heard = Some(message.to_vec());
+            }
+            if let Some(heard) = heard
+                && let Err(reason) =
+                    participant.lease.hear_parameter(heard.get(5..).unwrap_or_default())
+            {
+                return Err(desync(at, participant, reason));
+            }
+            if !shows(header.kind, show) {
+                send_run(client, &participant.lease.input, run, taken, cx)?;
+                run = taken + header.len;
+            }
+            taken += header.len;
+            match seen {
+                Seen::Goes => {}
+                Seen::Status(_) | Seen::Ends => break Advance::Done,
+                Seen::CopyIn => break Advance::CopyIn,
+                Seen::Failed => break Advance::Failed,
+                Seen::Alien => return Err(desync(at, participant, "a message out of turn")),
+            }
+        };
+        send_run(client, &participant.lease.input, run, taken, cx)?;
+        participant.lease.input.advance(taken);
+        Ok(outcome)
+    }
+
+    /// What a control message means for the step it came in.
+    fn see(&mut self, kind: u8, body: &[u8], step: Step, show: Show) -> Seen {
+        match kind {
+            b'Z' => match (step, server::ready_status(body)) {
+                (Step::Sync | Step::Query, Ok(status)) => Seen::Status(status),
+                _ => Seen::Alien,
+            },
+            b'E' => {
+                if show != Show::Discard {
+                    let code = ErrorFields::read(body).map(|fields| fields.code());
+                    self.error = Some(code.unwrap_or(SqlState::INTERNAL_ERROR));
+                }
+                match step {
+                    Step::Sync | Step::Query => Seen::Goes,
+                    _ => Seen::Failed,
+                }
+            }
+            b'N' | b'S' | b'A' => Seen::Goes,
+            _ if show == Show::Discard => Seen::Goes,
+            b'C' => {
+                self.tag.clear();
+                self.tag.extend_from_slice(body.strip_suffix(&[0]).unwrap_or(body));
+                self.ends_or_goes(kind, step)
+            }
+            b'G' if matches!(step, Step::Execute | Step::Query) => Seen::CopyIn,
+            b'I' | b's' | b'1' | b'2' | b'3' | b'n' | b't' => self.ends_or_goes(kind, step),
+            b'T' => match step {
+                Step::DescribePortal | Step::DescribeStatement => Seen::Ends,
+                _ => Seen::Goes,
+            },
+            b'H' | b'c' | b'V' => Seen::Goes,
+            _ => Seen::Alien,
+        }
+    }
+
+    fn ends_or_goes(&self, kind: u8, step: Step) -> Seen {
+        match (step, kind) {
+            (Step::Query, b'C' | b'I') => Seen::Goes,
+            (Step::Parse, b'1')
+            | (Step::Bind, b'2')
+            | (Step::Close, b'3')
+            | (Step::DescribePortal | Step::DescribeStatement, b'n')
+            | (Step::Execute, b'C' | b'I' | b's') => Seen::Ends,
+            (Step::DescribeStatement, b't') => Seen::Goes,
+            _ => Seen::Alien,
+        }
+    }
+}
+
+/// Whether the client is listened to while answers are carried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listen {
+    /// Come back when the client has spoken.
+    Client,
+    /// Come back when the client has spoken or nothing more is expected, whichever is first.
+    Either,
+    /// Wait for the answers, but notice a client that vanishes.
+    Hangup,
+}
+
+/// So much may a client send ahead while it is only listened to for its hanging up.
+const MAX_EARLY_BYTES: usize = 64 * 1024;
+
+/// Whether it is not the time to read more from the client: what it sent before has to go first.
+fn hears_nothing(listen: Listen, client: &Line, participants: &[Participant]) -> bool {
+    match listen {
+        Listen::Hangup => client.input.len() > MAX_EARLY_BYTES,
+        Listen::Client | Listen::Either => {
+            participants.iter().any(|participant| line::is_congested(&participant.lease.output))
+        }
+    }
+}
+
+enum Seen {
+    Goes,
+    Ends,
+    Status(server::TransactionStatus),
+    CopyIn,
+    Failed,
+    Alien,
+}
+
+/// Messages that carry data: passed on without waiting for their end.
+fn is_bulk(kind: u8) -> bool {
+    matches!(kind, b'D' | b'd')
+}
+
+fn shows(kind: u8, show: Show) -> bool {
+    match show {
+        Show::Forward => kind != b'Z',
+        Show::Swallow | Show::Capture => matches!(kind, b'E' | b'A'),
+        Show::Report => matches!(kind, b'E' | b'A' | b'S' | b'N'),
+        Show::Discard => kind == b'A',
+    }
+}
+
+fn send_run(
+    client: &mut Line,
+    input: &BytesMut,
+    from: usize,
+    to: usize,
+    cx: &mut Context<'_>,
+) -> Result<(), Broken> {
+    match input.get(from..to) {
+        Some(bytes) if !bytes.is_empty() => client.send(bytes, cx).map_err(|_| Broken::Client),
+        _ => Ok(()),
+    }
+}
+
+/// A tied server may speak while nothing is asked of it (NOTIFY); anything else is its end.
+fn poll_idle(
+    cx: &mut Context<'_>,
+    client: &mut Line,
+    index: usize,
+    participant: &mut Participant,
+) -> Option<Broken> {
+    loop {
+        let connection = &mut *participant.lease;
+        match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
+            Poll::Pending => return None,
+            Poll::Ready(Ok(0)) => {
+                let eof = io::ErrorKind::UnexpectedEof.into();
+                return Some(lost(index, participant, &eof));
+            }
+            Poll::Ready(Err(error)) => return Some(lost(index, participant, &error)),
+            Poll::Ready(Ok(_)) => {}
+        }
+        while let Ok(Some(header)) = frame::scan(&participant.lease.input, MAX_INSPECTED_BYTES) {
+            if participant.lease.input.len() < header.len {
+                break;
+            }
+            let message = participant.lease.input.split_to(header.len);
+            match header.kind {
+                b'A' | b'N' | b'S' => {
+                    if client.send(&message, cx).is_err() {
+                        return Some(Broken::Client);
+                    }
+                }
+                _ => return Some(desync(index, participant, "a message that nobody asked for")),
+            }
+        }
+    }
+}
+
+fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broken {
+    participant.lease.taint("its connection broke");
+    let error = Error::shard(
+        SqlState::CONNECTION_FAILURE,
+        format!("lost the connection to shard {}: {cause}", participant.shard),
+    );
+    Broken::Server(
+        index,
+        error.hint(
+            "the statement may or may not have taken effect there; look before you repeat it",
+        ),
+    )
+}
+
+fn desync(index: usize, participant: &mut Participant, what: &str) -> Broken {
+    participant.lease.taint("it broke the protocol");
+    Broken::Server(
+        index,
+        Error::shard(
+            SqlState::PROTOCOL_VIOLATION,
+            format!("shard {} sent {what}", participant.shard),
+        ),
+    )
+}

@@ -1,0 +1,306 @@
+//! Configuration and rules files → what all workers share.
+use super::config::{AuthMethod, Config, TlsMode};
+use super::fence::Fence;
+use crate::auth::client::{Lookup, Method};
+use crate::auth::scram::KeyCache;
+use crate::auth::tls::{self, Acceptor, Connector, Identity};
+use crate::auth::users::{Stored, Users};
+use crate::auth::{Login, Secret};
+use crate::backend::{Address, ConnectOptions, control};
+use crate::error::{Blame, Error, SqlState};
+use crate::plan::Catalog;
+use crate::pool::{self, Budget, Cluster, PoolConfig};
+use crate::rules::{self, Rules};
+use crate::session::cancel::Clients;
+use crate::session::startup::{Door, TlsPolicy};
+use crate::session::{Limits, Serving};
+use crate::telemetry::metrics::Metrics;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// What all workers share.
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub metrics: Arc<Metrics>,
+    pub door: Door,
+    pub databases: HashMap<String, Source>,
+    budget: Budget,
+    pub connecting: Connecting,
+}
+
+/// One rules file's database.
+pub struct Source {
+    pub serving: Arc<ArcSwap<Serving>>,
+    pub fence: Arc<Fence>,
+}
+
+/// What all connections to servers have in common.
+#[derive(Clone, Default)]
+pub struct Connecting {
+    keys: Arc<KeyCache>,
+    ids: Arc<AtomicU64>,
+    timeout: Option<Duration>,
+}
+
+/// How long the control plane waits for a server.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Shared {
+    pub async fn assemble(config: &Arc<Config>) -> Result<Self, Error> {
+        let connecting =
+            Connecting { timeout: Some(config.timeouts.connect), ..Connecting::default() };
+        let metrics = Arc::new(Metrics::new());
+        let mut databases = HashMap::new();
+        for path in &config.rules {
+            let rules = read_rules(path)?;
+            let name = rules.database.clone();
+            let source = Source::open(rules, config, &connecting).await?;
+            if databases.insert(name.clone(), source).is_some() {
+                return Err(broken_rules(format!("two rules files describe database \"{name}\"")));
+            }
+        }
+        let door = open_door(config)?;
+        let config = config.clone();
+        Ok(Self { config, metrics, door, databases, budget: Budget::default(), connecting })
+    }
+
+    /// The database of that name, or the one that takes any.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.databases.get(name).or_else(|| self.databases.get("*"))
+    }
+
+    pub fn session_limits(&self) -> Limits {
+        let limits = &self.config.limits;
+        Limits {
+            message_bytes: limits.message_size,
+            statement_bytes: limits.statement_size,
+            statements_per_client: limits.prepared_statements_per_client,
+            statements_per_server: limits.prepared_statements_per_server,
+            plans: limits.cached_plans,
+            idle_in_transaction: self.config.timeouts.idle_in_transaction,
+        }
+    }
+
+    /// A worker's pools to these servers.
+    pub fn cluster(&self, servers: &[pool::Shard], fence: &Arc<Fence>) -> Cluster {
+        let (pool, timeouts) = (&self.config.pool, &self.config.timeouts);
+        let config = PoolConfig {
+            size: u32::try_from(pool.size).unwrap_or(u32::MAX),
+            checkout_timeout: timeouts.checkout,
+            connect_timeout: timeouts.connect,
+            idle_timeout: timeouts.server_idle,
+            lifetime: timeouts.server_lifetime,
+            ..PoolConfig::default()
+        };
+        Cluster::new(config, servers.to_vec(), Some(fence.clone()), self.budget.clone())
+    }
+
+    /// Where users come from that are not in the users file.
+    pub fn lookup(&self, database: &str) -> AuthQuery<'_> {
+        AuthQuery { shared: self, database: database.to_owned() }
+    }
+}
+
+impl Source {
+    async fn open(rules: Rules, config: &Config, connecting: &Connecting) -> Result<Self, Error> {
+        let servers = servers(&rules, connecting)?;
+        let fence = Arc::new(Fence::new(&rules));
+        fence.verify(&rules, &servers, config).await?;
+        let catalog = load_catalog(&rules, &servers, config).await?;
+        let serving = Serving {
+            rules: Arc::new(rules),
+            catalog: Arc::new(catalog),
+            catalog_version: 1,
+            servers: Arc::new(servers),
+        };
+        Ok(Self { serving: Arc::new(ArcSwap::from_pointee(serving)), fence })
+    }
+}
+
+pub fn read_rules(path: &Path) -> Result<Rules, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| broken_rules(format!("{}: {error}", path.display())))?;
+    rules::parse(&text, &path.display().to_string())
+        .map_err(|problems| broken_rules(problems.to_string()))
+}
+
+fn broken_rules(message: String) -> Error {
+    Error::new(SqlState(*b"F0000"), Blame::Rules, message)
+        .hint("`weir check FILE` shows every problem of a rules file")
+}
+
+/// Where the shards are, with what it takes to connect to them.
+pub fn servers(rules: &Rules, connecting: &Connecting) -> Result<Vec<pool::Shard>, Error> {
+    rules
+        .shards
+        .iter()
+        .map(|shard| {
+            let address = Address::parse(&shard.primary)
+                .map_err(|error| broken_rules(format!("shard {}: {error}", shard.name)))?;
+            let tls = connector(&address)
+                .map_err(|error| broken_rules(format!("shard {}: {error}", shard.name)))?;
+            let mut parameters = Vec::new();
+            if let Some(name) = &address.application_name {
+                parameters.push(("application_name".to_owned(), name.clone()));
+            }
+            Ok(pool::Shard {
+                name: shard.name.clone(),
+                address: Arc::new(address),
+                options: ConnectOptions {
+                    tls,
+                    parameters,
+                    timeout: connecting.timeout,
+                    keys: connecting.keys.clone(),
+                    ids: connecting.ids.clone(),
+                },
+            })
+        })
+        .collect()
+}
+
+fn connector(address: &Address) -> Result<Option<Connector>, String> {
+    if address.tls == tls::TlsMode::Disable {
+        return Ok(None);
+    }
+    let read = |path: &Option<String>| match path {
+        Some(path) => std::fs::read(path).map(Some).map_err(|error| format!("{path}: {error}")),
+        None => Ok(None),
+    };
+    let roots = read(&address.root_certificate)?;
+    let (certificates, key) = (read(&address.client_certificate)?, read(&address.client_key)?);
+    let identity = match (&certificates, &key) {
+        (Some(certificates), Some(key)) => Some(Identity { certificates, key }),
+        _ => None,
+    };
+    Connector::new(address.tls, roots.as_deref(), identity)
+        .map(Some)
+        .map_err(|error| error.to_string())
+}
+
+/// Whom weir itself is on a server: the dsn's user, else the configuration's control user.
+pub fn control_login(address: &Address, config: &Config) -> Login {
+    let secret = |password: Option<&str>| match password {
+        Some(password) => Secret::Password(password.to_owned()),
+        None => Secret::None,
+    };
+    match &address.user {
+        Some(user) => Login::new(user, secret(address.password.as_deref())),
+        None => {
+            let password = config.control.password.as_ref().and_then(|password| password.reveal());
+            Login::new(&config.control.user, secret(password))
+        }
+    }
+}
+
+/// A control connection to one shard.
+pub async fn control_client(
+    server: &pool::Shard,
+    config: &Config,
+) -> Result<control::Client, Error> {
+    let login = control_login(&server.address, config);
+    let connecting = control::connect(&server.address, &login, &server.options);
+    match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error)) => Err(error.to_error(&format!("shard {}", server.name))),
+        Err(_) => Err(Error::shard(
+            SqlState::CANNOT_CONNECT,
+            format!("shard {} did not answer in {CONTROL_TIMEOUT:?}", server.name),
+        )),
+    }
+}
+
+fn open_door(config: &Config) -> Result<Door, Error> {
+    let mut users = match &config.auth.users_file {
+        None => Users::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::new(
+                    SqlState(*b"F0000"),
+                    Blame::Rules,
+                    format!("{}: {error}", path.display()),
+                )
+            })?;
+            Users::parse(&text).map_err(|lines| {
+                let lines: Vec<_> = lines
+                    .iter()
+                    .map(|bad| format!("{}:{}: {}", path.display(), bad.line, bad.problem))
+                    .collect();
+                Error::new(SqlState(*b"F0000"), Blame::Rules, lines.join("\n"))
+            })?
+        }
+    };
+    let mut server_secrets = HashMap::new();
+    for user in &config.users {
+        if let Some(password) = user.password.as_ref().and_then(|secret| secret.reveal()) {
+            users.insert(&user.name, password);
+        }
+        if let Some(password) = user.server_password.as_ref().and_then(|secret| secret.reveal()) {
+            server_secrets.insert(user.name.clone(), Secret::Password(password.to_owned()));
+        }
+    }
+    let method = match config.auth.method {
+        AuthMethod::Trust => Method::Trust,
+        AuthMethod::Md5 => Method::Md5,
+        AuthMethod::ScramSha256 => Method::Scram,
+    };
+    Ok(Door {
+        tls: tls_policy(config)?,
+        method,
+        users,
+        server_secrets,
+        clients: Arc::new(Clients::default()),
+    })
+}
+
+fn tls_policy(config: &Config) -> Result<TlsPolicy, Error> {
+    let problem = |message: String| {
+        Error::new(SqlState(*b"F0000"), Blame::Rules, format!("[tls]: {message}"))
+    };
+    let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
+        return Ok(TlsPolicy::Off);
+    };
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| problem(format!("{}: {error}", path.display())))
+    };
+    let (certificates, key) = (read(certificate)?, read(key)?);
+    let identity = Identity { certificates: &certificates, key: &key };
+    let acceptor = || Acceptor::new(identity).map_err(|error| problem(error.to_string()));
+    match config.tls.mode {
+        TlsMode::Off => Ok(TlsPolicy::Off),
+        TlsMode::Allow => acceptor().map(TlsPolicy::Allow),
+        TlsMode::Require => acceptor().map(TlsPolicy::Require),
+    }
+}
+
+/// `auth.query`, asked on the database's home shard as the control user.
+pub struct AuthQuery<'a> {
+    shared: &'a Shared,
+    database: String,
+}
+
+impl Lookup for AuthQuery<'_> {
+    async fn find(&self, user: &str) -> Result<Option<Stored>, Error> {
+        let Some(query) = &self.shared.config.auth.query else { return Ok(None) };
+        let Some(source) = self.shared.source(&self.database) else { return Ok(None) };
+        let serving = source.serving.load_full();
+        let Some(server) = serving.servers.get(usize::from(serving.rules.home.0)) else {
+            return Ok(None);
+        };
+        let client = control_client(server, &self.shared.config).await?;
+        control::verifier(&client, query, user).await
+    }
+}
+
+/// What the home shard says of its tables, functions and types.
+pub async fn load_catalog(
+    rules: &Rules,
+    servers: &[pool::Shard],
+    config: &Config,
+) -> Result<Catalog, Error> {
+    let _ = (rules, servers, config);
+    Ok(Catalog::default())
+}

@@ -1,0 +1,262 @@
+//! Take a message, act, carry answers: the loop of one session.
+use super::extended::Segment;
+use super::simple::Ended;
+use super::startup::Greeted;
+use super::{Database, PoolMode, Session, Stop};
+use crate::error::{Error, SqlState};
+use crate::exec::line::Line;
+use crate::exec::relay::{Broken, Listen, Pumped, Relay};
+use crate::plan::{Access, Context, Planned};
+use crate::telemetry::metrics::{self, Outcome};
+use crate::txn::{Status, Transaction};
+use crate::wire::{encode, error_response, frame, frontend};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+/// Serves a client that has logged in, until it leaves.
+pub async fn serve(client: Line, database: Rc<Database>, greeted: Greeted, mode: PoolMode) {
+    let plain = database.serving.load().rules.is_plain();
+    let mut session = Session::new(client, database, greeted);
+    match mode {
+        PoolMode::Session if plain => session.relay_all().await,
+        PoolMode::Session | PoolMode::Transaction => session.converse().await,
+    }
+}
+
+impl Session {
+    fn new(client: Line, database: Rc<Database>, greeted: Greeted) -> Self {
+        Self {
+            client,
+            relay: Relay::default(),
+            txn: Transaction::new(greeted.settings),
+            serving: database.serving.load_full(),
+            database,
+            login: greeted.login,
+            slot: greeted.slot,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            unsited: VecDeque::new(),
+            held: VecDeque::new(),
+            segment: Segment::Sound,
+            cursors: HashMap::new(),
+            named_shard: None,
+        }
+    }
+
+    async fn converse(&mut self) {
+        loop {
+            match self.take_messages().await {
+                Ok(()) => {}
+                Err(Ended) => break,
+            }
+            if self.is_idle() {
+                self.client.release_buffers();
+            }
+            match self.listen().await {
+                Ok(Pumped::ClientSpoke | Pumped::Drained) => {}
+                Ok(Pumped::CopyIn) => {
+                    if let Err(Stop::End) = self.feed_copy().await {
+                        break;
+                    }
+                }
+                Ok(Pumped::Failed(at)) => self.fail_segment(at),
+                Err(Broken::Client) => break,
+                Err(Broken::Server(_, error)) => {
+                    if self.lost_while_waiting(&error).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        // What is open is rolled back by closing it.
+        self.lose_participants("its client left").await;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.txn.status() == Status::Idle && self.relay.is_empty() && self.client.input.is_empty()
+    }
+
+    /// Waits for the client, and for servers that owe answers.
+    async fn listen(&mut self) -> Result<Pumped, Broken> {
+        let open = self.txn.status() != Status::Idle;
+        let waiting = self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Client);
+        match self.database.limits.idle_in_transaction {
+            Some(limit) if open => match tokio::time::timeout(limit, waiting).await {
+                Ok(pumped) => pumped,
+                Err(_) => {
+                    let error = Error::client(
+                        SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
+                        "terminating connection due to idle-in-transaction timeout",
+                    );
+                    self.say_goodbye(&error.fatal()).await;
+                    Err(Broken::Client)
+                }
+            },
+            _ => waiting.await,
+        }
+    }
+
+    /// A server was lost while the session waited for its client.
+    async fn lost_while_waiting(&mut self, error: &Error) -> Result<(), Ended> {
+        let tied = self.txn.participants.iter().any(|participant| participant.tied);
+        let expecting = !self.relay.is_empty();
+        self.lose_participants("a server of its transaction was lost").await;
+        if tied || !expecting {
+            // Nobody has asked anything that could be answered with this error.
+            self.say_goodbye(&error.clone().fatal()).await;
+            return Err(Ended);
+        }
+        self.told(error);
+        self.segment = Segment::Failed;
+        Ok(())
+    }
+
+    pub(super) async fn say_goodbye(&mut self, error: &Error) {
+        self.database.metrics.error(error.blame);
+        error_response::write(error, &mut self.client.output);
+        // The client may be gone already; there is nobody left to tell.
+        drop(self.client.flush().await);
+    }
+
+    /// Acts on every whole message that has arrived.
+    async fn take_messages(&mut self) -> Result<(), Ended> {
+        loop {
+            let header = match frame::scan(&self.client.input, self.database.limits.message_bytes) {
+                Ok(Some(header)) if self.client.input.len() >= header.len => header,
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    self.say_goodbye(&Error::from(error).fatal()).await;
+                    return Err(Ended);
+                }
+            };
+            let message = self.client.input.split_to(header.len).freeze();
+            let body = message.get(5..).unwrap_or_default();
+            let kind = match frontend::Kind::of(header.kind) {
+                Ok(kind) => kind,
+                Err(error) => {
+                    self.say_goodbye(&Error::from(error).fatal()).await;
+                    return Err(Ended);
+                }
+            };
+            self.act(kind, body).await?;
+        }
+    }
+
+    async fn act(&mut self, kind: frontend::Kind, body: &[u8]) -> Result<(), Ended> {
+        use frontend::Kind;
+        self.refresh();
+        match kind {
+            Kind::Query => self.query_message(body).await,
+            Kind::Sync => self.sync().await,
+            Kind::Parse
+            | Kind::Bind
+            | Kind::Describe
+            | Kind::Execute
+            | Kind::Close
+            | Kind::Flush => self.extended(kind, body).await,
+            // What a client still sends of a COPY that has failed.
+            Kind::CopyData | Kind::CopyDone | Kind::CopyFail => Ok(()),
+            Kind::Terminate => Err(Ended),
+            Kind::FunctionCall => {
+                let error = Error::refused(
+                    "the function call protocol is not supported",
+                    "call the function in a SELECT",
+                );
+                self.told(&error);
+                encode::ready(self.txn.status().wire(), &mut self.client.output);
+                Ok(())
+            }
+            Kind::Password => {
+                let error = Error::client(
+                    SqlState::PROTOCOL_VIOLATION,
+                    "a password message after authentication",
+                );
+                self.say_goodbye(&error.fatal()).await;
+                Err(Ended)
+            }
+        }
+    }
+
+    async fn query_message(&mut self, body: &[u8]) -> Result<(), Ended> {
+        match frontend::Query::read(body) {
+            Ok(query) => self.simple_query(query.sql).await,
+            Err(error) => {
+                self.say_goodbye(&Error::from(error).fatal()).await;
+                Err(Ended)
+            }
+        }
+    }
+
+    /// Between transactions the newest rules and catalog come into force.
+    fn refresh(&mut self) {
+        if self.txn.status() == Status::Idle && self.relay.is_empty() {
+            let current = self.database.serving.load();
+            if !std::sync::Arc::ptr_eq(&current, &self.serving) {
+                self.serving = current.clone();
+            }
+        }
+    }
+
+    /// A statement's text as weir reads it: within the limit, and in an encoding in which no byte
+    /// of another character can be taken for a quote.
+    pub(super) fn readable<'a>(&self, sql: &'a [u8]) -> Result<&'a str, Error> {
+        let limit = self.database.limits.statement_bytes;
+        if sql.len() > limit {
+            return Err(Error::client(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("statement of {} bytes is longer than the limit of {limit}", sql.len()),
+            )
+            .hint("raise limits.statement_bytes in weir.toml, or use COPY"));
+        }
+        let utf8 = matches!(
+            self.txn.settings.get("client_encoding").map(str::to_ascii_lowercase).as_deref(),
+            None | Some("utf8" | "utf-8" | "unicode" | "sql_ascii")
+        );
+        if !utf8 && !sql.is_ascii() {
+            return Err(Error::refused(
+                "a statement with characters beyond ASCII in a client encoding other than UTF8",
+                "SET client_encoding = 'UTF8'",
+            ));
+        }
+        std::str::from_utf8(sql).map_err(|_| {
+            Error::client(SqlState(*b"22021"), "invalid byte sequence for encoding \"UTF8\"")
+        })
+    }
+
+    pub(super) fn standard_conforming_strings(&self) -> bool {
+        !self
+            .txn
+            .settings
+            .get("standard_conforming_strings")
+            .is_some_and(|value| matches!(value, "off" | "false" | "no" | "0"))
+    }
+
+    /// What planning has to know of this session.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            rules: &self.serving.rules,
+            catalog: &self.serving.catalog,
+            search_path: self.txn.settings.get("search_path").unwrap_or("\"$user\", public"),
+            user: self
+                .txn
+                .settings
+                .get("role")
+                .filter(|r| *r != "none")
+                .unwrap_or(&self.login.user),
+            standard_conforming_strings: self.standard_conforming_strings(),
+            temporary: self.txn.participants.iter().any(|participant| participant.tied),
+            named_shard: self.named_shard,
+        }
+    }
+
+    pub(super) fn count(&self, planned: &Planned, at: usize) {
+        if let Some(participant) = self.txn.participants.get(at) {
+            let access = match planned.plan.access {
+                Access::Read => metrics::Access::Read,
+                Access::Lock => metrics::Access::Lock,
+                Access::Write => metrics::Access::Write,
+            };
+            self.database.counters.statement(Some(participant.shard), access, Outcome::Ok);
+        }
+    }
+}

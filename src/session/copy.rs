@@ -1,0 +1,77 @@
+//! COPY data from the client: on to the server that waits for it.
+use super::{Session, Stop};
+use crate::exec::relay::{Listen, Pumped};
+use crate::wire::{encode, frame};
+use bytes::Buf;
+
+impl Session {
+    /// Carries COPY data until the client ends it or the server has had enough. The answer that
+    /// follows is still expected afterwards.
+    pub(super) async fn feed_copy(&mut self) -> Result<(), Stop> {
+        let Some(at) = self.relay.copy_in else { return Ok(()) };
+        // The server has read and ignored a Sync that was sent along with Execute.
+        self.relay.forget_sync();
+        // What is left of a CopyData message that has begun.
+        let mut passing = 0;
+        loop {
+            let done = self.take_copy(at, &mut passing)?;
+            if done {
+                self.relay.copy_in = None;
+                return Ok(());
+            }
+            let pumped =
+                self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Either).await;
+            match pumped {
+                Ok(Pumped::ClientSpoke | Pumped::CopyIn) => {}
+                Ok(Pumped::Drained) => {
+                    self.relay.copy_in = None;
+                    return Ok(());
+                }
+                Ok(Pumped::Failed(at)) => {
+                    self.fail_segment(at);
+                    return Err(Stop::Said);
+                }
+                Err(broken) => return Err(self.broken(broken).await),
+            }
+        }
+    }
+
+    /// Hands over what has arrived; `true` once the client has ended the COPY.
+    fn take_copy(&mut self, at: usize, passing: &mut usize) -> Result<bool, Stop> {
+        loop {
+            let Some(participant) = self.txn.participants.get_mut(at) else { return Ok(true) };
+            let output = &mut participant.lease.output;
+            if *passing > 0 {
+                let count = (*passing).min(self.client.input.len());
+                if count == 0 {
+                    return Ok(false);
+                }
+                output.extend_from_slice(self.client.input.get(..count).unwrap_or_default());
+                self.client.input.advance(count);
+                *passing -= count;
+                continue;
+            }
+            let limit = self.database.limits.message_bytes;
+            let header =
+                frame::scan(&self.client.input, limit).map_err(|error| Stop::Say(error.into()))?;
+            let Some(header) = header else { return Ok(false) };
+            match header.kind {
+                b'd' => *passing = header.len,
+                // Flush and Sync mean nothing while COPY data flows.
+                b'H' | b'S' => self.client.input.advance(header.len),
+                b'c' | b'f' => {
+                    if self.client.input.len() < header.len {
+                        return Ok(false);
+                    }
+                    let message = self.client.input.split_to(header.len);
+                    output.extend_from_slice(&message);
+                    return Ok(true);
+                }
+                _ => {
+                    encode::copy_fail("unexpected message during COPY from stdin", output);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,645 @@
+//! The extended protocol. A message goes to its server as soon as that is known; everything up to a
+//! Sync is one implicit transaction, as in PostgreSQL.
+//!
+//! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
+//! for the Sync.
+use super::control::forwarded_access;
+use super::simple::Ended;
+use super::statements::{Form, Naming, Statement, meaning};
+use super::{Session, Stop};
+use crate::error::{Error, SqlState};
+use crate::exec::describe;
+use crate::exec::relay::{Reply, Show, Step};
+use crate::ids::Oid;
+use crate::plan::{Access, Command, Planned, Route};
+use crate::sql;
+use crate::txn::settings::differences;
+use crate::txn::{Begun, Block, Status};
+use crate::wire::frontend::{self, Object};
+use crate::wire::params::{Params, Value};
+use crate::wire::{encode, error_response};
+use std::rc::Rc;
+
+/// The messages between two Syncs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Segment {
+    Sound,
+    /// An error was reported: what comes before the next Sync is ignored.
+    Failed,
+}
+
+/// A message that waits for a server.
+pub enum Unsited {
+    Parse(Rc<Statement>),
+    Describe(Rc<Statement>),
+}
+
+/// What a client has bound.
+#[derive(Clone)]
+pub enum Portal {
+    On(usize),
+    /// A statement that weir acts on itself, when it is executed.
+    Own(Rc<Statement>),
+}
+
+/// So many answers may be outstanding before weir waits for some.
+const MAX_OUTSTANDING: usize = 4096;
+
+impl Session {
+    /// Acts on one extended message other than Sync.
+    pub(super) async fn extended(
+        &mut self,
+        kind: frontend::Kind,
+        body: &[u8],
+    ) -> Result<(), Ended> {
+        if self.segment == Segment::Failed {
+            return Ok(());
+        }
+        let outcome = match kind {
+            frontend::Kind::Parse => self.parse(body),
+            frontend::Kind::Bind => self.bind(body).await,
+            frontend::Kind::Describe => self.describe(body).await,
+            frontend::Kind::Execute => self.execute(body).await,
+            frontend::Kind::Close => self.close(body),
+            frontend::Kind::Flush => self.flush().await,
+            _ => Err(Error::internal("not an extended message").into()),
+        };
+        self.conclude(outcome)?;
+        if self.relay.len() > MAX_OUTSTANDING {
+            let outcome = self.catch_up().await;
+            self.conclude(outcome)?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, outcome: Result<(), Stop>) -> Result<(), Ended> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Stop::Said) => {
+                self.segment = Segment::Failed;
+                Ok(())
+            }
+            Err(Stop::End) => Err(Ended),
+            Err(Stop::Say(error)) => {
+                self.refuse_message(&error);
+                Ok(())
+            }
+        }
+    }
+
+    /// An error of weir's own, at its place among the answers.
+    fn refuse_message(&mut self, error: &Error) {
+        self.database.metrics.error(error.blame);
+        self.forget_unsited();
+        self.relay.local(|out| error_response::write(error, out));
+        self.segment = Segment::Failed;
+        self.txn.fail();
+    }
+
+    /// Unsited messages came before an error: PostgreSQL would have answered them.
+    fn forget_unsited(&mut self) {
+        self.hold_unsited();
+        for reply in std::mem::take(&mut self.held) {
+            match reply {
+                Reply::Unsited => {
+                    if let Some(Unsited::Parse(_)) = self.unsited.pop_front() {
+                        self.relay.local(encode::parse_complete);
+                    }
+                }
+                Reply::Local(_) | Reply::Server { .. } => self.relay.push(reply),
+            }
+        }
+    }
+
+    /// Takes unsited replies out of the queue, so that what brings a server in is answered first.
+    fn hold_unsited(&mut self) {
+        self.held.extend(self.relay.take_unsited());
+    }
+
+    /// A server reported an error in answer to an extended message.
+    pub(super) fn fail_segment(&mut self, at: usize) {
+        self.relay.abandon();
+        self.unsited.clear();
+        self.held.clear();
+        self.segment = Segment::Failed;
+        self.txn.fail();
+        self.relay.error = None;
+        for participant in &mut self.txn.participants {
+            participant.doubt_statements();
+        }
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.failed = true;
+        }
+    }
+
+    fn parse(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let parse = frontend::Parse::read(body).map_err(Error::from)?;
+        let name = parse.name_str().map_err(Error::from)?.to_owned();
+        let text = self.readable(parse.sql)?.to_owned();
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            return Err(already_prepared(&name).into());
+        }
+        let types: Vec<Oid> = parse.types().collect();
+        let naming = if name.is_empty() { Naming::Unnamed } else { Naming::Named };
+        let statement = Rc::new(self.prepare(&text, types, Form::Parse, naming)?);
+        self.keep_statement(name, statement.clone())?;
+        match statement.planned.plan.command {
+            Command::Control(_) if !self.is_forwarded(&statement) => {
+                self.relay.local(encode::parse_complete);
+            }
+            _ => {
+                self.relay.unsited();
+                self.unsited.push_back(Unsited::Parse(statement));
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans a statement and gives it its identity.
+    pub(super) fn prepare(
+        &mut self,
+        text: &str,
+        types: Vec<Oid>,
+        form: Form,
+        naming: Naming,
+    ) -> Result<Statement, Stop> {
+        let ranges =
+            sql::split::split(text, self.standard_conforming_strings()).map_err(Error::from)?;
+        if ranges.len() > 1 {
+            return Err(Error::client(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            )
+            .into());
+        }
+        let text = match ranges.first() {
+            Some(range) => text.get(range.clone()).unwrap_or_default(),
+            None => "",
+        };
+        let planned = self.plan(text)?;
+        match &planned.plan.command {
+            Command::Control(control) => self.refuse_if_failed(Some(control))?,
+            _ => self.refuse_if_failed(None)?,
+        }
+        let settings = meaning(&self.txn.settings);
+        let sent = planned.text(text).into_owned();
+        let identity = self.database.identities.borrow_mut().intern(
+            &sent,
+            &types,
+            &form,
+            self.serving.catalog_version,
+            &settings,
+        );
+        let text = text.to_owned();
+        Ok(Statement { text, sent, types, planned, form, naming, identity, settings })
+    }
+
+    pub(super) fn keep_statement(
+        &mut self,
+        name: String,
+        statement: Rc<Statement>,
+    ) -> Result<(), Error> {
+        let limit = self.database.limits.statements_per_client;
+        if self.statements.len() >= limit && !self.statements.contains_key(&name) {
+            return Err(Error::client(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                format!("too many prepared statements (limit {limit})"),
+            )
+            .hint("deallocate statements, or raise limits.prepared_statements in weir.toml"));
+        }
+        self.statements.insert(name, statement);
+        Ok(())
+    }
+
+    async fn bind(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let bind = frontend::Bind::read(body).map_err(Error::from)?;
+        let portal = bind.portal_str().map_err(Error::from)?.to_owned();
+        let name = bind.statement_str().map_err(Error::from)?;
+        let statement = self.statement(name)?;
+        if let Command::Control(control) = &statement.planned.plan.command {
+            self.refuse_if_failed(Some(control))?;
+            if !self.is_forwarded(&statement) {
+                self.portals.insert(portal, Portal::Own(statement));
+                self.relay.local(encode::bind_complete);
+                return Ok(());
+            }
+        } else {
+            self.refuse_if_failed(None)?;
+        }
+        if statement.planned.plan.command == Command::Ddl {
+            self.portals.insert(portal, Portal::Own(statement));
+            self.relay.local(encode::bind_complete);
+            return Ok(());
+        }
+        let mut values = Vec::new();
+        bind.values(&mut values);
+        let route = self.route_bound(&statement, &values).await?;
+        self.hold_unsited();
+        let access = match &statement.planned.plan.command {
+            Command::Control(control) => forwarded_access(control),
+            Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
+                statement.planned.plan.access
+            }
+        };
+        let at = self.site(route, access).await?;
+        self.tie(at, &statement.planned);
+        if let Command::Control(control) = &statement.planned.plan.command {
+            self.note_forwarded(&control.clone(), at);
+        }
+        self.count(&statement.planned, at);
+        self.site_messages(at).await?;
+        let server_name = self.ensure_prepared(at, &statement, Show::Swallow).await?;
+        let Some(participant) = self.txn.participants.get_mut(at) else {
+            return Err(Error::internal("no such participant").into());
+        };
+        participant.unsynced = true;
+        encode::bind_with_tail(
+            portal.as_bytes(),
+            server_name.as_bytes(),
+            bind.tail_after_statement(),
+            &mut participant.lease.output,
+        );
+        self.relay.expect(at, Step::Bind, Show::Forward);
+        self.portals.insert(portal, Portal::On(at));
+        Ok(())
+    }
+
+    async fn route_bound(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<Route, Stop> {
+        if let Command::Control(control) = &statement.planned.plan.command {
+            return self.forwarded_route(&control.clone());
+        }
+        if statement.planned.plan.needs_types() && statement.identity.described.get().is_none() {
+            let described = self.described_types(statement).await?;
+            // Another bind of the same statement may have been quicker: both learnt the same.
+            drop(statement.identity.described.set(described));
+        }
+        let types = statement.identity.described.get().unwrap_or(&statement.types);
+        let params = Params { types, values };
+        Ok(statement.planned.route(&statement.text, &params, &self.serving.rules)?)
+    }
+
+    /// Asks the home shard for the types of a statement's parameters.
+    async fn described_types(&mut self, statement: &Statement) -> Result<Vec<Oid>, Stop> {
+        let home = self.serving.rules.home;
+        let mut lease = self.lease(home).await?;
+        let types =
+            describe::parameter_types(&mut lease, &statement.sent, &statement.types).await?;
+        Ok(types)
+    }
+
+    /// Makes a server know a statement; returns the name it has there.
+    pub(super) async fn ensure_prepared(
+        &mut self,
+        at: usize,
+        statement: &Rc<Statement>,
+        show: Show,
+    ) -> Result<String, Stop> {
+        let identity = &statement.identity;
+        let Some(participant) = self.txn.participants.get_mut(at) else {
+            return Err(Error::internal("no such participant").into());
+        };
+        let session = &mut participant.lease.session;
+        let name = statement.server_name();
+        if session.prepared.contains(identity.id)
+            || (name.is_empty() && session.unnamed == Some(identity.id))
+        {
+            if show == Show::Forward {
+                self.relay.local(encode::parse_complete);
+            }
+            return Ok(name.to_owned());
+        }
+        participant.unsynced = true;
+        // The client may have changed its settings since it prepared the statement.
+        let now = meaning(&self.txn.settings);
+        let there = differences(&now, &statement.settings);
+        let back = differences(&statement.settings, &now);
+        self.whisper(at, &there, Show::Swallow);
+        self.send_parse(at, statement, show);
+        self.whisper(at, &back, Show::Swallow);
+        Ok(statement.server_name().to_owned())
+    }
+
+    /// Statements of weir's own among a client's extended messages, under names of their own: the
+    /// client's unnamed statement and portal stay what they are.
+    pub(super) fn whisper(&mut self, at: usize, texts: &[String], show: Show) {
+        const NAME: &[u8] = b"weir";
+        /// No parameters, and results as text.
+        const NO_VALUES: &[u8] = &[0; 6];
+        let quiet = if show == Show::Forward { Show::Swallow } else { show };
+        let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        for text in texts {
+            let output = &mut participant.lease.output;
+            encode::parse(NAME, text.as_bytes(), [].into_iter(), output);
+            encode::bind_with_tail(NAME, NAME, NO_VALUES, output);
+            encode::execute(NAME, 0, output);
+            encode::close(Object::Portal, NAME, output);
+            encode::close(Object::Statement, NAME, output);
+            self.relay.expect(at, Step::Parse, quiet);
+            self.relay.expect(at, Step::Bind, quiet);
+            self.relay.expect(at, Step::Execute, show);
+            self.relay.expect(at, Step::Close, quiet);
+            self.relay.expect(at, Step::Close, quiet);
+        }
+    }
+
+    fn send_parse(&mut self, at: usize, statement: &Rc<Statement>, show: Show) {
+        let limit = self.database.limits.statements_per_server;
+        let identity = &statement.identity;
+        let name = statement.server_name();
+        let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        if name.is_empty() {
+            participant.lease.session.unnamed = Some(identity.id);
+            let text = statement.sent.as_bytes();
+            encode::parse(
+                b"",
+                text,
+                statement.types.iter().copied(),
+                &mut participant.lease.output,
+            );
+            self.relay.expect(at, Step::Parse, show);
+            return;
+        }
+        participant.preparing.push(identity.id);
+        for id in participant.lease.session.prepared.prepare(identity.id, limit) {
+            let name = format!("weir_{id}");
+            encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
+            self.relay.expect(at, Step::Close, Show::Swallow);
+        }
+        match &statement.form {
+            Form::Parse => {
+                let (name, text) = (identity.name.as_bytes(), statement.sent.as_bytes());
+                let types = statement.types.iter().copied();
+                encode::parse(name, text, types, &mut participant.lease.output);
+                self.relay.expect(at, Step::Parse, show);
+            }
+            Form::Prepare(types) => {
+                let text = format!("PREPARE {}{types} AS {}", identity.name, statement.sent);
+                self.whisper(at, &[text], Show::Swallow);
+                if show == Show::Forward {
+                    self.relay.local(encode::parse_complete);
+                }
+            }
+        }
+    }
+
+    /// Sends the messages that waited for a server, in their order.
+    pub(super) async fn site_messages(&mut self, at: usize) -> Result<(), Stop> {
+        self.hold_unsited();
+        while let Some(reply) = self.held.pop_front() {
+            if !matches!(reply, Reply::Unsited) {
+                self.relay.push(reply);
+                continue;
+            }
+            match self.unsited.pop_front() {
+                Some(Unsited::Parse(statement)) => {
+                    self.ensure_prepared(at, &statement, Show::Forward).await?;
+                }
+                Some(Unsited::Describe(statement)) => {
+                    let name = self.ensure_prepared(at, &statement, Show::Swallow).await?;
+                    let Some(participant) = self.txn.participants.get_mut(at) else { continue };
+                    participant.unsynced = true;
+                    let output = &mut participant.lease.output;
+                    encode::describe(Object::Statement, name.as_bytes(), output);
+                    self.relay.expect(at, Step::DescribeStatement, Show::Forward);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sites what waits without a Bind: on a server of the transaction, or on the home shard, whose
+    /// types are the ones clients know.
+    async fn site_rest(&mut self) -> Result<(), Stop> {
+        if self.unsited.is_empty() {
+            return Ok(());
+        }
+        self.hold_unsited();
+        let at = self.site(Route::Any, Access::Read).await?;
+        self.site_messages(at).await
+    }
+
+    async fn describe(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let describe = frontend::Describe::read(body).map_err(Error::from)?;
+        let name = describe.name_str().map_err(Error::from)?;
+        match describe.object {
+            Object::Statement => {
+                let statement = self.statement(name)?;
+                match &statement.planned.plan.command {
+                    Command::Control(_) if !self.is_forwarded(&statement) => {
+                        self.relay.local(|out| {
+                            encode::parameter_description([].into_iter(), out);
+                            encode::no_data(out);
+                        });
+                    }
+                    _ => {
+                        self.relay.unsited();
+                        self.unsited.push_back(Unsited::Describe(statement));
+                    }
+                }
+            }
+            Object::Portal => match self.portal(name)? {
+                Portal::Own(_) => self.relay.local(encode::no_data),
+                Portal::On(at) => {
+                    self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
+                    self.relay.expect(at, Step::DescribePortal, Show::Forward);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let execute = frontend::Execute::read(body).map_err(Error::from)?;
+        let name = execute.portal_str().map_err(Error::from)?;
+        match self.portal(name)? {
+            Portal::On(at) => {
+                self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
+                self.relay.expect(at, Step::Execute, Show::Forward);
+                Ok(())
+            }
+            Portal::Own(statement) => {
+                self.catch_up().await?;
+                self.execute_own(&statement).await
+            }
+        }
+    }
+
+    /// A statement of weir's own, executed by an Execute: the same as in the simple protocol, since
+    /// everything before it has been answered.
+    async fn execute_own(&mut self, statement: &Statement) -> Result<(), Stop> {
+        match &statement.planned.plan.command {
+            Command::Control(control) => {
+                self.refuse_if_failed(Some(control))?;
+                self.control(control.clone(), &statement.text).await
+            }
+            Command::Ddl => {
+                self.refuse_if_failed(None)?;
+                let planned = self.plan(&statement.text)?;
+                self.schema_statement(&statement.text, &planned).await
+            }
+            Command::Query | Command::CopyIn | Command::CopyOut => {
+                Err(Error::internal("a routed statement has no portal of weir's own").into())
+            }
+        }
+    }
+
+    fn close(&mut self, body: &[u8]) -> Result<(), Stop> {
+        let close = frontend::Close::read(body).map_err(Error::from)?;
+        let name = close.name_str().map_err(Error::from)?;
+        match close.object {
+            Object::Statement => {
+                self.statements.remove(name);
+                self.relay.local(encode::close_complete);
+            }
+            Object::Portal => match self.portals.remove(name) {
+                Some(Portal::On(at)) => {
+                    self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
+                    self.relay.expect(at, Step::Close, Show::Forward);
+                }
+                Some(Portal::Own(_)) | None => self.relay.local(encode::close_complete),
+            },
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Stop> {
+        self.site_rest().await?;
+        self.ask_for_answers();
+        Ok(())
+    }
+
+    /// Makes every server that owes an answer send it.
+    pub(super) fn ask_for_answers(&mut self) {
+        for participant in self.txn.participants.iter_mut().filter(|other| other.unsynced) {
+            encode::flush(&mut participant.lease.output);
+        }
+    }
+
+    /// Waits for all answers without ending the segment.
+    async fn catch_up(&mut self) -> Result<(), Stop> {
+        if self.relay.is_empty() {
+            return Ok(());
+        }
+        self.site_rest().await?;
+        self.ask_for_answers();
+        self.drain().await
+    }
+
+    /// The end of a segment. With one server the Sync travels behind the messages; with several
+    /// none is sent before all messages have succeeded, the writer's first.
+    pub(super) async fn sync(&mut self) -> Result<(), Ended> {
+        let outcome = match self.segment {
+            Segment::Sound => self.sync_sound().await,
+            Segment::Failed => Ok(()),
+        };
+        self.conclude(outcome)?;
+        if std::mem::take(&mut self.relay.sync_ignored) {
+            // COPY began: the Sync that counts is still to come.
+            return Ok(());
+        }
+        if self.segment == Segment::Failed {
+            let outcome = self.sync_failed().await;
+            self.conclude(outcome)?;
+        }
+        self.segment = Segment::Sound;
+        self.settle().await;
+        encode::ready(self.txn.status().wire(), &mut self.client.output);
+        Ok(())
+    }
+
+    async fn sync_sound(&mut self) -> Result<(), Stop> {
+        self.site_rest().await?;
+        if self.txn.status() == Status::Open(Block::Implicit) {
+            self.catch_up().await?;
+            return self.commit(Show::Swallow).await;
+        }
+        let mut active = self.txn.unsynced();
+        if active.len() > 1 {
+            self.catch_up().await?;
+            active.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
+        }
+        for at in active {
+            self.sync_one(at, Show::Forward);
+            self.drain().await?;
+        }
+        self.drain().await
+    }
+
+    fn sync_one(&mut self, at: usize, show: Show) {
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            encode::sync(&mut participant.lease.output);
+            participant.unsynced = false;
+            participant.preparing.clear();
+            self.relay.expect(at, Step::Sync, show);
+        }
+    }
+
+    /// After an error nothing of the segment stays: the server that failed rolls back by itself, a
+    /// block is left to the client's ROLLBACK, and any other that has written is cut off.
+    async fn sync_failed(&mut self) -> Result<(), Stop> {
+        self.ask_for_answers();
+        self.drain().await?;
+        if self.txn.status() == Status::Failed(Block::Implicit) {
+            return self.roll_back(Show::Discard).await;
+        }
+        for at in self.txn.unsynced() {
+            let Some(participant) = self.txn.participants.get_mut(at) else { continue };
+            let undone = participant.failed || participant.begun == Begun::Block;
+            if undone || participant.access == Access::Read {
+                participant.failed = false;
+                self.sync_one(at, Show::Discard);
+            } else {
+                participant.lease.taint("its part of a failed pipeline must not be committed");
+            }
+        }
+        self.drain().await
+    }
+
+    fn send(&mut self, at: usize, write: impl FnOnce(&mut bytes::BytesMut)) {
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.unsynced = true;
+            write(&mut participant.lease.output);
+        }
+    }
+
+    pub(super) fn statement(&self, name: &str) -> Result<Rc<Statement>, Error> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                _ => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Error::client(SqlState::INVALID_STATEMENT_NAME, message)
+        })
+    }
+
+    fn portal(&self, name: &str) -> Result<Portal, Error> {
+        self.portals.get(name).cloned().ok_or_else(|| {
+            Error::client(
+                SqlState::INVALID_CURSOR_NAME,
+                format!("portal \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    /// The plan of a statement under this client's settings.
+    pub(super) fn plan(&mut self, statement: &str) -> Result<Planned, Error> {
+        let context = self.context();
+        let planned = self.database.planner.borrow_mut().plan(statement, &context);
+        planned.map_err(|unroutable| {
+            self.database.counters.refused(unroutable.reason());
+            Error::from(unroutable)
+        })
+    }
+}
+
+pub(super) fn already_prepared(name: &str) -> Error {
+    Error::client(
+        SqlState::DUPLICATE_PREPARED_STATEMENT,
+        format!("prepared statement \"{name}\" already exists"),
+    )
+}

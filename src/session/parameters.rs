@@ -1,0 +1,72 @@
+//! What a client is told of its server at the start: the ParameterStatus messages that PostgreSQL
+//! would send it. A home server is asked once for each user and set of start-up settings.
+use super::{Database, Serving};
+use crate::auth::Login;
+use crate::backend::Health;
+use crate::error::{Blame, Error, SqlState};
+use crate::exec::describe;
+use crate::txn::settings::{Settings, Values, alignment};
+use crate::wire::encode;
+use crate::wire::server::{ErrorFields, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Answers already given, by user and start-up settings.
+#[derive(Default)]
+pub(super) struct Known {
+    catalog_version: u64,
+    answers: HashMap<(String, Arc<Values>), Arc<Parameters>>,
+}
+
+/// Names and values, as ParameterStatus tells them.
+type Parameters = BTreeMap<String, String>;
+
+/// So many different start-ups are remembered.
+const MAX_KNOWN: usize = 1024;
+
+/// The parameters to report to a client that starts with these settings.
+pub(super) async fn describe(
+    database: &Database,
+    serving: &Serving,
+    login: &Arc<Login>,
+    settings: &Settings,
+) -> Result<Arc<Parameters>, Error> {
+    let key = (login.user.clone(), settings.session().clone());
+    {
+        let mut known = database.parameters.borrow_mut();
+        if known.catalog_version != serving.catalog_version || known.answers.len() >= MAX_KNOWN {
+            known.answers.clear();
+            known.catalog_version = serving.catalog_version;
+        }
+        if let Some(answer) = known.answers.get(&key) {
+            return Ok(answer.clone());
+        }
+    }
+    let cluster = database.cluster(serving);
+    let home = serving.rules.home;
+    let mut lease = cluster.lease(home, database.passed_on(), login).await?;
+    lease.health = Health::Busy;
+    if let Some(text) = alignment(&lease.session.applied, settings.session()) {
+        encode::query(text.as_bytes(), &mut lease.output);
+        loop {
+            let (kind, message) = describe::next(&mut lease).await?;
+            let body = message.get(5..).unwrap_or_default();
+            match Kind::of(kind) {
+                Ok(Kind::ParameterStatus) => lease.hear_parameter(body).map_err(|reason| {
+                    Error::shard(SqlState::PROTOCOL_VIOLATION, reason.to_owned())
+                })?,
+                Ok(Kind::Error) => {
+                    return Err(ErrorFields::read(body)?.to_error(Blame::Client).fatal());
+                }
+                Ok(Kind::Ready) => break,
+                _ => {}
+            }
+        }
+        lease.session.applied = settings.session().clone();
+        lease.session.unnamed = None;
+    }
+    let answer = Arc::new(lease.parameters.clone());
+    lease.health = Health::Clean;
+    database.parameters.borrow_mut().answers.insert(key, answer.clone());
+    Ok(answer)
+}

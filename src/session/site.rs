@@ -1,0 +1,165 @@
+//! Bring a shard into the transaction: lease, settings, BEGIN, savepoints.
+use super::{Session, Stop};
+use crate::backend::Health;
+use crate::error::Error;
+use crate::exec::relay::{Listen, Pumped, Show, Step};
+use crate::ids::ShardId;
+use crate::plan::{Access, Route};
+use crate::pool::Lease;
+use crate::txn::settings::alignment;
+use crate::txn::{Begun, Status};
+use crate::wire::encode;
+use crate::wire::server::TransactionStatus;
+
+impl Session {
+    /// The participant that runs a statement of that route.
+    pub(super) async fn site(&mut self, route: Route, access: Access) -> Result<usize, Stop> {
+        let shard = match route {
+            Route::One(shard) => shard,
+            Route::Any | Route::Proxy | Route::Every => self.any_shard(),
+        };
+        self.site_on(shard, access).await
+    }
+
+    /// A shard of the transaction's own if it has one, so that reads cost no further connection.
+    fn any_shard(&self) -> ShardId {
+        match self.txn.participants.iter().find(|participant| !participant.tied) {
+            Some(participant) => participant.shard,
+            None => self.serving.rules.home,
+        }
+    }
+
+    pub(super) async fn site_on(&mut self, shard: ShardId, access: Access) -> Result<usize, Stop> {
+        self.txn.admit(shard, access)?;
+        let at = match self.txn.find(shard) {
+            Some(at) => at,
+            None => self.join(shard).await?,
+        };
+        self.align(at, Show::Swallow).await?;
+        self.open_block(at).await?;
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.access = participant.access.max(access);
+        }
+        Ok(at)
+    }
+
+    pub(super) async fn lease(&mut self, shard: ShardId) -> Result<Lease, Error> {
+        let cluster = self.database.cluster(&self.serving);
+        cluster.lease(shard, self.database.passed_on(), &self.login).await
+    }
+
+    async fn join(&mut self, shard: ShardId) -> Result<usize, Stop> {
+        let mut lease = self.lease(shard).await?;
+        lease.health = Health::Busy;
+        self.may_be_cancelled(lease.cancel.clone()).await;
+        Ok(self.txn.join(shard, lease))
+    }
+
+    /// Brings a server to the client's settings. Waits for the outcome: a statement must never run
+    /// under settings that were refused.
+    pub(super) async fn align(&mut self, at: usize, show: Show) -> Result<(), Stop> {
+        let wanted = self.txn.settings.session().clone();
+        let Some(participant) = self.txn.participants.get(at) else { return Ok(()) };
+        let Some(text) = alignment(&participant.lease.session.applied, &wanted) else {
+            return Ok(());
+        };
+        self.say(at, &text, show).await?;
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.lease.session.applied = wanted;
+        }
+        Ok(())
+    }
+
+    /// Says BEGIN, and what else was said since, on a participant where no block is open yet.
+    /// A plain BEGIN does not wait for its answer: it travels with the statement.
+    async fn open_block(&mut self, at: usize) -> Result<(), Stop> {
+        if self.txn.status() == Status::Idle {
+            return Ok(());
+        }
+        match self.txn.participants.get(at) {
+            Some(participant) if participant.begun == Begun::No => {}
+            _ => return Ok(()),
+        }
+        let (text, plain) = (self.txn.opening(), self.txn.opens_plainly());
+        self.txn.open_on(at);
+        if plain {
+            self.ask(at, &text, Show::Swallow);
+            return Ok(());
+        }
+        self.say(at, &text, Show::Swallow).await
+    }
+
+    /// Sends a simple query and queues its answer; does not wait.
+    pub(super) fn ask(&mut self, at: usize, text: &str, show: Show) {
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.lease.session.unnamed = None;
+            participant.unsynced = false;
+            encode::query(text.as_bytes(), &mut participant.lease.output);
+            self.relay.expect(at, Step::Query, show);
+        }
+    }
+
+    /// Sends a statement of weir's own or of the client's and waits for its end. Between a client's
+    /// extended messages outside a block a simple query would commit what they did, so there it
+    /// goes as extended messages too.
+    pub(super) async fn say(&mut self, at: usize, text: &str, show: Show) -> Result<(), Stop> {
+        let Some(participant) = self.txn.participants.get_mut(at) else {
+            return Err(Error::internal("no such participant").into());
+        };
+        if participant.unsynced && participant.begun == Begun::No {
+            self.whisper(at, &[text.to_owned()], show);
+            self.ask_for_answers();
+        } else {
+            self.ask(at, text, show);
+        }
+        self.drain().await
+    }
+
+    /// Waits until everything that is expected has come. An error that a server reported on the
+    /// way has been told to the client.
+    pub(super) async fn drain(&mut self) -> Result<(), Stop> {
+        let mut stop = Ok(());
+        loop {
+            let pumped =
+                self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Hangup).await;
+            match pumped {
+                Ok(Pumped::Drained) => break,
+                Ok(Pumped::ClientSpoke) => {}
+                Ok(Pumped::CopyIn) => self.feed_copy().await?,
+                Ok(Pumped::Failed(at)) => {
+                    self.fail_segment(at);
+                    stop = Err(Stop::Said);
+                }
+                Err(broken) => return Err(self.broken(broken).await),
+            }
+        }
+        if self.relay.error.take().is_some() {
+            self.txn.fail();
+            stop = Err(Stop::Said);
+        }
+        stop
+    }
+
+    /// Outside a block: gives the servers back. A server that is left in a transaction, or that
+    /// still has something to say, is closed instead.
+    pub(super) async fn settle(&mut self) {
+        if self.txn.status() != Status::Idle {
+            return;
+        }
+        self.portals.clear();
+        if self.txn.participants.is_empty() {
+            return;
+        }
+        let mut running = self.slot.running.lock().await;
+        running.clear();
+        for participant in &mut self.txn.participants {
+            if participant.status != TransactionStatus::Idle || participant.unsynced {
+                participant.lease.taint("it was left inside a transaction");
+            } else if !participant.tied {
+                participant.lease.health = Health::Clean;
+            }
+        }
+        self.txn.release();
+        running.extend(self.txn.participants.iter().map(|tied| tied.lease.cancel.clone()));
+    }
+}

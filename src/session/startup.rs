@@ -1,0 +1,257 @@
+//! From a new connection to a client that is known: greeting, TLS, cancel requests, start-up
+//! parameters, authentication, first answers.
+use super::cancel::{Clients, Slot};
+use super::{Database, parameters};
+use crate::auth::client::{self, Lookup, Method};
+use crate::auth::tls::Acceptor;
+use crate::auth::users::Users;
+use crate::auth::{Login, Secret};
+use crate::backend::Stream;
+use crate::error::{Error, SqlState};
+use crate::exec::line::Line;
+use crate::txn::settings::{Settings, Values};
+use crate::wire::server::TransactionStatus;
+use crate::wire::startup::{Greeting, Startup};
+use crate::wire::{encode, error_response, frame, startup};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How clients may come in.
+pub struct Door {
+    pub tls: TlsPolicy,
+    pub method: Method,
+    pub users: Users,
+    /// What servers are told for a user, where it is not what the client has shown.
+    pub server_secrets: HashMap<String, Secret>,
+    pub clients: Arc<Clients>,
+}
+
+pub enum TlsPolicy {
+    Off,
+    Allow(Acceptor),
+    Require(Acceptor),
+}
+
+/// A client that has logged in.
+pub struct Greeted {
+    pub login: Arc<Login>,
+    pub settings: Settings,
+    pub pid: u32,
+    pub slot: Arc<Slot>,
+}
+
+/// What a new connection turned out to be.
+pub enum Arrival {
+    Client(Line, Startup),
+    Cancel {
+        pid: u32,
+        secret: Vec<u8>,
+    },
+    /// Nothing more will come.
+    Gone,
+}
+
+/// The longest start-up packet, as in PostgreSQL.
+const MAX_STARTUP_BYTES: usize = 10_000;
+
+/// Reads start-up packets until one says what the client wants; agrees on TLS.
+pub async fn arrive(mut line: Line, door: &Door) -> Result<Arrival, (Line, Error)> {
+    let mut encrypted = false;
+    loop {
+        let greeting = match read_greeting(&mut line).await {
+            Ok(Some(greeting)) => greeting,
+            Ok(None) => return Ok(Arrival::Gone),
+            Err(error) => return Err((line, error)),
+        };
+        match greeting {
+            Greeting::Gss => answer_encryption(&mut line, false).await,
+            Greeting::Ssl => {
+                let (TlsPolicy::Allow(acceptor) | TlsPolicy::Require(acceptor)) = &door.tls else {
+                    answer_encryption(&mut line, false).await;
+                    continue;
+                };
+                if encrypted || !line.input.is_empty() {
+                    let error = Error::client(
+                        SqlState::PROTOCOL_VIOLATION,
+                        "received unencrypted data after SSL request",
+                    );
+                    return Err((line, error.fatal()));
+                }
+                answer_encryption(&mut line, true).await;
+                let Stream::Tcp(socket) = line.stream else { return Ok(Arrival::Gone) };
+                match acceptor.accept(socket).await {
+                    Ok(stream) => line = Line::new(stream.into()),
+                    Err(_) => return Ok(Arrival::Gone),
+                }
+                encrypted = true;
+            }
+            Greeting::Cancel { pid, secret } => return Ok(Arrival::Cancel { pid, secret }),
+            Greeting::Startup(startup) => {
+                if matches!(door.tls, TlsPolicy::Require(_)) && !encrypted {
+                    let error = Error::client(
+                        SqlState::INVALID_AUTHORIZATION,
+                        "connection requires a valid TLS session",
+                    )
+                    .hint("use sslmode=require");
+                    return Err((line, error.fatal()));
+                }
+                return Ok(Arrival::Client(line, startup));
+            }
+        }
+    }
+}
+
+async fn read_greeting(line: &mut Line) -> Result<Option<Greeting>, Error> {
+    loop {
+        if let Some(length) = frame::scan_startup(&line.input, MAX_STARTUP_BYTES)?
+            && line.input.len() >= length
+        {
+            let packet = line.input.split_to(length);
+            return Ok(Some(startup::read(&packet)?));
+        }
+        if !matches!(line.fill().await, Ok(count) if count > 0) {
+            return Ok(None);
+        }
+    }
+}
+
+async fn answer_encryption(line: &mut Line, accepted: bool) {
+    encode::encryption_answer(accepted, &mut line.output);
+    // A client that is gone is noticed by the next read.
+    drop(line.flush().await);
+}
+
+/// Who the client is, and the answers up to ReadyForQuery.
+pub async fn log_in(
+    line: &mut Line,
+    startup: &Startup,
+    door: &Door,
+    lookup: &impl Lookup,
+    database: &Rc<Database>,
+) -> Result<Greeted, Error> {
+    let user = startup.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        Error::client(
+            SqlState::INVALID_AUTHORIZATION,
+            "no PostgreSQL user name specified in startup packet",
+        )
+        .fatal()
+    })?;
+    if startup.get("replication").is_some_and(|value| !matches!(value, "off" | "false" | "0")) {
+        return Err(Error::refused(
+            "replication connections are not served",
+            "connect to the shard's own server",
+        )
+        .fatal());
+    }
+    if startup.asks_too_much() {
+        let minor = startup.agreed_minor();
+        encode::negotiate_protocol_version(minor, &startup.unknown_options, &mut line.output);
+    }
+    let end_point = match &door.tls {
+        TlsPolicy::Allow(acceptor) | TlsPolicy::Require(acceptor) if line.stream.is_tls() => {
+            acceptor.end_point.as_deref()
+        }
+        TlsPolicy::Allow(_) | TlsPolicy::Require(_) | TlsPolicy::Off => None,
+    };
+    let ask = client::Door { method: door.method, users: &door.users, lookup, end_point };
+    let Line { stream, input, output } = line;
+    let mut login = client::authenticate(stream, input, output, user, &ask).await?;
+    if let Some(secret) = door.server_secrets.get(&login.user) {
+        login.secret = secret.clone();
+    }
+    let login = Arc::new(login);
+    let settings = Settings::new(startup_settings(startup)?);
+    let serving = database.serving.load_full();
+    let parameters = parameters::describe(database, &serving, &login, &settings).await?;
+    for (name, value) in parameters.iter() {
+        encode::parameter_status(name, value.as_bytes(), &mut line.output);
+    }
+    // A long secret is told only to clients that have agreed to protocol 3.2.
+    let secret_bytes = if startup.agreed_minor() >= 2 { 32 } else { 4 };
+    let (pid, slot) = door.clients.register(secret_bytes);
+    encode::backend_key_data(pid, slot.secret(), &mut line.output);
+    encode::ready(TransactionStatus::Idle, &mut line.output);
+    Ok(Greeted { login, settings, pid, slot })
+}
+
+/// The settings that a start-up packet asks for, `options` included.
+fn startup_settings(startup: &Startup) -> Result<Values, Error> {
+    let mut settings = Values::new();
+    for (name, value) in &startup.parameters {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            "options" => settings.extend(options(value)?),
+            _ => {
+                settings.insert(name.to_ascii_lowercase(), value.clone());
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// `-c name=value` and `--name=value`, words separated by spaces, `\` before a space of a value.
+fn options(text: &str) -> Result<Vec<(String, String)>, Error> {
+    let refuse = |word: &str| {
+        Error::client(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("unsupported command-line option in startup packet: {word}"),
+        )
+        .hint("use -c name=value")
+        .fatal()
+    };
+    let mut settings = Vec::new();
+    let mut words = words(text).into_iter();
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("-c") {
+            Some("") => words.next().ok_or_else(|| refuse(&word))?,
+            Some(rest) => rest.to_owned(),
+            None => word.strip_prefix("--").ok_or_else(|| refuse(&word))?.to_owned(),
+        };
+        let (name, value) = assignment.split_once('=').ok_or_else(|| refuse(&assignment))?;
+        settings.push((name.replace('-', "_").to_ascii_lowercase(), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => word.extend(letters.next()),
+            _ if letter.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            _ => word.push(letter),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// Tells a client why it cannot stay.
+pub async fn turn_away(mut line: Line, error: &Error) {
+    error_response::write(error, &mut line.output);
+    // Nobody is left to tell if this fails.
+    drop(line.flush().await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn startup_options_are_read_as_postgres_reads_them() {
+        let settings =
+            options("-c search_path=a\\ b,c --statement-timeout=5s -cwork_mem=4MB").unwrap();
+        let expected = [("search_path", "a b,c"), ("statement_timeout", "5s"), ("work_mem", "4MB")];
+        assert_eq!(settings, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(options("-d 5").is_err());
+    }
+}

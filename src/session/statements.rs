@@ -1,0 +1,143 @@
+//! Statements a client has prepared, and the names under which servers know them.
+//!
+//! A server statement's name is shared by everything that decides its meaning: text, parameter
+//! types, catalog, and the settings that parsing looks at. So a connection that prepared it for one
+//! client serves all others with the same one.
+use crate::ids::Oid;
+use crate::plan::Planned;
+use crate::txn::settings::{Settings, Values};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Settings that decide what a statement's text means when it is parsed.
+const MEANING: [&str; 8] = [
+    "search_path",
+    "role",
+    "session_authorization",
+    "timezone",
+    "datestyle",
+    "intervalstyle",
+    "standard_conforming_strings",
+    "client_encoding",
+];
+
+/// A statement as a client prepared it, by Parse or by PREPARE.
+pub struct Statement {
+    /// As the client wrote it: what plan and literals refer to.
+    pub text: String,
+    /// As servers get it.
+    pub sent: String,
+    pub types: Vec<Oid>,
+    pub planned: Planned,
+    pub form: Form,
+    pub naming: Naming,
+    pub identity: Rc<Identity>,
+    /// Of the settings under which the client prepared it, those that decide its meaning: a server
+    /// that prepares it later does so under the same.
+    pub settings: Arc<Values>,
+}
+
+impl Statement {
+    /// What a server calls it: a client's unnamed statement is the server's, too, so that texts
+    /// that are used once do not crowd out those that are used again.
+    pub fn server_name(&self) -> &str {
+        match self.naming {
+            Naming::Named => &self.identity.name,
+            Naming::Unnamed => "",
+        }
+    }
+}
+
+/// Which name a server knows a statement by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Naming {
+    Named,
+    /// The unnamed statement, which the next one replaces.
+    Unnamed,
+}
+
+/// How a server gets to know a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// By a Parse message.
+    Parse,
+    /// By `PREPARE name (types) AS`: the types' text.
+    Prepare(String),
+}
+
+/// One server statement, shared by all clients of a worker whose statements mean the same.
+pub struct Identity {
+    pub id: u64,
+    pub name: String,
+    /// Types of the parameters as a server described them; asked for when routing needs them.
+    pub described: OnceCell<Vec<Oid>>,
+}
+
+/// Interns identities. Bounded: when full it starts anew, and servers forget the old names as
+/// their own bound pushes them out.
+pub struct Identities {
+    capacity: usize,
+    next: u64,
+    known: HashMap<String, Rc<Identity>>,
+}
+
+impl Identities {
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, next: 1, known: HashMap::new() }
+    }
+
+    pub fn intern(
+        &mut self,
+        text: &str,
+        types: &[Oid],
+        form: &Form,
+        catalog: u64,
+        meaning: &Values,
+    ) -> Rc<Identity> {
+        let key = format!("{catalog}\0{meaning:?}\0{types:?}\0{form:?}\0{text}");
+        if let Some(identity) = self.known.get(&key) {
+            return identity.clone();
+        }
+        if self.known.len() >= self.capacity {
+            self.known.clear();
+        }
+        let id = self.next;
+        self.next += 1;
+        let identity =
+            Rc::new(Identity { id, name: format!("weir_{id}"), described: OnceCell::new() });
+        self.known.insert(key, identity.clone());
+        identity
+    }
+}
+
+/// The part of a client's settings that decides what a statement means.
+pub fn meaning(settings: &Settings) -> Arc<Values> {
+    let all = settings.effective();
+    if all.keys().all(|name| MEANING.contains(&name.as_str())) {
+        return all.clone();
+    }
+    let deciding = all.iter().filter(|(name, _)| MEANING.contains(&name.as_str()));
+    Arc::new(deciding.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_share_a_name_only_if_they_mean_the_same() {
+        let mut identities = Identities::new(10);
+        let mut name = |text, types: &[Oid], catalog, zone: &str| {
+            let meaning = Values::from([("timezone".to_owned(), zone.to_owned())]);
+            identities.intern(text, types, &Form::Parse, catalog, &meaning).name.clone()
+        };
+        let first = name("select $1", &[Oid(23)], 1, "UTC");
+        assert_eq!(first, name("select $1", &[Oid(23)], 1, "UTC"));
+        assert_ne!(first, name("select $1", &[Oid(20)], 1, "UTC"));
+        assert_ne!(first, name("select $1", &[Oid(23)], 2, "UTC"));
+        assert_ne!(first, name("select $1", &[Oid(23)], 1, "Asia/Tokyo"));
+        assert_ne!(first, name("select $2", &[Oid(23)], 1, "UTC"));
+    }
+}

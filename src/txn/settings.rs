@@ -1,0 +1,175 @@
+//! A client's settings, followed so that any leased server can be brought to the same ones.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Setting name (lower case) → value as `set_config` takes it.
+pub type Values = BTreeMap<String, String>;
+
+/// What a client has SET. Snapshots are shared, so a transaction can go back to an older one.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What the start-up packet asked for: what RESET goes back to.
+    startup: Arc<Values>,
+    /// What a server has to have applied outside of any transaction.
+    session: Arc<Values>,
+    /// `session` with SET LOCAL on top; the same allocation when there is none.
+    effective: Arc<Values>,
+}
+
+impl Settings {
+    pub fn new(startup: Values) -> Self {
+        let startup = Arc::new(startup);
+        Self { session: startup.clone(), effective: startup.clone(), startup }
+    }
+
+    /// What a server that runs this client's statements must have applied.
+    pub fn session(&self) -> &Arc<Values> {
+        &self.session
+    }
+
+    /// A setting as a statement sees it; `None` where the server's default stands.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.effective.get(name).map(String::as_str)
+    }
+
+    /// All settings as a statement sees them.
+    pub fn effective(&self) -> &Arc<Values> {
+        &self.effective
+    }
+
+    pub fn set(&mut self, name: &str, value: String) {
+        Arc::make_mut(&mut self.session).insert(name.to_owned(), value.clone());
+        Arc::make_mut(&mut self.effective).insert(name.to_owned(), value);
+    }
+
+    pub fn set_local(&mut self, name: &str, value: String) {
+        Arc::make_mut(&mut self.effective).insert(name.to_owned(), value);
+    }
+
+    /// RESET: back to the start-up packet's value, else to the server's default.
+    pub fn reset(&mut self, name: &str) {
+        match self.startup.get(name).cloned() {
+            Some(value) => self.set(name, value),
+            None => {
+                Arc::make_mut(&mut self.session).remove(name);
+                Arc::make_mut(&mut self.effective).remove(name);
+            }
+        }
+    }
+
+    pub fn reset_all(&mut self) {
+        self.session = self.startup.clone();
+        self.effective = self.startup.clone();
+    }
+
+    /// The transaction has ended: what was LOCAL is gone.
+    pub fn end_locals(&mut self) {
+        self.effective = self.session.clone();
+    }
+
+    /// What RESET `name` would give, if the start-up packet named it.
+    pub fn startup_value(&self, name: &str) -> Option<&str> {
+        self.startup.get(name).map(String::as_str)
+    }
+}
+
+/// The statements that bring a server from what it has `applied` to what is `wanted`, as one
+/// simple query; `None` if nothing differs.
+pub fn alignment(applied: &Arc<Values>, wanted: &Arc<Values>) -> Option<String> {
+    if Arc::ptr_eq(applied, wanted) || applied == wanted {
+        return None;
+    }
+    Some(differences(applied, wanted).join(";"))
+}
+
+/// The same, one statement each.
+pub fn differences(applied: &Values, wanted: &Values) -> Vec<String> {
+    let gone = applied.keys().filter(|name| !wanted.contains_key(*name));
+    let resets = gone.map(|name| format!("RESET {}", reset_target(name)));
+    let changed = wanted.iter().filter(|(name, value)| applied.get(*name) != Some(*value));
+    let sets = changed.map(|(name, value)| {
+        let (name, value) = (quote_literal(name), quote_literal(value));
+        format!("SELECT pg_catalog.set_config({name}, {value}, false)")
+    });
+    resets.chain(sets).collect()
+}
+
+/// RESET takes a name, `session_authorization` has a form of its own.
+fn reset_target(name: &str) -> String {
+    match name {
+        "session_authorization" => "SESSION AUTHORIZATION".to_owned(),
+        _ => name.split('.').map(quote_identifier).collect::<Vec<_>>().join("."),
+    }
+}
+
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A literal that reads the same whatever `standard_conforming_strings` says.
+pub fn quote_literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    if value.contains('\\') {
+        return format!("E'{}'", quoted.replace('\\', "\\\\"));
+    }
+    format!("'{quoted}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Arc<Values> {
+        Arc::new(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn equal_settings_need_no_alignment() {
+        assert_eq!(
+            alignment(&values(&[("timezone", "UTC")]), &values(&[("timezone", "UTC")])),
+            None
+        );
+    }
+
+    #[test]
+    fn alignment_resets_what_is_not_wanted_and_sets_what_differs() {
+        let text = alignment(
+            &values(&[("datestyle", "ISO"), ("timezone", "UTC")]),
+            &values(&[("timezone", "Asia/Tokyo")]),
+        );
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "RESET \"datestyle\";\
+                 SELECT pg_catalog.set_config('timezone', 'Asia/Tokyo', false)"
+            )
+        );
+    }
+
+    #[test]
+    fn a_literal_cannot_end_early() {
+        assert_eq!(quote_literal("it's"), "'it''s'");
+        assert_eq!(quote_literal("\\'; drop"), "E'\\\\''; drop'");
+    }
+
+    #[test]
+    fn reset_goes_back_to_what_the_startup_packet_said() {
+        let mut settings = Settings::new(values(&[("timezone", "UTC")]).as_ref().clone());
+        settings.set("timezone", "Asia/Tokyo".into());
+        settings.set("datestyle", "ISO".into());
+        settings.reset("timezone");
+        settings.reset("datestyle");
+        assert_eq!(settings.get("timezone"), Some("UTC"));
+        assert_eq!(settings.get("datestyle"), None);
+    }
+
+    #[test]
+    fn a_local_setting_is_seen_by_statements_and_ends_with_the_transaction() {
+        let mut settings = Settings::default();
+        settings.set_local("timezone", "UTC".into());
+        assert_eq!(settings.get("timezone"), Some("UTC"));
+        assert!(settings.session().is_empty());
+        settings.end_locals();
+        assert_eq!(settings.get("timezone"), None);
+    }
+}
