@@ -4,14 +4,16 @@ use bytes::BytesMut;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use weir::auth::client::{Door, Method, NoLookup, authenticate};
+use weir::auth::client::{Door, Lookup, Method, NoLookup, authenticate};
 use weir::auth::tls::{Acceptor, Connector, Identity};
-use weir::auth::users::Users;
+use weir::auth::users::{Stored, Users};
 use weir::auth::{Login, Secret, line};
-use weir::backend::{Address, ConnectError, ConnectOptions, Connection, cancel, control, startup};
+use weir::backend::{
+    Address, ConnectError, ConnectOptions, Connection, Health, cancel, control, startup,
+};
 use weir::cli::throwaway::Postgres;
-use weir::error::SqlState;
-use weir::wire::server::{DataRow, ErrorFields, TransactionStatus};
+use weir::error::{Error, SqlState};
+use weir::wire::server::TransactionStatus;
 use weir::wire::{encode, frame};
 
 /// A server with TLS, and a role for each way to log in; the password is always `pencil`.
@@ -102,23 +104,8 @@ fn pencil(user: &str) -> Login {
 
 /// Runs one statement; its first value, or its SQLSTATE.
 pub async fn ask(connection: &mut Connection, sql: &str) -> Result<String, SqlState> {
-    encode::query(sql.as_bytes(), &mut connection.output);
-    line::send(&mut connection.stream, &mut connection.output).await.unwrap();
-    let mut answer = Ok(String::new());
-    loop {
-        let message =
-            line::receive(&mut connection.stream, &mut connection.input, 1 << 20).await.unwrap();
-        match message.kind {
-            b'D' => {
-                let row = DataRow::read(message.body()).unwrap();
-                let value = row.values().next().flatten().unwrap_or_default();
-                answer = Ok(String::from_utf8(value.to_vec()).unwrap());
-            }
-            b'E' => answer = Err(ErrorFields::read(message.body()).unwrap().code()),
-            b'Z' => return answer,
-            _ => (),
-        }
-    }
+    let rows = connection.ask(sql).await.map_err(|error| error.code)?;
+    Ok(rows.into_iter().flatten().next().flatten().unwrap_or_default())
 }
 
 async fn whoami(outcome: Result<Connection, ConnectError>) -> String {
@@ -229,10 +216,76 @@ async fn the_control_client_logs_in_over_our_own_lines() {
     }
 }
 
+#[tokio::test]
+async fn an_idle_connection_that_ends_is_noticed_over_either_kind_of_line() {
+    let server = Guarded::start();
+    for mode in ["sslmode=disable", "sslmode=require"] {
+        let mut connection = server.connect(&pencil("in_scram"), mode).await.unwrap();
+        let mut other = server.connect(&pencil("postgres"), mode).await.unwrap();
+        assert_eq!(connection.check_idle(), Ok(()));
+        let pid = connection.cancel.pid;
+        ask(&mut other, &format!("SELECT pg_terminate_backend({pid}, 10000)")).await.unwrap();
+        assert_eq!(connection.check_idle(), Err("the server ended the session"));
+    }
+}
+
+#[tokio::test]
+async fn a_question_leaves_the_connection_clean_or_closed() {
+    let server = Guarded::start();
+    let mut connection = server.connect(&pencil("in_scram"), "sslmode=disable").await.unwrap();
+    let rows = connection.ask("SELECT 1, NULL UNION ALL SELECT 2, 'x'").await.unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(rows, [[text("1"), None], [text("2"), text("x")]]);
+    assert_eq!(connection.ask("SELECT 1/0").await.unwrap_err().message, "division by zero");
+    assert_eq!(connection.health, Health::Clean);
+    connection.ask("SET TimeZone = 'Asia/Tokyo'").await.unwrap();
+    assert_eq!(connection.parameters.get("TimeZone").unwrap(), "Asia/Tokyo");
+    assert!(connection.ask("BEGIN").await.is_err());
+    assert!(matches!(connection.health, Health::Tainted(_)));
+}
+
+/// Knows one user whom the file does not name.
+struct Elsewhere;
+
+impl Lookup for Elsewhere {
+    async fn find(&self, user: &str) -> Result<Option<Stored>, Error> {
+        match user {
+            "elsewhere" => Ok(Some(Stored::read("pencil"))),
+            "broken" => Err(Error::shard(SqlState::CANNOT_CONNECT, "nobody to ask").fatal()),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[tokio::test]
+async fn users_that_the_file_does_not_name_are_looked_up() {
+    let users = Users::parse("\"plain\" \"pencil\"").unwrap();
+    let expected = [
+        ("plain", None),
+        ("elsewhere", None),
+        ("stranger", Some("password authentication failed for user \"stranger\"")),
+        ("broken", Some("nobody to ask")),
+    ];
+    for (user, complaint) in expected {
+        let (heard, _) = let_in_by(Method::Scram, &users, &Elsewhere, user, "pencil").await;
+        assert_eq!(heard.err().as_deref(), complaint, "{user}");
+    }
+}
+
 /// A tokio_postgres client logs in to us. What it hears, and what we know afterwards.
 async fn let_in(
     method: Method,
     users: &Users,
+    user: &str,
+    password: &str,
+) -> (Result<(), String>, Option<Login>) {
+    let_in_by(method, users, &NoLookup, user, password).await
+}
+
+async fn let_in_by<L: Lookup>(
+    method: Method,
+    users: &Users,
+    lookup: &L,
     user: &str,
     password: &str,
 ) -> (Result<(), String>, Option<Login>) {
@@ -251,7 +304,7 @@ async fn let_in(
             assert_ne!(far.read_buf(&mut input).await.unwrap(), 0);
         }
         input.clear();
-        let door = Door { method, users, lookup: &NoLookup, end_point: None };
+        let door = Door { method, users, lookup, end_point: None };
         let outcome = authenticate(&mut far, &mut input, &mut output, user, &door).await;
         match &outcome {
             Ok(_) => encode::ready(TransactionStatus::Idle, &mut output),

@@ -73,6 +73,8 @@ impl Address {
                     address.application_name = text();
                 }
                 "options" => address.options = text(),
+                // weir never uses GSSAPI: these two ask for nothing else.
+                "gssencmode" if matches!(value.as_str(), "disable" | "prefer") => (),
                 "connect_timeout" => {
                     let seconds: i64 = number(&key, &value)?;
                     // As in libpq: zero and below wait for ever, and one second is too short.

@@ -34,7 +34,8 @@ pub struct Connection {
 pub enum Health {
     /// Idle, outside any transaction, nothing unread: it may.
     Clean,
-    /// In the middle of something. It may again once that has ended.
+    /// In the middle of something: whoever sends sets it first, and `Clean` again after an idle
+    /// ReadyForQuery, so that a client's task which is dropped half-way leaves nothing behind.
     Busy,
     /// Never again. The reason is for the log.
     Tainted(&'static str),
@@ -58,14 +59,20 @@ impl Connection {
     /// meanwhile. Never waits; mostly without a system call. `Err`: it must not be used.
     pub fn check_idle(&mut self) -> Result<(), &'static str> {
         let mut scratch = [0; 1024];
-        loop {
+        let end = loop {
             match self.stream.try_read(&mut scratch) {
-                Ok(0) => return Err("the server closed the connection"),
+                Ok(0) => break Err("the server closed the connection"),
                 Ok(read) => self.input.extend_from_slice(scratch.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Err("the connection broke"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(_) => break Err("the connection broke"),
             }
-        }
+        };
+        // What was said before the end says more than the end.
+        self.hear_idle_messages()?;
+        end
+    }
+
+    fn hear_idle_messages(&mut self) -> Result<(), &'static str> {
         while !self.input.is_empty() {
             let message = match line::take(&mut self.input, MAX_IDLE_MESSAGE) {
                 Ok(Some(message)) => message,

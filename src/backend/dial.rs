@@ -12,6 +12,8 @@ use tokio::net::{TcpStream, UnixStream};
 /// A server that died without a word is noticed after about two minutes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+#[cfg(target_os = "linux")]
+const UNANSWERED: Duration = Duration::from_secs(60);
 
 /// How a line was made.
 #[derive(Clone, Debug)]
@@ -84,5 +86,9 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let keepalive =
         socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    let socket = socket2::SockRef::from(socket);
+    // Keepalive sleeps while data is on its way; this limits how long that may go unanswered.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNANSWERED))?;
+    socket.set_tcp_keepalive(&keepalive)
 }

@@ -7,6 +7,7 @@
 //! - `dial`: a line that is as private as the address demands
 //! - `failure`: why there is no connection
 //! - `startup`: from an address and a login to a connection that is ready
+//! - `ask`: a question of weir's own over a raw connection
 //! - `cancel`: stop a statement that runs on a connection
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
 //! - `misplaced`: rows that are not where the rules look for them
@@ -21,6 +22,7 @@ pub mod connection;
 pub mod failure;
 pub mod dial;
 pub mod startup;
+pub mod ask;
 pub mod cancel;
 pub mod control;
 pub mod misplaced;

@@ -70,7 +70,9 @@ impl bb8::ManageConnection for Dialer {
     type Error = Error;
 
     async fn connect(&self) -> Result<Connection, Error> {
+        let under_way = self.failures.connecting();
         let connection = self.dial().await?;
+        drop(under_way);
         self.failures.succeeded();
         Ok(connection)
     }

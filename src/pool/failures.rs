@@ -1,8 +1,8 @@
 //! A failed connect reaches the lease that waits for it, at once.
 //!
-//! bb8 tells a failure only to its error sink and lets `get` wait until its time is over. Each waiting
-//! lease has started one connect, so each failure belongs to one waiter: the one who waits longest.
-//! After several failures in a row, leases fail without trying until a short pause is over.
+//! bb8 tells a failure only to its error sink and lets `get` wait until its time is over. Here, a
+//! failure is told to the lease that waits longest, once there are more waiting than connects under
+//! way: somebody has to go without. After several failures in a row, leases fail without trying until a short pause is over.
 use crate::error::Error;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +22,7 @@ pub struct Failures {
 #[derive(Debug, Default)]
 struct State {
     waiters: VecDeque<oneshot::Sender<Error>>,
+    connecting: usize,
     row: Row,
 }
 
@@ -37,7 +38,22 @@ enum Row {
     },
 }
 
+/// A connect under way, until it is dropped.
+#[derive(Debug)]
+pub struct Connecting<'a>(&'a Failures);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.locked(|state| state.connecting = state.connecting.saturating_sub(1));
+    }
+}
+
 impl Failures {
+    pub fn connecting(&self) -> Connecting<'_> {
+        self.locked(|state| state.connecting += 1);
+        Connecting(self)
+    }
+
     /// Joins the queue of those who are told about the next failure. Dropping the receiver leaves it.
     pub fn wait(&self) -> oneshot::Receiver<Error> {
         let (tell, hear) = oneshot::channel();
@@ -56,14 +72,13 @@ impl Failures {
             };
             let until = now + pause(times);
             state.row = Row::Failed { times, until, last: error.clone() };
-            let mut error = error;
-            while let Some(waiter) = state.waiters.pop_front() {
-                match waiter.send(error) {
-                    Ok(()) => return,
-                    Err(back) => error = back,
-                }
-            }
+            state.tell(error);
         });
+    }
+
+    /// Somebody was told of a failure but has got a connection all the same: another has to go without.
+    pub fn pass_on(&self, error: Error) {
+        self.locked(|state| state.tell(error));
     }
 
     pub fn succeeded(&self) {
@@ -80,6 +95,19 @@ impl Failures {
 
     fn locked<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn tell(&mut self, error: Error) {
+        self.waiters.retain(|waiter| !waiter.is_closed());
+        if self.waiters.len() <= self.connecting {
+            return;
+        }
+        if let Some(waiter) = self.waiters.pop_front() {
+            // Nobody leaves between the line above and this one.
+            drop(waiter.send(error));
+        }
     }
 }
 
@@ -107,6 +135,20 @@ mod tests {
         failures.failed(down(), Instant::now());
         assert_eq!(first.try_recv(), Ok(down()));
         assert!(second.try_recv().is_err());
+    }
+
+    #[test]
+    fn nobody_is_told_while_there_is_a_connect_for_everybody() {
+        let failures = Failures::default();
+        let (mut first, mut second) = (failures.wait(), failures.wait());
+        let (one, other) = (failures.connecting(), failures.connecting());
+        failures.failed(down(), Instant::now());
+        assert!(first.try_recv().is_err());
+        drop(one);
+        failures.failed(down(), Instant::now());
+        assert_eq!(first.try_recv(), Ok(down()));
+        assert!(second.try_recv().is_err());
+        drop(other);
     }
 
     #[test]

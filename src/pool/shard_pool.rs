@@ -138,12 +138,16 @@ impl ShardPool {
             Poll::Ready(got) => got,
             Poll::Pending => {
                 // The connect that bb8 has just begun runs on this thread, so it cannot have failed yet.
-                let failure = self.failures.wait();
-                tokio::select! {
+                let mut failure = self.failures.wait();
+                let got = tokio::select! {
                     biased;
                     got = get => got,
-                    Ok(error) = failure => return Err(error),
+                    Ok(error) = &mut failure => return Err(error),
+                };
+                if let Ok(error) = failure.try_recv() {
+                    self.failures.pass_on(error);
                 }
+                got
             }
         };
         got.map_err(|error| match error {
