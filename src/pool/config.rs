@@ -4,7 +4,8 @@ use std::time::Duration;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PoolConfig {
-    /// How many connections to one shard may be leased at once, per database and user.
+    /// How many connections to one shard may be leased at once, per database and user, in all workers
+    /// together. Unused ones beyond that may stay open in each worker until `idle_timeout`.
     pub size: u32,
     /// The same for single users, where it differs.
     pub user_sizes: HashMap<String, u32>,
