@@ -12,6 +12,11 @@ const TABLES: &str = "\
 
 /// Rules for these shards, in the order given; buckets in turn.
 fn rules(cluster: &Cluster, shards: &[(&str, usize)], buckets: u32) -> Rules {
+    let text = text(cluster, shards, buckets);
+    parse(&text, "rules.toml").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+fn text(cluster: &Cluster, shards: &[(&str, usize)], buckets: u32) -> String {
     let mut text = "database = \"shop\"\n".to_owned();
     for (name, server) in shards {
         let port = cluster.shard(*server).port();
@@ -28,7 +33,7 @@ fn rules(cluster: &Cluster, shards: &[(&str, usize)], buckets: u32) -> Rules {
          fallback = {{ key = \"order_no\", distribution = \"by_order_no\" }}\n\
          [[table]]\nname = \"products\"\nreference = true\n"
     );
-    parse(&text, "rules.toml").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+    text
 }
 
 async fn connect(rules: &Rules) -> Vec<Client> {
@@ -150,4 +155,32 @@ async fn rules_are_adopted_only_where_no_row_is_misplaced() {
     let again = rules(&cluster, &two, 8);
     let text = placement::adopt(&mut connect(&again).await, &again).await.unwrap_err().to_string();
     assert!(text.contains("public.products on s1: a reference table, but"), "{text}");
+}
+
+#[tokio::test]
+async fn a_shard_more_is_adopted_when_the_map_leaves_the_rows_where_they_are() {
+    let cluster = Cluster::start(3);
+    cluster.on_every_shard(TABLES);
+    let old = rules(&cluster, &[("s0", 0), ("s1", 1)], 4);
+    cluster.shard(1).sql(DATABASE, "INSERT INTO orders VALUES (1, 7, 'A')").unwrap();
+    placement::set_up(&mut connect(&old).await, &old).await.expect("every row is in its place");
+
+    let three = [("s0", 0), ("s1", 1), ("s2", 2)];
+    let in_turn = rules(&cluster, &three, 4);
+    let text = placement::adopt(&mut connect(&in_turn).await, &in_turn).await;
+    let text = text.expect_err("bucket 3 would be on s0").to_string();
+    assert!(text.contains("user_id 7 is in bucket 3, which lives on s0"), "{text}");
+
+    // The new shard takes a bucket that is empty.
+    let written = self::text(&cluster, &three, 4)
+        .replace("buckets = 4\n", "buckets = 4\nmap = { s0 = \"0\", s1 = \"1,3\", s2 = \"2\" }\n")
+        .replace("buckets = 16\n", "buckets = 16\nshards = [\"s0\", \"s1\"]\n");
+    let mapped = parse(&written, "rules.toml").unwrap();
+    let adopted = placement::adopt(&mut connect(&mapped).await, &mapped).await;
+    assert_eq!(adopted, Ok(Adopted::Done { epoch: 2 }));
+    placement::verify_all(&connect(&mapped).await, &mapped).await.expect("one cluster of three");
+
+    // Nobody may forget a shard again: its rows could not be checked.
+    let text = placement::adopt(&mut connect(&old).await, &old).await.unwrap_err().to_string();
+    assert!(text.starts_with("shard s2 is in the placement but not in the rules"), "{text}");
 }

@@ -3,6 +3,7 @@
 //! PostgreSQL manual, "Connection Strings". Keys are libpq's; what weir does not do is an error,
 //! never ignored. Files are named here and read by the caller.
 use crate::auth::tls::TlsMode;
+use crate::rules::dsn;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,7 +48,7 @@ impl Address {
         let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
         let pairs = match uri {
             Some(rest) => uri::pairs(rest)?,
-            None => keyword_pairs(text)?,
+            None => dsn::read(text).map_err(BadAddress)?,
         };
         Self::from_pairs(pairs)
     }
@@ -192,46 +193,6 @@ fn pick_host(host: Option<String>, hostaddr: Option<String>) -> Result<Host, Bad
     })
 }
 
-/// `key = value key='value with \' and \\'`
-fn keyword_pairs(text: &str) -> Result<Vec<(String, String)>, BadAddress> {
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (key, after) = rest
-            .split_once('=')
-            .ok_or_else(|| bad(format!("missing \"=\" after \"{rest}\" in connection string")))?;
-        let key = key.trim();
-        if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(bad(format!("missing \"=\" after \"{key}\" in connection string")));
-        }
-        let (value, after) = keyword_value(after.trim_start())?;
-        pairs.push((key.to_owned(), value));
-        rest = after.trim_start();
-    }
-    Ok(pairs)
-}
-
-fn keyword_value(text: &str) -> Result<(String, &str), BadAddress> {
-    let quoted = text.strip_prefix('\'');
-    let source = quoted.unwrap_or(text);
-    let mut value = String::new();
-    let mut chars = source.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
-            '\'' if quoted.is_some() => return Ok((value, source.get(at + 1..).unwrap_or(""))),
-            c if quoted.is_none() && c.is_whitespace() => {
-                return Ok((value, source.get(at..).unwrap_or("")));
-            }
-            c => value.push(c),
-        }
-    }
-    match quoted {
-        Some(_) => Err(bad("unterminated quoted string in connection string")),
-        None => Ok((value, "")),
-    }
-}
-
 /// `user:password@host:port/dbname?key=value&…`, with percent-encoding in every part.
 mod uri {
     use super::{BadAddress, bad};
@@ -358,6 +319,15 @@ mod tests {
         ];
         for text in wrong {
             assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_that_the_rules_accept_has_a_meaning() {
+        for name in dsn::PARAMETERS {
+            let text = format!("{name}=''");
+            let error = Address::parse(&text).err().map(|error| error.0).unwrap_or_default();
+            assert!(!error.contains("unknown"), "{error}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! `weir check`: is a rules file in order, do the servers agree with it, how even is the load?
 use super::servers::Servers;
 use super::{Failure, block_on, simulate};
-use crate::backend::placement;
 use crate::backend::survey::survey;
+use crate::backend::{Address, placement};
 use crate::rules::survey::{self, Difference, Weight};
 use crate::rules::{self, Rules};
 use std::{
@@ -81,13 +81,21 @@ pub fn load(file: &Path) -> Result<Rules, Failure> {
     let name = file.display().to_string();
     let text =
         fs::read_to_string(file).map_err(|error| Failure::new(format!("{name}: {error}")))?;
-    rules::parse(&text, &name).map_err(|problems| {
+    let rules = rules::parse(&text, &name).map_err(|problems| {
         let count = match problems.list.len() {
             1 => "one problem".to_owned(),
             several => format!("{several} problems"),
         };
         Failure::new(format!("{name} has {count}\n{problems}"))
-    })
+    })?;
+    for shard in &rules.shards {
+        for dsn in std::iter::once(&shard.primary).chain(&shard.replicas) {
+            Address::parse(dsn).map_err(|problem| {
+                Failure::new(format!("{name}: shard {}: {problem}", shard.name))
+            })?;
+        }
+    }
+    Ok(rules)
 }
 
 fn summary(rules: &Rules) -> String {

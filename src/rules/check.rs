@@ -153,7 +153,14 @@ fn shards(entries: &[ShardEntry], report: &mut Report) -> Vec<Shard> {
 
 fn address(text: &At<String>, report: &mut Report) -> Option<Vec<(String, String)>> {
     let hint = "write host=127.0.0.1 port=5432 dbname=shop";
-    match dsn::read(&text.value) {
+    let parameters = dsn::read(&text.value);
+    for (name, _) in parameters.iter().flatten() {
+        if !dsn::PARAMETERS.contains(&name.as_str()) {
+            let message = format!("unknown connection parameter {name:?}");
+            report.add(text.line, message, nearest(name, dsn::PARAMETERS));
+        }
+    }
+    match parameters {
         Ok(parameters) if parameters.iter().any(|(name, _)| name.starts_with("host")) => {
             Some(parameters)
         }

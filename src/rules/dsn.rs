@@ -1,6 +1,23 @@
 //! A server's address as libpq writes it: `host=127.0.0.1 port=5441 dbname=shop`.
 //!
-//! Only the form is read here (manual, "Connection Strings"); who connects knows the parameters.
+//! Only the form is read here (manual, "Connection Strings"); `backend::address` gives it its meaning.
+
+/// The parameters that have a meaning.
+pub const PARAMETERS: &[&str] = &[
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "application_name",
+    "connect_timeout",
+    "options",
+];
 
 /// The parameters in order. Values may be quoted: `password='two words'`, with `\'` and `\\`.
 pub fn read(text: &str) -> Result<Vec<(String, String)>, String> {

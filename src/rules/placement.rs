@@ -158,6 +158,15 @@ impl Expected {
         }
     }
 
+    /// Judges what [`SELECT`] returned on a new connection; no row, or no such table (42P01), is
+    /// no set-up.
+    pub fn check(&self, row: Option<&[Option<&str>]>) -> Result<(), Mismatch> {
+        match row.and_then(Row::from_text) {
+            Some(row) => compare(self, &row),
+            None => Err(Mismatch::NotSetUp { shard: self.shard.clone() }),
+        }
+    }
+
     pub fn in_cluster(mut self, cluster: impl Into<String>) -> Expected {
         self.cluster = Some(cluster.into());
         self

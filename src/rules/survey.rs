@@ -389,7 +389,7 @@ impl<'a> Judge<'a> {
 
     /// Tables that exist but that no rule names.
     fn unlisted(&mut self) {
-        if self.rules.unlisted != super::Unlisted::Refuse {
+        if self.rules.is_plain() || self.rules.unlisted != super::Unlisted::Refuse {
             return;
         }
         let mut names: Vec<String> = Vec::new();
