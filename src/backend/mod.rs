@@ -25,6 +25,7 @@ pub mod startup;
 pub mod ask;
 pub mod cancel;
 pub mod control;
+pub mod translate;
 pub mod misplaced;
 pub mod placement;
 pub mod survey;

@@ -6,8 +6,9 @@
 use super::line::{self, Line};
 use crate::error::{Error, SqlState};
 use crate::txn::Participant;
+use crate::wire::error_response;
 use crate::wire::frame;
-use crate::wire::server::{self, ErrorFields};
+use crate::wire::server::{self, ErrorFields, ParameterDescription, RowDescription};
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::io;
@@ -70,6 +71,8 @@ pub enum Pumped {
     CopyIn,
     /// An extended message failed on that participant: what follows up to Sync is void.
     Failed(usize),
+    /// weir cannot pass an answer on, and has told the client so.
+    Refused,
 }
 
 /// What ends a session or a participant.
@@ -104,6 +107,7 @@ enum Advance {
     Done,
     CopyIn,
     Failed,
+    Refused,
 }
 
 impl Relay {
@@ -246,6 +250,7 @@ impl Relay {
                     self.copy_in = Some(at);
                     return Poll::Ready(Ok(Pumped::CopyIn));
                 }
+                Advance::Refused => return Poll::Ready(Ok(Pumped::Refused)),
                 Advance::Failed => {
                     self.replies.pop_front();
                     return Poll::Ready(Ok(Pumped::Failed(at)));
@@ -336,11 +341,22 @@ impl Relay {
             {
                 return Err(desync(at, participant, reason));
             }
-            if !shows(header.kind, show) {
+            let translated = translated(header.kind, participant, taken, header.len);
+            if translated.is_some() || !shows(header.kind, show) {
                 send_run(client, &participant.lease.input, run, taken, cx)?;
                 run = taken + header.len;
             }
             taken += header.len;
+            match translated {
+                Some(Ok(message)) if shows(header.kind, show) => {
+                    client.send(&message, cx).map_err(|_| Broken::Client)?;
+                }
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => {
+                    error_response::write(&error, &mut client.output);
+                    break Advance::Refused;
+                }
+            }
             match seen {
                 Seen::Goes => {}
                 Seen::Status(_) | Seen::Ends => break Advance::Done,
@@ -434,6 +450,34 @@ enum Seen {
     CopyIn,
     Failed,
     Alien,
+}
+
+/// A description with the ids that the home shard uses; `None` where they are the same anyway.
+fn translated(
+    kind: u8,
+    participant: &Participant,
+    from: usize,
+    length: usize,
+) -> Option<Result<BytesMut, Error>> {
+    let translation = participant.translation.as_deref()?;
+    let body = participant.lease.input.get(from + 5..from + length)?;
+    let mut message = BytesMut::new();
+    match kind {
+        b'T' => {
+            let description = RowDescription::read(body).ok()?;
+            if let Err(error) = translation.check(&description) {
+                return Some(Err(error));
+            }
+            let table = |oid| translation.table_at_home(oid);
+            description.write_mapped(table, |oid| translation.type_at_home(oid), &mut message);
+        }
+        b't' => {
+            let description = ParameterDescription::read(body).ok()?;
+            description.write_mapped(|oid| translation.type_at_home(oid), &mut message);
+        }
+        _ => return None,
+    }
+    Some(Ok(message))
 }
 
 /// Messages that carry data: passed on without waiting for their end.

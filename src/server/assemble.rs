@@ -115,6 +115,7 @@ impl Source {
             rules: Arc::new(rules),
             catalog: Arc::new(catalog),
             catalog_version: 1,
+            translations: Vec::new(),
             servers: Arc::new(servers),
         };
         Ok(Self { serving: Arc::new(ArcSwap::from_pointee(serving)), fence })

@@ -29,6 +29,7 @@ pub async fn reload(shared: &Arc<Shared>) -> Result<(), Error> {
                 rules: Arc::new(rules),
                 catalog: Arc::new(catalog),
                 catalog_version: current.catalog_version + 1,
+                translations: Vec::new(),
                 servers: if unchanged { current.servers.clone() } else { Arc::new(servers) },
             },
         ));

@@ -59,7 +59,8 @@ impl Session {
                         break;
                     }
                 }
-                Ok(Pumped::Failed(at)) => self.fail_segment(at),
+                Ok(Pumped::Failed(at)) => self.fail_segment(Some(at)),
+                Ok(Pumped::Refused) => self.fail_segment(None),
                 Err(Broken::Client) => break,
                 Err(Broken::Server(_, error)) => {
                     if self.lost_while_waiting(&error).await.is_err() {

@@ -28,7 +28,11 @@ impl Session {
                     return Ok(());
                 }
                 Ok(Pumped::Failed(at)) => {
-                    self.fail_segment(at);
+                    self.fail_segment(Some(at));
+                    return Err(Stop::Said);
+                }
+                Ok(Pumped::Refused) => {
+                    self.fail_segment(None);
                     return Err(Stop::Said);
                 }
                 Err(broken) => return Err(self.broken(broken).await),

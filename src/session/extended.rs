@@ -7,6 +7,7 @@ use super::control::forwarded_access;
 use super::simple::Ended;
 use super::statements::{Form, Naming, Statement, meaning};
 use super::{Session, Stop};
+use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::exec::describe;
 use crate::exec::relay::{Reply, Show, Step};
@@ -15,10 +16,11 @@ use crate::plan::{Access, Command, Planned, Route};
 use crate::sql;
 use crate::txn::settings::differences;
 use crate::txn::{Begun, Block, Status};
-use crate::wire::frontend::{self, Object};
+use crate::wire::frontend::{self, Format, Object};
 use crate::wire::params::{Params, Value};
 use crate::wire::{encode, error_response};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The messages between two Syncs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,8 +118,9 @@ impl Session {
         self.held.extend(self.relay.take_unsited());
     }
 
-    /// A server reported an error in answer to an extended message.
-    pub(super) fn fail_segment(&mut self, at: usize) {
+    /// A server reported an error in answer to an extended message, or weir could not pass its answer
+    /// on (`None`).
+    pub(super) fn fail_segment(&mut self, at: Option<usize>) {
         self.relay.abandon();
         self.unsited.clear();
         self.held.clear();
@@ -127,7 +130,7 @@ impl Session {
         for participant in &mut self.txn.participants {
             participant.doubt_statements();
         }
-        if let Some(participant) = self.txn.participants.get_mut(at) {
+        if let Some(participant) = at.and_then(|at| self.txn.participants.get_mut(at)) {
             participant.failed = true;
         }
     }
@@ -260,6 +263,13 @@ impl Session {
             &mut participant.lease.output,
         );
         self.relay.expect(at, Step::Bind, Show::Forward);
+        // Binary values may carry object ids inside: the description shows whether they do.
+        let binary = bind.result_formats().any(|format| format == Format::Binary);
+        if binary && participant.translation.is_some() {
+            let output = &mut participant.lease.output;
+            encode::describe(Object::Portal, portal.as_bytes(), output);
+            self.relay.expect(at, Step::DescribePortal, Show::Swallow);
+        }
         self.portals.insert(portal, Portal::On(at));
         Ok(())
     }
@@ -372,7 +382,7 @@ impl Session {
         match &statement.form {
             Form::Parse => {
                 let (name, text) = (identity.name.as_bytes(), statement.sent.as_bytes());
-                let types = statement.types.iter().copied();
+                let types = there(&participant.translation, &statement.types);
                 encode::parse(name, text, types, &mut participant.lease.output);
                 self.relay.expect(at, Step::Parse, show);
             }
@@ -635,6 +645,17 @@ impl Session {
             Error::from(unroutable)
         })
     }
+}
+
+/// A client's parameter types as a server numbers them.
+fn there(
+    translation: &Option<Arc<Translation>>,
+    types: &[Oid],
+) -> impl ExactSizeIterator<Item = Oid> {
+    types.iter().map(|&oid| match translation {
+        Some(translation) => translation.type_there(oid),
+        None => oid,
+    })
 }
 
 pub(super) fn already_prepared(name: &str) -> Error {

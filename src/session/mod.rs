@@ -27,6 +27,7 @@ mod relayed;
 
 use crate::auth::Login;
 use crate::backend::connection::CancelKey;
+use crate::backend::translate::Translation;
 use crate::error::Error;
 use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Relay, Reply};
@@ -55,8 +56,16 @@ pub struct Serving {
     pub catalog: Arc<Catalog>,
     /// Counts catalogs: part of what a prepared statement means.
     pub catalog_version: u64,
+    /// How each shard's object ids differ from the home shard's.
+    pub translations: Vec<Option<Arc<Translation>>>,
     /// Where the shards are; the same allocation as long as nothing about them changes.
     pub servers: Servers,
+}
+
+impl Serving {
+    fn translation(&self, shard: ShardId) -> Option<Arc<Translation>> {
+        self.translations.get(usize::from(shard.0)).cloned().flatten()
+    }
 }
 
 /// How long a client keeps its server.

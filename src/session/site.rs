@@ -52,7 +52,8 @@ impl Session {
         let mut lease = self.lease(shard).await?;
         lease.health = Health::Busy;
         self.may_be_cancelled(lease.cancel.clone()).await;
-        Ok(self.txn.join(shard, lease))
+        let translation = self.serving.translation(shard);
+        Ok(self.txn.join(shard, lease, translation))
     }
 
     /// Brings a server to the client's settings. Waits for the outcome: a statement must never run
@@ -127,7 +128,11 @@ impl Session {
                 Ok(Pumped::ClientSpoke) => {}
                 Ok(Pumped::CopyIn) => self.feed_copy().await?,
                 Ok(Pumped::Failed(at)) => {
-                    self.fail_segment(at);
+                    self.fail_segment(Some(at));
+                    stop = Err(Stop::Said);
+                }
+                Ok(Pumped::Refused) => {
+                    self.fail_segment(None);
                     stop = Err(Stop::Said);
                 }
                 Err(broken) => return Err(self.broken(broken).await),

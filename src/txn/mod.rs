@@ -8,6 +8,7 @@
 //! PostgreSQL's answers are its only source once a shard has joined.
 pub mod settings;
 
+use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
@@ -51,6 +52,8 @@ pub struct Participant {
     pub lease: Lease,
     pub access: Access,
     pub begun: Begun,
+    /// How its object ids differ from the home shard's, if they do.
+    pub translation: Option<Arc<Translation>>,
     /// What its last ReadyForQuery said.
     pub status: TransactionStatus,
     /// Extended messages were sent since the last Sync.
@@ -263,10 +266,16 @@ impl Transaction {
     }
 
     /// A shard joins; no block is open there yet.
-    pub fn join(&mut self, shard: ShardId, lease: Lease) -> usize {
+    pub fn join(
+        &mut self,
+        shard: ShardId,
+        lease: Lease,
+        translation: Option<Arc<Translation>>,
+    ) -> usize {
         let applied = lease.session.applied.clone();
         self.participants.push(Participant {
             shard,
+            translation,
             access: Access::Read,
             begun: Begun::No,
             status: TransactionStatus::Idle,
