@@ -1,22 +1,91 @@
 //! Statement + rules → [`Plan`] (HOW, cached by shape); plan + parameters → [`Route`] (WHERE).
 //!
+//! - `planner`: text → plan, through the cache · `route`: plan and values → shard
+//! - `analyst`: walks a statement; `predicate`, `select`, `insert`, `update`, `delete`, `merge`, `write`
+//!   are its parts · `scope`: what names mean inside · `keys`: the proof
+//! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
+//! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
+//! - `explain`: the same decisions in words · `unroutable`: why a statement is not run
+//!
 //! Invariant: this module never knows connections, time or sessions. A statement whose right
 //! execution is not proved is [`Unroutable`].
-use crate::error::Error;
-use crate::ids::ShardId;
+mod analyst;
+mod array;
+pub mod catalog;
+mod copy;
+mod ddl;
+mod delete;
+mod explain;
+mod functions;
+mod insert;
+mod keys;
+mod merge;
+pub mod names;
+mod plain;
+mod planner;
+mod predicate;
+mod route;
+mod scope;
+mod select;
+mod unroutable;
+mod update;
+mod value;
+mod write;
+#[cfg(test)]
+mod tests;
+
+use crate::ids::{DistributionId, Oid, ShardId};
+use crate::rules::Rules;
+use crate::sharding::KeyType;
 use crate::sql::control::Control;
 pub use crate::sql::rewrite::Splice;
+use crate::sql::shape::Shape;
+pub use catalog::Catalog;
+pub use explain::explain;
+pub use planner::Planner;
+use std::borrow::Cow;
 use std::sync::Arc;
+pub use unroutable::Unroutable;
+use value::{Keys, Operand};
+
+/// What decides a statement's meaning besides its text.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub rules: &'a Rules,
+    pub catalog: &'a Catalog,
+    /// The setting's raw value.
+    pub search_path: &'a str,
+    /// The current user: `"$user"` in search_path.
+    pub user: &'a str,
+    pub standard_conforming_strings: bool,
+    /// The session has temporary tables, which may hide others.
+    pub temporary: bool,
+    /// `SET weir.shard`: everything runs there.
+    pub named_shard: Option<ShardId>,
+}
+
+/// A plan for one text: what its shape shares with others, and the constants of its own.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub plan: Arc<Plan>,
+    pub shape: Shape,
+}
 
 /// How a statement runs: shared, read-only, holds no execution.
 #[derive(Debug)]
 pub struct Plan {
-    pub ties: Option<()>,
     pub access: Access,
     pub target: Target,
     pub command: Command,
     /// Changes to the original text, ascending, not overlapping.
     pub splices: Vec<Splice>,
+    /// What ties the session to the server that runs this.
+    pub ties: Option<Tie>,
+    /// A replica's answer is as good as the primary's.
+    pub replica: bool,
+    /// It calls set_config, so the server's settings may be other ones afterwards.
+    pub settings: bool,
+    needs_types: bool,
 }
 
 /// What a statement may do to the shards it runs on. What is not proved to read counts as a write.
@@ -41,6 +110,14 @@ pub enum Command {
     Control(Control),
 }
 
+/// State that a server keeps for a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tie {
+    TemporaryTable,
+    /// A session-level advisory lock, taken or given back.
+    AdvisoryLock,
+}
+
 /// Where a statement may run.
 #[derive(Debug)]
 pub enum Target {
@@ -56,9 +133,45 @@ pub enum Target {
     Proxy,
 }
 
-/// The proof: filled by `plan::keys`.
+/// The proof: all of these must come out on one shard.
 #[derive(Debug)]
-pub struct Keyed {}
+pub struct Keyed {
+    pub requirements: Vec<Requirement>,
+}
+
+/// One thing that decides where a statement runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Requirement {
+    /// An instance of a sharded table is limited to these keys.
+    Limit {
+        /// The name that the statement gives the instance.
+        label: String,
+        column: String,
+        distribution: DistributionId,
+        keys: Keys,
+        read_as: KeyType,
+    },
+    /// A row is inserted.
+    Row {
+        table: String,
+        column: String,
+        distribution: DistributionId,
+        /// `None`: NULL.
+        key: Option<Operand>,
+        fallback: Option<FallbackRow>,
+    },
+    /// Something that is only on this shard: what.
+    Shard { shard: ShardId, what: String },
+}
+
+/// Where an inserted row goes if its key is NULL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FallbackRow {
+    pub column: String,
+    pub distribution: DistributionId,
+    /// `None`: not known before the insert.
+    pub key: Option<Operand>,
+}
 
 /// Where one execution runs.
 #[must_use]
@@ -71,92 +184,38 @@ pub enum Route {
     Proxy,
 }
 
-/// Why a statement is not run.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unroutable {}
-
-impl From<Unroutable> for Error {
-    fn from(unroutable: Unroutable) -> Self {
-        match unroutable {}
-    }
-}
-
 /// A plan that many sessions hold.
 pub type SharedPlan = Arc<Plan>;
 
-// ---- Until the planner is here: everything runs on the home shard of a plain database, and any other
-// database is refused. The planner keeps this API, `ties`, `Context::named_shard` (SET weir.shard), and
-// the plain case (`rules.is_plain()`: control statements recognised, all else `Target::Shard(home)`,
-// `Access::Write`, COPY and ties as far as the leading keywords tell).
-#[derive(Debug, Default)]
-pub struct Catalog {}
-pub struct Context<'a> {
-    pub rules: &'a crate::rules::Rules,
-    pub catalog: &'a Catalog,
-    pub search_path: &'a str,
-    pub user: &'a str,
-    pub standard_conforming_strings: bool,
-    pub temporary: bool,
-    pub named_shard: Option<ShardId>,
-}
-pub struct Planner {}
-#[derive(Debug)]
-pub struct Planned {
-    pub plan: Arc<Plan>,
-}
-impl Planner {
-    pub fn new(_capacity: usize) -> Self {
-        Self {}
-    }
-    pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
-        let control = crate::sql::control::parse(statement, context.standard_conforming_strings)
-            .ok()
-            .flatten();
-        let (command, target) = match control {
-            Some(control) => (Command::Control(control), Target::Proxy),
-            None => (Command::Query, Target::Shard(context.rules.home)),
-        };
-        Ok(Planned {
-            plan: Arc::new(Plan {
-                ties: None,
-                access: Access::Write,
-                target,
-                command,
-                splices: vec![],
-            }),
-        })
-    }
-}
-impl Planned {
-    pub fn route(
-        &self,
-        _statement: &str,
-        _params: &crate::wire::params::Params<'_>,
-        _rules: &crate::rules::Rules,
-    ) -> Result<Route, Unroutable> {
-        Ok(match self.plan.target {
-            Target::Shard(shard) => Route::One(shard),
-            _ => Route::Any,
-        })
-    }
-    pub fn text<'a>(&self, statement: &'a str) -> std::borrow::Cow<'a, str> {
-        statement.into()
-    }
-}
 impl Plan {
+    /// A key parameter's type is not decided by the text: [`Planned::route`] must be given the types
+    /// that the server describes.
     pub fn needs_types(&self) -> bool {
-        false
+        self.needs_types
     }
 }
-impl Unroutable {
-    pub fn reason(&self) -> &'static str {
-        match *self {}
+
+impl Planned {
+    /// The text to run: the original with the plan's splices.
+    pub fn text<'t>(&self, statement: &'t str) -> Cow<'t, str> {
+        crate::sql::rewrite::apply(statement, &self.shape, &self.plan.splices)
     }
 }
-pub fn explain(
-    _statement: &str,
-    _context: &Context<'_>,
-    _params: &crate::wire::params::Params<'_>,
-) -> String {
-    String::new()
+
+/// The one name of a type that the plan knows.
+fn typname(type_oid: Oid) -> String {
+    use crate::wire::value::oid;
+    match type_oid {
+        oid::INT2 => "int2",
+        oid::INT4 => "int4",
+        oid::INT8 => "int8",
+        oid::NUMERIC => "numeric",
+        oid::TEXT => "text",
+        oid::VARCHAR => "varchar",
+        oid::UUID => "uuid",
+        oid::DATE => "date",
+        oid::TIMESTAMPTZ => "timestamptz",
+        _ => "?",
+    }
+    .to_owned()
 }

@@ -1,0 +1,451 @@
+//! Walks over a statement once and collects what the plan is made of: instances of sharded tables,
+//! facts about their columns, what must run on a certain shard, and what the statement does.
+use super::functions::{self, Effect};
+use super::insert::Passed;
+use super::keys::{Facts, Var};
+use super::names::{self, Found, Home};
+use super::scope::{Cell, Columns, Item, Slot};
+use super::value::Operand;
+use super::{Access, Context, Tie, Unroutable};
+use crate::ids::{DistributionId, ShardId};
+use crate::rules::Placement;
+use crate::sharding::KeyType;
+use crate::sql::shape::Shape;
+use crate::sql::statement::{Alias, Call, Expr, Literal, Name};
+use std::collections::HashMap;
+
+/// More instances and copies of CTEs than any sane statement has.
+const INSTANCES_MAX: usize = 500;
+
+pub struct Analyst<'a> {
+    pub context: &'a Context<'a>,
+    statement: &'a str,
+    shape: &'a Shape,
+    pub facts: Facts,
+    /// Sharded tables, each time they are read or written.
+    pub instances: Vec<Instance<'a>>,
+    /// What must run on one shard for other reasons than keys.
+    pub needs: Vec<Need>,
+    pub rows: Vec<Row<'a>>,
+    /// Keys of inserted rows that come from columns of a query.
+    pub passed: Vec<(Passed, DistributionId)>,
+    pub access: Access,
+    pub ties: Option<Tie>,
+    /// Another answer each time.
+    pub random: bool,
+    /// Calls set_config.
+    pub settings: bool,
+    /// If nothing else decides: the home shard.
+    pub rather_home: bool,
+    /// A literal's value decided: the plan holds for this text only.
+    pub peeked: bool,
+    pub params: HashMap<u32, ParamUse>,
+    /// How many reference tables were met so far.
+    pub references: usize,
+    queries: usize,
+}
+
+/// One place where a sharded table's rows are looked at.
+#[derive(Debug)]
+pub struct Instance<'a> {
+    pub label: String,
+    pub table: String,
+    pub key: Var,
+    pub key_column: &'a str,
+    pub distribution: DistributionId,
+    pub fallback: Option<FallbackVar<'a>>,
+}
+
+#[derive(Debug)]
+pub struct FallbackVar<'a> {
+    pub var: Var,
+    pub column: &'a str,
+    pub distribution: DistributionId,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Need {
+    pub shard: ShardId,
+    /// `audit_log`, `pg_class`, `nextval`: what needs it.
+    pub what: String,
+}
+
+/// A row to be inserted, as far as it says where it goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row<'a> {
+    pub table: String,
+    pub column: &'a str,
+    pub distribution: DistributionId,
+    /// `None`: NULL, since the column is left out.
+    pub key: Option<Operand>,
+    pub fallback: Option<RowFallback<'a>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowFallback<'a> {
+    pub column: &'a str,
+    pub distribution: DistributionId,
+    /// `None`: not known before the insert.
+    pub key: Option<Operand>,
+}
+
+/// How a parameter's type is decided where the client did not say it.
+#[derive(Debug, Default)]
+pub struct ParamUse {
+    /// Places where it stands alone.
+    pub alone: usize,
+    /// Types that those places give it, as far as they are known.
+    pub types: Vec<String>,
+    /// Types it is cast to.
+    pub casts: Vec<String>,
+}
+
+impl ParamUse {
+    /// The text alone decides the type.
+    pub fn decided(&self) -> bool {
+        let mut types = self.types.iter().chain(&self.casts);
+        let first = types.next();
+        self.types.len() == self.alone && types.all(|other| Some(other) == first)
+    }
+}
+
+impl<'a> Analyst<'a> {
+    pub fn new(context: &'a Context<'a>, statement: &'a str, shape: &'a Shape) -> Self {
+        Self {
+            context,
+            statement,
+            shape,
+            facts: Facts::default(),
+            instances: Vec::new(),
+            needs: Vec::new(),
+            rows: Vec::new(),
+            passed: Vec::new(),
+            access: Access::Read,
+            ties: None,
+            random: false,
+            settings: false,
+            rather_home: false,
+            peeked: false,
+            params: HashMap::new(),
+            references: 0,
+            queries: 0,
+        }
+    }
+
+    /// Counts queries, so that CTEs of CTEs cannot grow without bounds.
+    pub fn count_query(&mut self) -> Result<(), Unroutable> {
+        self.queries += 1;
+        match self.queries > INSTANCES_MAX {
+            true => Err(Unroutable::TooBig),
+            false => Ok(()),
+        }
+    }
+
+    pub fn home(&mut self, what: impl Into<String>) {
+        self.needs.push(Need { shard: self.context.rules.home, what: what.into() });
+    }
+
+    pub fn at_least(&mut self, access: Access) {
+        self.access = self.access.max(access);
+    }
+
+    /// A table in FROM, or the target of a write.
+    pub fn table(&mut self, name: &Name, alias: &Alias) -> Result<(Found<'a>, Item), Unroutable> {
+        let found = names::find(name, self.context)?;
+        let called = alias.name.clone().unwrap_or_else(|| name.name.clone());
+        let mut reference = false;
+        let columns = match &found.home {
+            Home::Sharded { key, distribution, fallback } => {
+                if self.instances.len() >= INSTANCES_MAX {
+                    return Err(Unroutable::TooBig);
+                }
+                let rules = self.context.rules;
+                let key_type = |id| rules.distribution(id).map(|found| found.key_type);
+                let key_var = self.facts.var(key_type(*distribution));
+                let fallback = fallback.map(|fallback| FallbackVar {
+                    var: self.facts.var(key_type(fallback.distribution)),
+                    column: fallback.key.as_str(),
+                    distribution: fallback.distribution,
+                });
+                let special: Vec<(&str, Var)> = std::iter::once((*key, key_var))
+                    .chain(fallback.as_ref().map(|fallback| (fallback.column, fallback.var)))
+                    .collect();
+                let columns = self.columns(&found, &special);
+                self.instances.push(Instance {
+                    label: called.clone(),
+                    table: name.to_string(),
+                    key: key_var,
+                    key_column: key,
+                    distribution: *distribution,
+                    fallback,
+                });
+                columns
+            }
+            Home::Reference => {
+                reference = true;
+                self.references += 1;
+                self.columns(&found, &[])
+            }
+            Home::Single(shard) => {
+                self.needs.push(Need { shard: *shard, what: format!("table {name}") });
+                self.columns(&found, &[])
+            }
+            Home::System => {
+                self.home(format!("system catalog {name}"));
+                Columns::unknown()
+            }
+            Home::Temporary => {
+                self.home(format!("temporary table {name}"));
+                Columns::unknown()
+            }
+        };
+        let schema = match &alias.name {
+            Some(_) => None,
+            None => name
+                .schema
+                .clone()
+                .or_else(|| found.relation.map(|relation| relation.schema.clone())),
+        };
+        let columns = columns.renamed(alias);
+        Ok((found, Item { name: called, schema, columns, reference }))
+    }
+
+    /// LOCK TABLE: where the whole table is, or where everybody locks a reference table.
+    pub fn locked(&mut self, name: &Name) -> Result<(), Unroutable> {
+        self.at_least(Access::Lock);
+        let (found, _) = self.table(name, &Alias::default())?;
+        match found.home {
+            Home::Sharded { .. } => {
+                Err(Unroutable::OneShardOnly { what: String::from("LOCK of a sharded table") })
+            }
+            Home::Reference => {
+                self.home(format!("lock on reference table {name}"));
+                Ok(())
+            }
+            Home::Single(_) | Home::System | Home::Temporary => Ok(()),
+        }
+    }
+
+    fn columns(&mut self, found: &Found<'a>, special: &[(&str, Var)]) -> Columns {
+        let slot = |name: &str, var: Option<Var>| Slot {
+            name: Some(name.to_owned()),
+            cell: var.map(|var| Cell { var, open: true, nullable: false }),
+            constant: None,
+        };
+        match found.columns() {
+            Some(columns) => {
+                let slots = columns
+                    .iter()
+                    .map(|column| {
+                        let known = special.iter().find(|(name, _)| *name == column.name);
+                        let var = match known {
+                            Some((_, var)) => Some(*var),
+                            None => carried_type(&column.type_name)
+                                .map(|key_type| self.facts.var(Some(key_type))),
+                        };
+                        slot(&column.name, var)
+                    })
+                    .collect();
+                Columns { slots, named: true, placed: true }
+            }
+            // The rules vouch for the key columns.
+            None => Columns {
+                slots: special.iter().map(|(name, var)| slot(name, Some(*var))).collect(),
+                named: false,
+                placed: false,
+            },
+        }
+    }
+
+    /// What a call does to the plan; its operands are looked at elsewhere.
+    pub fn call(&mut self, call: &Call) -> Result<(), Unroutable> {
+        match self.effect(call)? {
+            Effect::None => {}
+            Effect::Catalog => self.rather_home = true,
+            Effect::Random => self.random = true,
+            Effect::Setting => {
+                self.settings = true;
+                self.rather_home = true;
+            }
+            Effect::Sequence => self.sequence(call)?,
+            effect @ (Effect::Lock | Effect::SessionLock) => {
+                self.home(format!("{}()", call.name));
+                self.at_least(Access::Lock);
+                self.ties = self.ties.or(effect.tie());
+            }
+            Effect::Home => {
+                self.home(format!("{}()", call.name));
+                self.at_least(Access::Write);
+            }
+            Effect::Remembers => {
+                return Err(Unroutable::Remembers { function: call.name.to_string() });
+            }
+            Effect::HiddenTables => {
+                return Err(Unroutable::HiddenTables { function: call.name.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, call: &Call) -> Result<Effect, Unroutable> {
+        let unknown = || Unroutable::Function { function: call.name.to_string() };
+        let name = &call.name;
+        if name.schema.as_deref().is_some_and(|schema| schema != "pg_catalog") {
+            let found = self.context.catalog.functions(&name.name).filter(|function| {
+                Some(&function.schema) == name.schema.as_ref()
+            });
+            return self.user_effect(name, found.collect::<Vec<_>>().as_slice());
+        }
+        let path = names::search_path(self.context.search_path, self.context.user);
+        // An overload in the path may be the better match for the arguments: what any of them does counts.
+        let overloads: Vec<_> = match name.schema {
+            Some(_) => Vec::new(),
+            None => self
+                .context
+                .catalog
+                .functions(&name.name)
+                .filter(|function| path.contains(&function.schema))
+                .collect(),
+        };
+        match functions::builtin(&name.name) {
+            Some(effect) if overloads.is_empty() => Ok(effect),
+            Some(Effect::None) => self.user_effect(name, &overloads),
+            Some(_) => Err(unknown()),
+            None => self.user_effect(name, &overloads),
+        }
+    }
+
+    fn user_effect(
+        &mut self,
+        name: &Name,
+        found: &[&super::catalog::Function],
+    ) -> Result<Effect, Unroutable> {
+        let unknown = || Unroutable::Function { function: name.to_string() };
+        let rules = self.context.rules;
+        let declared = rules.functions.iter().find(|function| {
+            function.name == name.name
+                && (function.schema.is_none() || function.schema == name.schema || {
+                    found.iter().all(|known| Some(&known.schema) == function.schema.as_ref())
+                })
+        });
+        if let Some(declared) = declared {
+            for table in declared.tables.iter().filter_map(|index| rules.tables.get(*index)) {
+                match &table.placement {
+                    Placement::Reference => {}
+                    Placement::Single(shard) => {
+                        let what = format!("function {name}, which reads {}", table.name);
+                        self.needs.push(Need { shard: *shard, what });
+                    }
+                    Placement::Sharded { .. } => return Err(unknown()),
+                }
+            }
+            // Declared is which tables it reads, not that it writes nothing.
+            if found.iter().all(|function| functions::user(function).is_none()) {
+                self.at_least(Access::Write);
+            }
+            return Ok(Effect::None);
+        }
+        let mut effect = None;
+        for function in found {
+            match (functions::user(function).ok_or_else(unknown)?, effect) {
+                (Effect::Random, _) => effect = Some(Effect::Random),
+                (other, None) => effect = Some(other),
+                (_, Some(_)) => {}
+            }
+        }
+        effect.ok_or_else(unknown)
+    }
+
+    /// Sequences of sharded tables give other values on each shard; all others count on the home
+    /// shard.
+    fn sequence(&mut self, call: &Call) -> Result<(), Unroutable> {
+        self.at_least(Access::Lock);
+        let named = call.operands.first().and_then(|operand| self.text(operand));
+        let owner = named.as_deref().and_then(|text| {
+            let name = match text.split_once('.') {
+                Some((schema, name)) => {
+                    Name { schema: Some(unquoted(schema)), name: unquoted(name) }
+                }
+                None => Name::bare(unquoted(text)),
+            };
+            names::relation(&name, self.context)?.owner.clone()
+        });
+        let sharded = owner.is_some_and(|(schema, table)| {
+            let owner = Name { schema: Some(schema), name: table };
+            matches!(
+                names::find(&owner, self.context),
+                Ok(Found { home: Home::Sharded { .. }, .. })
+            )
+        });
+        match (sharded, call.name.name.as_str()) {
+            (true, "setval") => Err(Unroutable::OneShardOnly {
+                what: String::from("setval of a sharded table's sequence"),
+            }),
+            (true, _) => {
+                self.rather_home = true;
+                Ok(())
+            }
+            (false, _) => {
+                self.home(format!("sequence function {}()", call.name));
+                Ok(())
+            }
+        }
+    }
+
+    /// A constant's text. Whoever asks makes the plan hold for this text only.
+    fn text(&mut self, expr: &Expr) -> Option<String> {
+        match expr {
+            Expr::Literal(Literal::Text(text)) => Some(text.clone()),
+            Expr::Literal(Literal::Lifted(index)) => {
+                self.peeked = true;
+                let lifted = self.shape.literals.get(*index)?;
+                lifted.value(self.statement).map(|text| text.into_owned())
+            }
+            Expr::Cast(inner, _) => self.text(inner),
+            Expr::Column(_)
+            | Expr::Literal(_)
+            | Expr::Param(_)
+            | Expr::Negative(_)
+            | Expr::Equal(..)
+            | Expr::And(_)
+            | Expr::InList(..)
+            | Expr::InQuery(..)
+            | Expr::EqualAny(..)
+            | Expr::IsNull(_)
+            | Expr::Row(_)
+            | Expr::Array(_)
+            | Expr::Call(_)
+            | Expr::Subquery(_)
+            | Expr::Star
+            | Expr::Other(_) => None,
+        }
+    }
+
+    /// A parameter stands alone where it gets a column's type.
+    pub fn typed_param(&mut self, operand: &Operand, type_name: &str) {
+        if let Some((number, None)) = operand.param() {
+            self.params.entry(number).or_default().types.push(type_name.to_owned());
+        }
+    }
+}
+
+/// The types of other columns whose values can be carried to a key. Texts are not among them: their
+/// column may have a collation under which different texts are equal.
+fn carried_type(type_name: &str) -> Option<KeyType> {
+    Some(match type_name {
+        "smallint" | "int2" => KeyType::Smallint,
+        "integer" | "int" | "int4" => KeyType::Int,
+        "bigint" | "int8" => KeyType::Bigint,
+        "uuid" => KeyType::Uuid,
+        "date" => KeyType::Date,
+        "timestamp with time zone" | "timestamptz" => KeyType::Timestamptz,
+        _ => return None,
+    })
+}
+
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_ascii_lowercase(),
+    }
+}

@@ -1,0 +1,190 @@
+//! What the database contains, as far as names must be resolved: relations with their columns, and
+//! functions. A value: read from the home shard, or from a file of CREATE statements.
+use crate::ids::Oid;
+use crate::sql::lexer;
+use crate::sql::statement::{Concerns, CreateTable, Fill, Name, Statement};
+use std::collections::HashMap;
+
+/// Everything outside pg_catalog and information_schema.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Changes whenever the contents do: part of every plan's cache key.
+    pub version: u64,
+    relations: HashMap<String, Vec<Relation>>,
+    functions: HashMap<String, Vec<Function>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Relation {
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// In the table's order.
+    pub columns: Vec<Column>,
+    /// The partitioned or inherited-from table.
+    pub parent: Option<(String, String)>,
+    /// The owner of a serial column's or identity column's sequence: schema, table.
+    pub owner: Option<(String, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelationKind {
+    Table,
+    View,
+    MaterializedView,
+    ForeignTable,
+    Sequence,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Column {
+    pub name: String,
+    /// As `format_type` writes it: `bigint`, `character varying(20)`.
+    pub type_name: String,
+    /// 0 when unknown.
+    pub type_oid: Oid,
+    pub fill: Fill,
+    /// The sequence behind a serial or identity column, as `pg_get_serial_sequence` writes it.
+    pub sequence: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Function {
+    pub schema: String,
+    pub name: String,
+    pub volatility: Volatility,
+    /// Written in C: it belongs to an extension, most likely.
+    pub compiled: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+impl Catalog {
+    pub fn new(
+        version: u64,
+        relations: impl IntoIterator<Item = Relation>,
+        functions: impl IntoIterator<Item = Function>,
+    ) -> Self {
+        let mut catalog = Self { version, ..Self::default() };
+        for relation in relations {
+            catalog.relations.entry(relation.name.clone()).or_default().push(relation);
+        }
+        for function in functions {
+            catalog.functions.entry(function.name.clone()).or_default().push(function);
+        }
+        catalog
+    }
+
+    /// From CREATE statements, as pg_dump writes them. Statements that say nothing about names are
+    /// passed over; `Err`: text that cannot be cut into statements.
+    pub fn from_ddl(text: &str) -> Result<Self, lexer::SyntaxError> {
+        let mut relations = Vec::new();
+        for statement in crate::sql::split::split(text, true)? {
+            let statement = text.get(statement).unwrap_or("");
+            let Ok(analysis) = crate::sql::compat::for_analysis(statement) else { continue };
+            let Ok(Statement::Ddl(ddl)) = crate::sql::parse::parse(&analysis.text) else { continue };
+            match ddl.concerns {
+                Concerns::CreateTable(table) => from_create_table(table, &mut relations),
+                Concerns::NewView { name, .. } => {
+                    relations.push(bare(&name, RelationKind::View));
+                }
+                Concerns::NewSequence { name, .. } => {
+                    relations.push(bare(&name, RelationKind::Sequence));
+                }
+                Concerns::Relations(_) | Concerns::Everything | Concerns::OneShardOnly(_) => {}
+            }
+        }
+        Ok(Self::new(0, relations, []))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.relations.is_empty()
+    }
+
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.named(name).find(|relation| relation.schema == schema)
+    }
+
+    /// Relations of that name in any schema.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Relation> {
+        self.relations.get(name).into_iter().flatten()
+    }
+
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values().flatten()
+    }
+
+    /// Functions of that name in any schema.
+    pub fn functions(&self, name: &str) -> impl Iterator<Item = &Function> {
+        self.functions.get(name).into_iter().flatten()
+    }
+}
+
+impl Relation {
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
+    let schema = table.name.schema.clone().unwrap_or_else(|| String::from("public"));
+    let in_public = |name: &Name| {
+        (name.schema.clone().unwrap_or_else(|| String::from("public")), name.name.clone())
+    };
+    let parent = table.partition_of.as_ref().or(table.inherits.first()).map(in_public);
+    let mut columns: Vec<Column> = match &parent {
+        // A partition has its parent's columns.
+        Some((schema, name)) => relations
+            .iter()
+            .find(|relation| relation.schema == *schema && relation.name == *name)
+            .map(|relation| relation.columns.clone())
+            .unwrap_or_default(),
+        None => Vec::new(),
+    };
+    for column in table.columns {
+        let sequence = match column.fill {
+            Fill::Serial | Fill::Identity => {
+                Some(format!("{schema}.{}_{}_seq", table.name.name, column.name))
+            }
+            Fill::Null | Fill::Default | Fill::Generated => None,
+        };
+        if let Some(sequence) = &sequence {
+            let name = sequence.trim_start_matches(&format!("{schema}.")).to_owned();
+            let name = Name { schema: Some(schema.clone()), name };
+            let owner = Some((schema.clone(), table.name.name.clone()));
+            relations.push(Relation { owner, ..bare(&name, RelationKind::Sequence) });
+        }
+        columns.push(Column {
+            name: column.name,
+            type_name: column.type_name,
+            type_oid: Oid(0),
+            fill: column.fill,
+            sequence,
+        });
+    }
+    let name = table.name.name;
+    relations.push(Relation {
+        schema,
+        name,
+        kind: RelationKind::Table,
+        columns,
+        parent,
+        owner: None,
+    });
+}
+
+fn bare(name: &Name, kind: RelationKind) -> Relation {
+    Relation {
+        schema: name.schema.clone().unwrap_or_else(|| String::from("public")),
+        name: name.name.clone(),
+        kind,
+        columns: Vec::new(),
+        parent: None,
+        owner: None,
+    }
+}

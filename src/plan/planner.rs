@@ -1,0 +1,511 @@
+//! Text → [`Planned`], through a bounded cache of plans by shape.
+//!
+//! A hit costs one pass of the lexer and one look-up with full comparison of the text. Only queries
+//! and writes are cached; plans that depend on a literal's value, or on a session's temporary
+//! tables, are not.
+use super::analyst::{Analyst, ParamUse};
+use super::ddl::{by_words, names_nothing_of_users};
+use super::keys::Proof;
+use super::scope::Env;
+use super::value::Operand;
+use super::{
+    Access, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
+    Unroutable,
+};
+use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
+use crate::sql::shape::{Shape, shape_into};
+use crate::sql::statement::{Insert, Source, Statement};
+use crate::sql::{control, hint, parse};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Plans by shape, with two generations: when the young one is full, the old one is forgotten.
+pub struct Planner {
+    /// Plans per generation.
+    capacity: usize,
+    young: HashMap<Box<str>, Arc<Plan>>,
+    old: HashMap<Box<str>, Arc<Plan>>,
+    /// The look-up key under construction.
+    key: String,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").field("plans", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Planner {
+    /// `capacity`: how many plans to keep, at least.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(1);
+        Self { capacity, young: HashMap::new(), old: HashMap::new(), key: String::new() }
+    }
+
+    /// Plans that are kept now.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How this statement (one, without its semicolon) runs.
+    pub fn plan(
+        &mut self,
+        statement: &str,
+        context: &Context<'_>,
+    ) -> Result<Planned, Unroutable> {
+        let strings = context.standard_conforming_strings;
+        let mut shape = Shape::default();
+        shape_into(statement, strings, &mut shape)
+            .map_err(|error| Unroutable::Value(error.into()))?;
+        // Where tables may be hidden, or a shard is named, nothing is kept.
+        if context.temporary || context.named_shard.is_some() || context.rules.is_plain() {
+            let (plan, _) = build(statement, &shape, context)?;
+            return Ok(Planned { plan: Arc::new(plan), shape });
+        }
+        self.key.clear();
+        write_key(&mut self.key, &shape, context);
+        if let Some(plan) = self.young.get(self.key.as_str()) {
+            return Ok(Planned { plan: Arc::clone(plan), shape });
+        }
+        if let Some((key, plan)) = self.old.remove_entry(self.key.as_str()) {
+            self.keep(key, Arc::clone(&plan));
+            return Ok(Planned { plan, shape });
+        }
+        let (plan, keep) = build(statement, &shape, context)?;
+        let plan = Arc::new(plan);
+        if keep == Keep::Shape {
+            self.keep(self.key.as_str().into(), Arc::clone(&plan));
+        }
+        Ok(Planned { plan, shape })
+    }
+
+    fn keep(&mut self, key: Box<str>, plan: Arc<Plan>) {
+        if self.young.len() >= self.capacity {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, plan);
+    }
+}
+
+/// Everything a plan depends on; no part can be mistaken for another, since no text holds a zero.
+fn write_key(key: &mut String, shape: &Shape, context: &Context<'_>) {
+    use std::fmt::Write;
+    let written = write!(key, "{} {}", context.rules.version.0, context.catalog.version);
+    debug_assert!(written.is_ok());
+    for part in [&context.rules.database, context.user, context.search_path, &shape.text] {
+        key.push('\0');
+        key.push_str(part);
+    }
+}
+
+/// May the plan be used for other texts of the same shape?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    Shape,
+    Nothing,
+}
+
+pub(super) fn build(
+    statement: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<(Plan, Keep), Unroutable> {
+    let strings = context.standard_conforming_strings;
+    let parsed =
+        control::parse(statement, strings).map_err(|error| Unroutable::Value(error.into()))?;
+    if let Some(control) = parsed {
+        let plan = plain(Access::Read, Target::Proxy, Command::Control(control));
+        return Ok((plan, Keep::Nothing));
+    }
+    if context.rules.is_plain() {
+        return Ok((super::plain::plan(statement, context), Keep::Nothing));
+    }
+    let hints = hint::hints(statement, strings).map_err(Unroutable::Value)?;
+    let named = match hints.shard {
+        None => context.named_shard,
+        Some(named) => {
+            let mut ids = context.rules.shard_ids();
+            let found = ids.find(|id| context.rules.shard_name(*id) == named);
+            Some(found.ok_or(Unroutable::NoSuchShard { shard: named })?)
+        }
+    };
+    match named {
+        None => analyse(statement, shape, context),
+        Some(shard) => Ok((hinted(shard, statement, shape, context), Keep::Shape)),
+    }
+}
+
+/// The client says where: only what the statement does is found out, as far as possible.
+fn hinted(
+    shard: crate::ids::ShardId,
+    statement: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Plan {
+    let target = Target::Shard(shard);
+    let read = parsed(shape).ok();
+    let mut analyst = Analyst::new(context, statement, shape);
+    let told = read.map(|(parsed, _)| {
+        let state = RefCell::new(Vec::new());
+        let told = told(&mut analyst, &parsed, &root(&state));
+        (told.is_ok(), command_of(&parsed))
+    });
+    match told {
+        Some((true, command)) => Plan {
+            ties: analyst.ties,
+            settings: analyst.settings,
+            replica: analyst.access == Access::Read && !analyst.random,
+            ..plain(analyst.access, target, command)
+        },
+        Some((false, command)) => plain(Access::Write, target, command),
+        None => plain(Access::Write, target, Command::Query),
+    }
+}
+
+fn command_of(statement: &Statement) -> Command {
+    use crate::sql::statement::CopyDirection;
+    match statement {
+        Statement::Copy(copy) => match copy.direction {
+            CopyDirection::FromClient => Command::CopyIn,
+            CopyDirection::ToClient | CopyDirection::Server => Command::CopyOut,
+        },
+        Statement::Ddl(_) => Command::Ddl,
+        Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Explain { .. }
+        | Statement::Lock(_)
+        | Statement::Notify
+        | Statement::Opaque(_) => Command::Query,
+    }
+}
+
+pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
+    let (splices, ties) = (Vec::new(), None);
+    let replica = false;
+    Plan { access, target, command, splices, ties, replica, settings: false, needs_types: false }
+}
+
+fn root(state: &RefCell<Vec<super::scope::CteState>>) -> Env<'_> {
+    Env { ctes: &[], visible: 0, recursive: false, state, parent: None, scope: None }
+}
+
+fn parsed(shape: &Shape) -> Result<(Statement, Analysis<'_>), Unroutable> {
+    let analysis = for_analysis(&shape.text).map_err(|not| match not {
+        NotAnalysed::Syntax(error) => Unroutable::Value(error.into()),
+        NotAnalysed::Unsupported(what) => Unroutable::Unsupported { what: what.to_owned() },
+    })?;
+    let statement = parse::parse(&analysis.text).map_err(|unread| match unread {
+        parse::Unread::Syntax(message) => Unroutable::NotParsed { message },
+        parse::Unread::Unsupported(what) if what == "SELECT INTO" => Unroutable::SelectInto,
+        parse::Unread::Unsupported(what) => Unroutable::Unsupported { what },
+        parse::Unread::TooBig => Unroutable::TooBig,
+        parse::Unread::NotOne(0) => Unroutable::Unsupported { what: String::from("an empty query") },
+        parse::Unread::NotOne(_) => Unroutable::SeveralStatements,
+    })?;
+    Ok((statement, analysis))
+}
+
+fn analyse(
+    statement: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<(Plan, Keep), Unroutable> {
+    let (parsed, analysis) = match parsed(shape) {
+        Ok(read) => read,
+        Err(unread @ (Unroutable::NotParsed { .. } | Unroutable::Unsupported { .. })) => {
+            return unparsed(unread, shape, context).map(|plan| (plan, Keep::Nothing));
+        }
+        Err(other) => return Err(other),
+    };
+    let mut analyst = Analyst::new(context, statement, shape);
+    let state = RefCell::new(Vec::new());
+    let told = told(&mut analyst, &parsed, &root(&state))?;
+    let target = match told.target {
+        Some(target) => target,
+        None => decide(&analyst)?,
+    };
+    let splices = match inserted(&parsed) {
+        Some(insert) => column_list(insert, &analysis, context)?.into_iter().collect(),
+        None => Vec::new(),
+    };
+    let needs_types = match &target {
+        Target::Keyed(keyed) => needs_types(&keyed.requirements, &analyst.params),
+        Target::AnyShard | Target::Shard(_) | Target::EveryShard | Target::Proxy => false,
+    };
+    let keep = match (told.command == Command::Query, analyst.peeked) {
+        (true, false) => Keep::Shape,
+        (false, _) | (_, true) => Keep::Nothing,
+    };
+    let plan = Plan {
+        access: analyst.access,
+        replica: analyst.access == Access::Read
+            && !analyst.random
+            && !analyst.settings
+            && analyst.ties.is_none(),
+        settings: analyst.settings,
+        ties: analyst.ties,
+        target,
+        command: told.command,
+        splices,
+        needs_types,
+    };
+    Ok((plan, keep))
+}
+
+/// What the parser does not know goes by its first words, or not at all.
+fn unparsed(
+    unread: Unroutable,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<Plan, Unroutable> {
+    if let Some((target, ties)) = by_words(&shape.text, context)? {
+        return Ok(Plan { ties, ..plain(Access::Write, target, Command::Ddl) });
+    }
+    match names_nothing_of_users(&shape.text, context) {
+        true => {
+            let target = Target::Shard(context.rules.home);
+            Ok(plain(Access::Write, target, Command::Query))
+        }
+        false => Err(unread),
+    }
+}
+
+/// What an analyst says about a statement besides what it collected.
+struct Told {
+    command: Command,
+    /// `None`: what was collected decides.
+    target: Option<Target>,
+}
+
+fn told(
+    analyst: &mut Analyst<'_>,
+    statement: &Statement,
+    env: &Env<'_>,
+) -> Result<Told, Unroutable> {
+    let query = Told { command: Command::Query, target: None };
+    Ok(match statement {
+        Statement::Query(select) => {
+            analyst.query(select, env, None)?;
+            query
+        }
+        Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_) => {
+            analyst.write(statement, env)?;
+            query
+        }
+        Statement::Explain { analyze, statement } => {
+            let told = told(analyst, statement, env)?;
+            if !analyze {
+                analyst.access = Access::Read;
+            }
+            if told.command != Command::Query {
+                let what = String::from("EXPLAIN of this statement");
+                return Err(Unroutable::Unsupported { what });
+            }
+            told
+        }
+        Statement::Copy(copy) => Told { command: analyst.copy(copy, env)?, target: None },
+        Statement::Ddl(ddl) => {
+            Told { command: Command::Ddl, target: Some(analyst.ddl(ddl, env)?) }
+        }
+        Statement::Lock(names) => {
+            for name in names {
+                analyst.locked(name)?;
+            }
+            query
+        }
+        Statement::Notify => {
+            analyst.home("NOTIFY");
+            analyst.at_least(Access::Lock);
+            query
+        }
+        Statement::Opaque(what) => {
+            return Err(Unroutable::Opaque { what: (*what).to_owned() });
+        }
+    })
+}
+
+fn inserted(statement: &Statement) -> Option<&Insert> {
+    match statement {
+        Statement::Insert(insert) => Some(insert),
+        Statement::Explain { statement, .. } => inserted(statement),
+        Statement::Query(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Copy(_)
+        | Statement::Ddl(_)
+        | Statement::Lock(_)
+        | Statement::Notify
+        | Statement::Opaque(_) => None,
+    }
+}
+
+/// Put everything together: the target that the statement's instances, rows and needs leave.
+fn decide(analyst: &Analyst<'_>) -> Result<Target, Unroutable> {
+    let rules = analyst.context.rules;
+    let requirements = requirements(analyst)?;
+    let mut fixed = requirements.iter().filter_map(|requirement| match requirement {
+        Requirement::Shard { shard, what } => Some((*shard, what)),
+        Requirement::Limit { .. } | Requirement::Row { .. } => None,
+    });
+    let first = fixed.next();
+    if let Some((one, what)) = first
+        && let Some((other, with)) = fixed.find(|(shard, _)| *shard != one)
+    {
+        return Err(Unroutable::Apart {
+            what: format!(
+                "{what} on {}, {with} on {}",
+                rules.shard_name(one),
+                rules.shard_name(other)
+            ),
+            needs: String::from("send one statement for each shard"),
+        });
+    }
+    let keyed = requirements.iter().any(|requirement| match requirement {
+        Requirement::Limit { .. } | Requirement::Row { .. } => true,
+        Requirement::Shard { .. } => false,
+    });
+    Ok(match (keyed, first) {
+        (true, _) => Target::Keyed(Keyed { requirements }),
+        (false, Some((shard, _))) => Target::Shard(shard),
+        (false, None) => {
+            let anywhere = analyst.access == Access::Read
+                && !analyst.random
+                && !analyst.settings
+                && !analyst.rather_home;
+            match anywhere {
+                true => Target::AnyShard,
+                false => Target::Shard(rules.home),
+            }
+        }
+    })
+}
+
+fn requirements(analyst: &Analyst<'_>) -> Result<Vec<Requirement>, Unroutable> {
+    let proof: Proof = analyst.facts.solve();
+    let mut requirements = Vec::new();
+    let mut add = |requirement: Requirement| {
+        if !requirements.contains(&requirement) {
+            requirements.push(requirement);
+        }
+    };
+    for need in &analyst.needs {
+        add(Requirement::Shard { shard: need.shard, what: need.what.clone() });
+    }
+    for instance in &analyst.instances {
+        let fallback = instance
+            .fallback
+            .as_ref()
+            .filter(|_| analyst.facts.is_null(instance.key))
+            .and_then(|fallback| {
+                let limit = proof.limit(fallback.var)?;
+                Some((limit, fallback.column, fallback.distribution))
+            });
+        let direct = proof
+            .limit(instance.key)
+            .map(|limit| (limit, instance.key_column, instance.distribution));
+        let (limit, column, distribution) =
+            direct.or(fallback).ok_or_else(|| Unroutable::Unproved {
+                table: named(&instance.table, &instance.label),
+                key: instance.key_column.to_owned(),
+            })?;
+        add(Requirement::Limit {
+            label: named(&instance.table, &instance.label),
+            column: column.to_owned(),
+            distribution,
+            keys: limit.keys.as_ref().clone(),
+            read_as: limit.read_as,
+        });
+    }
+    for (passed, distribution) in &analyst.passed {
+        let limit = proof.limit(passed.var).ok_or_else(|| Unroutable::KeyNotPassed {
+            table: passed.table.clone(),
+            column: passed.column.clone(),
+        })?;
+        add(Requirement::Limit {
+            label: format!("rows for {}", passed.table),
+            column: passed.column.clone(),
+            distribution: *distribution,
+            keys: limit.keys.as_ref().clone(),
+            read_as: limit.read_as,
+        });
+    }
+    for row in &analyst.rows {
+        add(Requirement::Row {
+            table: row.table.clone(),
+            column: row.column.to_owned(),
+            distribution: row.distribution,
+            key: row.key.clone(),
+            fallback: row.fallback.as_ref().map(|fallback| FallbackRow {
+                column: fallback.column.to_owned(),
+                distribution: fallback.distribution,
+                key: fallback.key.clone(),
+            }),
+        });
+    }
+    Ok(requirements)
+}
+
+/// `orders`, or `orders o` under an alias.
+fn named(table: &str, label: &str) -> String {
+    match table == label || table.ends_with(&format!(".{label}")) {
+        true => table.to_owned(),
+        false => format!("{table} {label}"),
+    }
+}
+
+/// Is there a key parameter whose type the text does not decide?
+fn needs_types(requirements: &[Requirement], params: &HashMap<u32, ParamUse>) -> bool {
+    let undecided = |operand: &Operand| {
+        operand.param().is_some_and(|(number, _)| {
+            params.get(&number).is_none_or(|used| !used.decided())
+        })
+    };
+    requirements.iter().any(|requirement| match requirement {
+        Requirement::Shard { .. } => false,
+        Requirement::Limit { keys, .. } => keys.operands().iter().any(undecided),
+        Requirement::Row { key, fallback, .. } => {
+            key.iter().any(undecided)
+                || fallback.iter().filter_map(|fallback| fallback.key.as_ref()).any(undecided)
+        }
+    })
+}
+
+/// An INSERT without column list is sent with one, so that a column added meanwhile cannot shift its
+/// values.
+fn column_list(
+    insert: &Insert,
+    analysis: &Analysis<'_>,
+    context: &Context<'_>,
+) -> Result<Option<Splice>, Unroutable> {
+    if !insert.columns.is_empty() {
+        return Ok(None);
+    }
+    let found = super::names::find(&insert.table, context)?;
+    let (Some(columns), Source::Rows(rows)) = (found.columns(), &insert.source) else {
+        return Ok(None);
+    };
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    // More values than columns: PostgreSQL says so.
+    let Some(listed) = columns.get(..width).filter(|listed| !listed.is_empty()) else {
+        return Ok(None);
+    };
+    let names: Vec<String> = listed
+        .iter()
+        .map(|column| format!("\"{}\"", column.name.replace('"', "\"\"")))
+        .collect();
+    let at = insert.columns_at.byte(&analysis.text).map(|at| analysis.shape_offset(at));
+    Ok(at.map(|at| Splice { at, remove: 0, insert: format!(" ({})", names.join(", ")) }))
+}
+

@@ -1,0 +1,195 @@
+//! Plan + the values of one execution → [`Route`]. This is the hot path: a cached plan with one
+//! key allocates nothing but the key.
+use super::value::{Use, Values};
+use super::{Access, FallbackRow, Plan, Planned, Requirement, Route, Target, Unroutable};
+use crate::ids::{BucketId, DistributionId, ShardId};
+use crate::rules::Rules;
+use crate::sharding::Key;
+use crate::wire::params::Params;
+
+/// A key and where it was found to be.
+pub(super) struct Located<'r> {
+    pub column: &'r str,
+    pub key: Key,
+    pub bucket: BucketId,
+    pub shard: ShardId,
+}
+
+impl Planned {
+    pub fn route(
+        &self,
+        statement: &str,
+        params: &Params<'_>,
+        rules: &Rules,
+    ) -> Result<Route, Unroutable> {
+        let values = Values { statement, shape: &self.shape, params };
+        self.plan.route(values, rules)
+    }
+}
+
+impl Plan {
+    pub(super) fn route(&self, values: Values<'_>, rules: &Rules) -> Result<Route, Unroutable> {
+        let keyed = match &self.target {
+            Target::AnyShard => return Ok(Route::Any),
+            Target::Shard(shard) => return Ok(Route::One(*shard)),
+            Target::EveryShard => return Ok(Route::Every),
+            Target::Proxy => return Ok(Route::Proxy),
+            Target::Keyed(keyed) => keyed,
+        };
+        let mut chosen = None;
+        for requirement in &keyed.requirements {
+            requirement.each(values, rules, &mut |shard, _| match chosen {
+                Some(before) if before != shard => {
+                    Err(apart(&keyed.requirements, values, rules))
+                }
+                _ => {
+                    chosen = Some(shard);
+                    Ok(())
+                }
+            })?;
+        }
+        Ok(match (chosen, self.access) {
+            (Some(shard), _) => Route::One(shard),
+            // No key at all (`user_id = NULL`): no row can be meant, on any shard.
+            (None, Access::Read) => Route::Any,
+            (None, Access::Lock | Access::Write) => Route::One(rules.home),
+        })
+    }
+}
+
+impl Requirement {
+    /// Calls `each` with the shard of every key, in the order of the statement.
+    pub(super) fn each(
+        &self,
+        values: Values<'_>,
+        rules: &Rules,
+        each: &mut dyn FnMut(ShardId, Option<Located<'_>>) -> Result<(), Unroutable>,
+    ) -> Result<(), Unroutable> {
+        match self {
+            Requirement::Shard { shard, .. } => each(*shard, None),
+            Requirement::Limit { column, distribution, keys, read_as, .. } => {
+                keys.each(column, *read_as, values, |key| {
+                    match locate(column, *distribution, key, rules)? {
+                        Some(located) => each(located.shard, Some(located)),
+                        None => Ok(()),
+                    }
+                })
+            }
+            Requirement::Row { table, column, distribution, key, fallback } => {
+                let key = match key {
+                    Some(operand) => {
+                        operand.key(column, key_type(*distribution, rules)?, Use::Assigned, values)?
+                    }
+                    None => None,
+                };
+                let located = match (key, fallback) {
+                    (Some(key), _) => locate(column, *distribution, key, rules)?,
+                    (None, Some(fallback)) => fallback.locate(table, values, rules)?,
+                    (None, None) => {
+                        let (table, column) = (table.clone(), column.clone());
+                        return Err(Unroutable::NullKey { table, column });
+                    }
+                };
+                match located {
+                    Some(located) => each(located.shard, Some(located)),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl FallbackRow {
+    fn locate<'r>(
+        &'r self,
+        table: &str,
+        values: Values<'_>,
+        rules: &Rules,
+    ) -> Result<Option<Located<'r>>, Unroutable> {
+        let (table, column) = (table.to_owned(), self.column.clone());
+        let Some(operand) = &self.key else {
+            let by = "a default or an expression";
+            return Err(Unroutable::KeyUnknown { table, column, by });
+        };
+        let key_type = key_type(self.distribution, rules)?;
+        match operand.key(&self.column, key_type, Use::Assigned, values)? {
+            Some(key) => locate(&self.column, self.distribution, key, rules),
+            None => Err(Unroutable::NullKey { table, column }),
+        }
+    }
+}
+
+/// `None`: the key's column cannot hold such a value, so no row has it.
+fn locate<'r>(
+    column: &'r str,
+    distribution: DistributionId,
+    key: Key,
+    rules: &Rules,
+) -> Result<Option<Located<'r>>, Unroutable> {
+    let Some(distribution) = rules.distribution(distribution) else {
+        return Err(stale(column));
+    };
+    if !key.fits(distribution.key_type) {
+        return Ok(None);
+    }
+    match distribution.locate(&key) {
+        Ok((bucket, shard)) => Ok(Some(Located { column, key, bucket, shard })),
+        Err(_) => {
+            Err(Unroutable::NoBucket { column: column.to_owned(), key: key.to_string() })
+        }
+    }
+}
+
+fn key_type(
+    distribution: DistributionId,
+    rules: &Rules,
+) -> Result<crate::sharding::KeyType, Unroutable> {
+    rules.distribution(distribution).map(|found| found.key_type).ok_or_else(|| stale("the key"))
+}
+
+/// A plan is only asked with the rules it was made with.
+fn stale(column: &str) -> Unroutable {
+    Unroutable::Value(crate::error::Error::internal(format!(
+        "the plan's distribution of {column} is not in the rules"
+    )))
+}
+
+/// The refusal, told with the first two things that are on different shards.
+fn apart(requirements: &[Requirement], values: Values<'_>, rules: &Rules) -> Unroutable {
+    let mut first: Option<(ShardId, String)> = None;
+    let mut second = None;
+    let mut needs = false;
+    for requirement in requirements {
+        let told = requirement.each(values, rules, &mut |shard, located| {
+            let (what, fixed) = match (&located, requirement) {
+                (Some(located), _) => (format!("{} = {}", located.column, located.key), false),
+                (None, Requirement::Shard { what, .. }) => (what.clone(), true),
+                (None, Requirement::Limit { label, .. }) => (label.clone(), false),
+                (None, Requirement::Row { table, .. }) => (table.clone(), false),
+            };
+            let told = format!("{what} on {}", rules.shard_name(shard));
+            match &first {
+                None => first = Some((shard, told)),
+                Some((before, _)) if *before == shard => return Ok(()),
+                Some(_) if second.is_none() => second = Some(told),
+                Some(_) => return Ok(()),
+            }
+            needs |= fixed;
+            Ok(())
+        });
+        if told.is_err() {
+            break;
+        }
+    }
+    let what = match (first, second) {
+        (Some((_, first)), Some(second)) => format!("{first}, {second}"),
+        _ => String::from("its keys"),
+    };
+    match needs {
+        true => Unroutable::Apart {
+            what,
+            needs: String::from("send one statement for each shard"),
+        },
+        false => Unroutable::SeveralShards { what },
+    }
+}

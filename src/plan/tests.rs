@@ -1,0 +1,86 @@
+//! Golden plans: every statement of `rules/*/queries.sql` with the plan that it gets.
+//!
+//! A file is made of blocks between empty lines: comments, perhaps `-- $1 = 42` (text values, `NULL`
+//! for NULL) with the parameters, then one statement.
+use super::catalog::Catalog;
+use super::{Context, explain};
+use crate::ids::Oid;
+use crate::rules::{self, Rules};
+use crate::wire::params::{Params, Value};
+use std::fmt::Write;
+use std::{fs, path::Path};
+
+#[test]
+fn every_example_statement_is_planned_as_its_snapshot_says() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+    let mut folders: Vec<_> = fs::read_dir(examples).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    let mut seen = 0;
+    for folder in folders.iter().filter(|folder| folder.join("queries.sql").exists()) {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let rules = rules::parse(&read("rules.toml"), "rules.toml").unwrap();
+        let catalog = Catalog::from_ddl(&read("schema.sql")).unwrap();
+        let plans = plans(&read("queries.sql"), &rules, &catalog);
+        insta::with_settings!({ snapshot_path => folder, prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!("plans", plans);
+        });
+        seen += 1;
+    }
+    assert!(seen > 0, "no example was found");
+}
+
+fn plans(queries: &str, rules: &Rules, catalog: &Catalog) -> String {
+    let mut text = String::new();
+    for block in queries.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
+        let mut statement = Vec::new();
+        let mut values = Vec::new();
+        for line in block.lines() {
+            match line.strip_prefix("-- $1 = ") {
+                Some(list) => values = parameters(list),
+                None if line.starts_with("--") => text.push_str(&format!("{line}\n")),
+                None => statement.push(line),
+            }
+        }
+        if statement.is_empty() {
+            text.push('\n');
+            continue;
+        }
+        let statement = statement.join("\n");
+        let statement = statement.trim_end().trim_end_matches(';');
+        let bound: Vec<Value<'_>> = values
+            .iter()
+            .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+            .collect();
+        let params = Params { types: &[Oid(0); 0], values: &bound };
+        let context = Context {
+            rules,
+            catalog,
+            search_path: "\"$user\", public",
+            user: "app",
+            standard_conforming_strings: true,
+            temporary: false,
+            named_shard: None,
+        };
+        let plan = explain(statement, &context, &params);
+        let shown = match values.is_empty() {
+            true => String::new(),
+            false => format!(
+                "   with {}",
+                values
+                    .iter()
+                    .map(|value| value.as_deref().unwrap_or("NULL"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        };
+        writeln!(text, "{statement}{shown}\n  => {}\n", plan.replace('\n', "\n  ")).unwrap();
+    }
+    text
+}
+
+fn parameters(list: &str) -> Vec<Option<String>> {
+    list.split(", ")
+        .map(|item| item.split_once(" = ").map_or(item, |(_, value)| value))
+        .map(|value| (value != "NULL").then(|| value.to_owned()))
+        .collect()
+}

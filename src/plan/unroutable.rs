@@ -1,0 +1,224 @@
+//! Why a statement is not run: the reason, what it is about, and the way out.
+use crate::error::{Blame, Error, SqlState};
+
+/// A statement whose right execution is not proved, or not built yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unroutable {
+    /// A sharded table instance that no condition limits to one shard.
+    Unproved { table: String, key: String },
+    /// The keys are proved, but they live on several shards.
+    SeveralShards { what: String },
+    /// Something must run on one shard, the rest on another.
+    Apart { what: String, needs: String },
+    /// No rule names the table; `rule` is one to paste.
+    Unlisted { table: String, rule: String },
+    View { view: String },
+    /// The name may mean a temporary table of this session.
+    MaybeTemporary { table: String },
+    WritesReference { table: String },
+    SetsKey { table: String, column: String },
+    /// INSERT whose key is only known when it runs.
+    KeyUnknown { table: String, column: String, by: &'static str },
+    /// INSERT … SELECT (or MERGE) that does not hand the key through.
+    KeyNotPassed { table: String, column: String },
+    NullKey { table: String, column: String },
+    /// The columns' order is needed and not known.
+    ColumnsUnknown { table: String },
+    /// The key's value has a form that only PostgreSQL interprets.
+    Unfolded { column: String, form: String },
+    /// The value has a type with which PostgreSQL would not compare the key.
+    TypeMismatch { column: String, form: String },
+    /// No bucket takes this key.
+    NoBucket { column: String, key: String },
+    /// PostgreSQL would refuse the value: its own words.
+    Value(Error),
+    /// A parameter the client did not bind.
+    NoParameter(u32),
+    Function { function: String },
+    HiddenTables { function: String },
+    Remembers { function: String },
+    /// The parser does not know the statement.
+    NotParsed { message: String },
+    Unsupported { what: String },
+    TooBig,
+    SeveralStatements,
+    /// `DO`, `CALL`.
+    Opaque { what: String },
+    /// Understood, refused until it can be done on every shard.
+    OneShardOnly { what: String },
+    CopyKeyed { table: String },
+    CopyServerFile,
+    SelectInto,
+    NoSuchShard { shard: String },
+}
+
+impl Unroutable {
+    /// The label under which refusals are counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unproved { .. } => "unproved",
+            Self::SeveralShards { .. } => "several_shards",
+            Self::Apart { .. } => "apart",
+            Self::Unlisted { .. } => "unlisted_table",
+            Self::View { .. } => "view",
+            Self::MaybeTemporary { .. } => "maybe_temporary",
+            Self::WritesReference { .. } => "writes_reference",
+            Self::SetsKey { .. } => "sets_key",
+            Self::KeyUnknown { .. } => "key_unknown",
+            Self::KeyNotPassed { .. } => "key_not_passed",
+            Self::NullKey { .. } => "null_key",
+            Self::ColumnsUnknown { .. } => "columns_unknown",
+            Self::Unfolded { .. } => "key_form",
+            Self::TypeMismatch { .. } => "key_type",
+            Self::NoBucket { .. } => "no_bucket",
+            Self::Value(_) => "bad_value",
+            Self::NoParameter(_) => "no_parameter",
+            Self::Function { .. } => "function",
+            Self::HiddenTables { .. } => "hidden_tables",
+            Self::Remembers { .. } => "sequence_state",
+            Self::NotParsed { .. } => "not_parsed",
+            Self::Unsupported { .. } => "unsupported",
+            Self::TooBig => "too_big",
+            Self::SeveralStatements => "several_statements",
+            Self::Opaque { .. } => "opaque",
+            Self::OneShardOnly { .. } => "one_shard_only",
+            Self::CopyKeyed { .. } => "copy",
+            Self::CopyServerFile => "copy_file",
+            Self::SelectInto => "select_into",
+            Self::NoSuchShard { .. } => "no_such_shard",
+        }
+    }
+}
+
+const HINT_SHARD: &str = "name the shard: /* weir: shard=NAME */";
+
+impl From<Unroutable> for Error {
+    fn from(unroutable: Unroutable) -> Self {
+        use Unroutable as U;
+        match unroutable {
+            U::Unproved { table, key } => Error::refused(
+                format!("no condition limits {table} to one shard"),
+                format!("add {key} = … as a condition on {table} itself"),
+            ),
+            U::SeveralShards { what } => Error::refused(
+                format!("the statement concerns several shards: {what}"),
+                "send one statement for each shard's keys",
+            ),
+            U::Apart { what, needs } => Error::refused(
+                format!("the statement needs two shards at once: {what}"),
+                needs,
+            ),
+            U::Unlisted { table, rule } => Error {
+                blame: Blame::Rules,
+                ..Error::refused(
+                    format!("no rule names table {table}"),
+                    format!("add to the rules file:\n{rule}"),
+                )
+            },
+            U::View { view } => Error::refused(
+                format!("{view} is a view, and what it reads is not looked into"),
+                "write the view's query in the statement, or name a shard: /* weir: shard=NAME */",
+            ),
+            U::MaybeTemporary { table } => Error::refused(
+                format!("{table} may be a temporary table of this session or the sharded one"),
+                format!("write pg_temp.{table} or the table's schema"),
+            ),
+            U::WritesReference { table } => Error::refused(
+                format!("{table} is a reference table, whole on every shard: it cannot be written yet"),
+                "write it on every shard with /* weir: shard=NAME */",
+            ),
+            U::SetsKey { table, column } => Error::refused(
+                format!("{column} decides where a row of {table} lives and cannot be changed"),
+                "delete the row and insert it with its new key",
+            ),
+            U::KeyUnknown { table, column, by } => Error::refused(
+                format!("the value of {column} for {table} comes from {by} and is not known before the insert"),
+                format!("give {column} a constant or a parameter"),
+            ),
+            U::KeyNotPassed { table, column } => Error::refused(
+                format!("{column} of {table} is not a key that limits the rows inserted"),
+                format!("select {column} as a plain column or constant limited by = in the query"),
+            ),
+            U::NullKey { table, column } => Error::refused(
+                format!("{column} of {table} is NULL, and the rules name no fallback key"),
+                format!("give {column} a value"),
+            ),
+            U::ColumnsUnknown { table } => Error::refused(
+                format!("the columns of {table} are not known"),
+                "write the column list",
+            ),
+            U::Unfolded { column, form } => Error::refused(
+                format!("the value for {column} is {form}, which is not worked out before routing"),
+                "give a constant or a parameter of the column's type",
+            ),
+            U::TypeMismatch { column, form } => Error::refused(
+                format!("{column} is compared with {form}"),
+                "cast the value to the column's type",
+            ),
+            U::NoBucket { column, key } => Error {
+                blame: Blame::Rules,
+                ..Error::refused(
+                    format!("no bucket takes {column} = {key}"),
+                    "the distribution in the rules file does not cover this key",
+                )
+            },
+            U::Value(error) => error,
+            U::NoParameter(number) => {
+                Error::client(SqlState(*b"42P02"), format!("there is no parameter ${number}"))
+            }
+            U::Function { function } => Error::refused(
+                format!("function {function} is not known to read no tables"),
+                "make it immutable, or name it under functions in the rules file",
+            ),
+            U::HiddenTables { function } => Error::refused(
+                format!("function {function} reads tables that the statement does not name"),
+                HINT_SHARD,
+            ),
+            U::Remembers { function } => Error::refused(
+                format!("{function} asks what this session did on one server"),
+                "use INSERT … RETURNING to learn generated values",
+            ),
+            U::NotParsed { message } => Error::refused(
+                format!("the statement is not understood: {message}"),
+                HINT_SHARD,
+            ),
+            U::Unsupported { what } => {
+                Error::refused(format!("{what} is not supported"), HINT_SHARD)
+            }
+            U::TooBig => Error {
+                code: SqlState::STATEMENT_TOO_COMPLEX,
+                ..Error::refused(
+                    "the statement is too long or too deeply nested to be analysed",
+                    HINT_SHARD,
+                )
+            },
+            U::SeveralStatements => Error::client(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ),
+            U::Opaque { what } => Error::refused(
+                format!("what {what} touches is not known"),
+                HINT_SHARD,
+            ),
+            U::OneShardOnly { what } => Error::refused(
+                format!("{what} cannot run in one transaction on every shard"),
+                "run it shard by shard: /* weir: shard=NAME */",
+            ),
+            U::CopyKeyed { table } => Error::refused(
+                format!("COPY of the sharded table {table} concerns several shards"),
+                "use COPY (SELECT … WHERE key = …) TO STDOUT, or INSERT",
+            ),
+            U::CopyServerFile => Error::refused(
+                "COPY to or from a file or program of a server",
+                "use COPY … FROM STDIN or TO STDOUT",
+            ),
+            U::SelectInto => {
+                Error::refused("SELECT INTO is not supported", "use CREATE TABLE, then INSERT")
+            }
+            U::NoSuchShard { shard } => Error::client(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("there is no shard \"{shard}\""),
+            ),
+        }
+    }
+}
