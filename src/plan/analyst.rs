@@ -291,9 +291,11 @@ impl<'a> Analyst<'a> {
         let unknown = || Unroutable::Function { function: call.name.to_string() };
         let name = &call.name;
         if name.schema.as_deref().is_some_and(|schema| schema != "pg_catalog") {
-            let found = self.context.catalog.functions(&name.name).filter(|function| {
-                Some(&function.schema) == name.schema.as_ref()
-            });
+            let found = self
+                .context
+                .catalog
+                .functions(&name.name)
+                .filter(|function| Some(&function.schema) == name.schema.as_ref());
             return self.user_effect(name, found.collect::<Vec<_>>().as_slice());
         }
         let path = names::search_path(self.context.search_path, self.context.user);

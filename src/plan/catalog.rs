@@ -87,7 +87,9 @@ impl Catalog {
         for statement in crate::sql::split::split(text, true)? {
             let statement = text.get(statement).unwrap_or("");
             let Ok(analysis) = crate::sql::compat::for_analysis(statement) else { continue };
-            let Ok(Statement::Ddl(ddl)) = crate::sql::parse::parse(&analysis.text) else { continue };
+            let Ok(Statement::Ddl(ddl)) = crate::sql::parse::parse(&analysis.text) else {
+                continue;
+            };
             match ddl.concerns {
                 Concerns::CreateTable(table) => from_create_table(table, &mut relations),
                 Concerns::NewView { name, .. } => {

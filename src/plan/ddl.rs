@@ -111,11 +111,7 @@ fn is_temporary(name: &Name) -> bool {
     name.schema.as_deref().is_some_and(|schema| schema.starts_with("pg_temp"))
 }
 
-fn place_of_all(
-    names: &[Name],
-    drops: bool,
-    context: &Context<'_>,
-) -> Result<Place, Unroutable> {
+fn place_of_all(names: &[Name], drops: bool, context: &Context<'_>) -> Result<Place, Unroutable> {
     let mut place = None;
     for name in names {
         let found = place_of(name, drops, context)?;
@@ -159,7 +155,10 @@ fn place_of(name: &Name, drops: bool, context: &Context<'_>) -> Result<Place, Un
 }
 
 /// A statement that the parser does not know, by its first words; `None`: they do not say enough.
-pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<(Target, Option<Tie>)>, Unroutable> {
+pub fn by_words(
+    text: &str,
+    context: &Context<'_>,
+) -> Result<Option<(Target, Option<Tie>)>, Unroutable> {
     let verb = classify(text);
     let one_only = |what: &str| Err(Unroutable::OneShardOnly { what: what.to_owned() });
     let every = Ok(Some((Target::EveryShard, None)));
@@ -306,8 +305,7 @@ pub fn names_nothing_of_users(text: &str, context: &Context<'_>) -> bool {
             context.catalog.named(&name).next().is_none()
                 && context.catalog.functions(&name).next().is_none()
                 && context.rules.tables.iter().all(|table| table.name != name)
-                && super::functions::builtin(&name)
-                    != Some(super::functions::Effect::HiddenTables)
+                && super::functions::builtin(&name) != Some(super::functions::Effect::HiddenTables)
         })
     })
 }

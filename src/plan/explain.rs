@@ -37,10 +37,11 @@ fn told(
     };
     end_line(&mut text, &planned.plan);
     let values = Values { statement, shape: &planned.shape, params };
+    let mut said = Vec::new();
     for requirement in requirements(&planned.plan) {
         let mut keys = Vec::new();
         let told = requirement.each(values, rules, &mut |shard, located| {
-            keys.push(match located {
+            let found = match located {
                 Some(found) => format!(
                     "{} = {} → bucket {} → {}",
                     found.column,
@@ -49,14 +50,21 @@ fn told(
                     rules.shard_name(shard)
                 ),
                 None => format!("only on {}", rules.shard_name(shard)),
-            });
+            };
+            if !keys.contains(&found) {
+                keys.push(found);
+            }
             Ok(())
         });
         debug_assert!(told.is_ok(), "the route was found from the same values");
         if keys.is_empty() {
             keys.push(String::from("no row can match"));
         }
-        line(&mut text, &format!("{}: {}", subject(requirement), keys.join("; ")));
+        let told = format!("{}: {}", subject(requirement), keys.join("; "));
+        if !said.contains(&told) {
+            line(&mut text, &told);
+            said.push(told);
+        }
     }
     rewritten(&mut text, planned, statement);
     text

@@ -106,11 +106,21 @@ fn volatile(name: &str) -> Option<Effect> {
         | "pg_advisory_unlock"
         | "pg_advisory_unlock_shared"
         | "pg_advisory_unlock_all" => Effect::SessionLock,
-        "query_to_xml" | "query_to_xmlschema" | "query_to_xml_and_xmlschema" | "cursor_to_xml"
-        | "cursor_to_xmlschema" | "table_to_xml" | "table_to_xmlschema"
-        | "table_to_xml_and_xmlschema" | "schema_to_xml" | "schema_to_xmlschema"
-        | "schema_to_xml_and_xmlschema" | "database_to_xml" | "database_to_xmlschema"
-        | "database_to_xml_and_xmlschema" | "ts_stat" => Effect::HiddenTables,
+        "query_to_xml"
+        | "query_to_xmlschema"
+        | "query_to_xml_and_xmlschema"
+        | "cursor_to_xml"
+        | "cursor_to_xmlschema"
+        | "table_to_xml"
+        | "table_to_xmlschema"
+        | "table_to_xml_and_xmlschema"
+        | "schema_to_xml"
+        | "schema_to_xmlschema"
+        | "schema_to_xml_and_xmlschema"
+        | "database_to_xml"
+        | "database_to_xmlschema"
+        | "database_to_xml_and_xmlschema"
+        | "ts_stat" => Effect::HiddenTables,
         // Also runs a query, in one of its forms.
         "ts_rewrite" => Effect::HiddenTables,
         "pg_blocking_pids"
@@ -147,14 +157,26 @@ fn volatile(name: &str) -> Option<Effect> {
         | "pg_current_logfile"
         | "pg_notification_queue_usage" => Effect::Catalog,
         name if HOME_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => Effect::Home,
-        "pg_notify" | "pg_cancel_backend" | "pg_terminate_backend" | "pg_reload_conf"
-        | "pg_rotate_logfile" | "pg_export_snapshot" | "pg_promote" | "pg_switch_wal"
-        | "pg_backup_start" | "pg_backup_stop" | "pg_create_restore_point"
-        | "pg_log_backend_memory_contexts" | "pg_logical_emit_message"
-        | "pg_import_system_collations" | "loread" | "lowrite" | "gin_clean_pending_list"
-        | "brin_desummarize_range" | "brin_summarize_new_values" | "brin_summarize_range" => {
-            Effect::Home
-        }
+        "pg_notify"
+        | "pg_cancel_backend"
+        | "pg_terminate_backend"
+        | "pg_reload_conf"
+        | "pg_rotate_logfile"
+        | "pg_export_snapshot"
+        | "pg_promote"
+        | "pg_switch_wal"
+        | "pg_backup_start"
+        | "pg_backup_stop"
+        | "pg_create_restore_point"
+        | "pg_log_backend_memory_contexts"
+        | "pg_logical_emit_message"
+        | "pg_import_system_collations"
+        | "loread"
+        | "lowrite"
+        | "gin_clean_pending_list"
+        | "brin_desummarize_range"
+        | "brin_summarize_new_values"
+        | "brin_summarize_range" => Effect::Home,
         _ => return None,
     })
 }

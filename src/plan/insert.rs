@@ -128,11 +128,7 @@ impl<'a> Analyst<'a> {
     }
 
     /// One row of VALUES.
-    fn row(
-        &mut self,
-        placing: &Placing<'a>,
-        values: &[Option<Expr>],
-    ) -> Result<(), Unroutable> {
+    fn row(&mut self, placing: &Placing<'a>, values: &[Option<Expr>]) -> Result<(), Unroutable> {
         let key = self.inserted(placing, &placing.key, placing.distribution, values)?;
         let fallback = match &placing.fallback {
             None => None,

@@ -8,7 +8,11 @@ use crate::sql::statement::Name;
 /// Where a relation's rows are.
 #[derive(Clone, Debug)]
 pub enum Home<'a> {
-    Sharded { key: &'a str, distribution: DistributionId, fallback: Option<&'a Fallback> },
+    Sharded {
+        key: &'a str,
+        distribution: DistributionId,
+        fallback: Option<&'a Fallback>,
+    },
     /// Whole on every shard.
     Reference,
     /// On one shard, because a rule says so or nobody listed it.
@@ -143,8 +147,9 @@ fn rule<'a>(
             table.name == name.name
                 && match (&table.schema, schema) {
                     (Some(listed), Some(named)) => listed == named,
-                    (Some(listed), None) => search_path(context.search_path, context.user)
-                        .contains(listed),
+                    (Some(listed), None) => {
+                        search_path(context.search_path, context.user).contains(listed)
+                    }
                     (None, Some(named)) => named == "public",
                     (None, None) => true,
                 }
@@ -188,9 +193,7 @@ fn unlisted<'a>(
         // Drawn from by nextval; read like a table by few: the home shard's is the one.
         Some(RelationKind::Sequence) => return Ok(Found { home: Home::System, relation }),
         Some(RelationKind::View) => return Err(Unroutable::View { view: name.to_string() }),
-        Some(
-            RelationKind::Table | RelationKind::MaterializedView | RelationKind::ForeignTable,
-        )
+        Some(RelationKind::Table | RelationKind::MaterializedView | RelationKind::ForeignTable)
         | None => {}
     }
     match context.rules.unlisted {
@@ -212,21 +215,25 @@ pub fn rule_to_paste(name: &Name, relation: Option<&Relation>, rules: &Rules) ->
 
 /// The same for a table that is about to be created.
 pub fn rule_for_columns(name: &Name, columns: &[&str], rules: &Rules) -> String {
-    let alike = rules.tables.iter().find_map(|table| match &table.placement {
+    let keys = rules.tables.iter().filter_map(|table| match &table.placement {
         Placement::Sharded { key, distribution, .. } if columns.contains(&key.as_str()) => {
-            Some((key, rules.distribution(*distribution)?))
+            Some((key, *distribution))
         }
         Placement::Sharded { .. } | Placement::Reference | Placement::Single(_) => None,
     });
+    // The key that most tables have: `user_id` rather than the `id` of users.
+    let alike = keys
+        .clone()
+        .max_by_key(|key| keys.clone().filter(|other| other == key).count())
+        .and_then(|(key, distribution)| Some((key, rules.distribution(distribution)?)));
     let name = &name.name;
     match alike {
         Some((key, distribution)) => format!(
             "[[table]]\nname = \"{name}\"\ndistribution = \"{}\"\nkey = \"{key}\"",
             distribution.name
         ),
-        None => format!(
-            "[[table]]\nname = \"{name}\"\nshard = \"{}\"",
-            rules.shard_name(rules.home)
-        ),
+        None => {
+            format!("[[table]]\nname = \"{name}\"\nshard = \"{}\"", rules.shard_name(rules.home))
+        }
     }
 }

@@ -53,11 +53,7 @@ impl Planner {
     }
 
     /// How this statement (one, without its semicolon) runs.
-    pub fn plan(
-        &mut self,
-        statement: &str,
-        context: &Context<'_>,
-    ) -> Result<Planned, Unroutable> {
+    pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
         let strings = context.standard_conforming_strings;
         let mut shape = Shape::default();
         shape_into(statement, strings, &mut shape)
@@ -207,7 +203,9 @@ fn parsed(shape: &Shape) -> Result<(Statement, Analysis<'_>), Unroutable> {
         parse::Unread::Unsupported(what) if what == "SELECT INTO" => Unroutable::SelectInto,
         parse::Unread::Unsupported(what) => Unroutable::Unsupported { what },
         parse::Unread::TooBig => Unroutable::TooBig,
-        parse::Unread::NotOne(0) => Unroutable::Unsupported { what: String::from("an empty query") },
+        parse::Unread::NotOne(0) => {
+            Unroutable::Unsupported { what: String::from("an empty query") }
+        }
         parse::Unread::NotOne(_) => Unroutable::SeveralStatements,
     })?;
     Ok((statement, analysis))
@@ -261,11 +259,7 @@ fn analyse(
 }
 
 /// What the parser does not know goes by its first words, or not at all.
-fn unparsed(
-    unread: Unroutable,
-    shape: &Shape,
-    context: &Context<'_>,
-) -> Result<Plan, Unroutable> {
+fn unparsed(unread: Unroutable, shape: &Shape, context: &Context<'_>) -> Result<Plan, Unroutable> {
     if let Some((target, ties)) = by_words(&shape.text, context)? {
         return Ok(Plan { ties, ..plain(Access::Write, target, Command::Ddl) });
     }
@@ -315,9 +309,7 @@ fn told(
             told
         }
         Statement::Copy(copy) => Told { command: analyst.copy(copy, env)?, target: None },
-        Statement::Ddl(ddl) => {
-            Told { command: Command::Ddl, target: Some(analyst.ddl(ddl, env)?) }
-        }
+        Statement::Ddl(ddl) => Told { command: Command::Ddl, target: Some(analyst.ddl(ddl, env)?) },
         Statement::Lock(names) => {
             for name in names {
                 analyst.locked(name)?;
@@ -404,14 +396,13 @@ fn requirements(analyst: &Analyst<'_>) -> Result<Vec<Requirement>, Unroutable> {
         add(Requirement::Shard { shard: need.shard, what: need.what.clone() });
     }
     for instance in &analyst.instances {
-        let fallback = instance
-            .fallback
-            .as_ref()
-            .filter(|_| analyst.facts.is_null(instance.key))
-            .and_then(|fallback| {
-                let limit = proof.limit(fallback.var)?;
-                Some((limit, fallback.column, fallback.distribution))
-            });
+        let fallback =
+            instance.fallback.as_ref().filter(|_| analyst.facts.is_null(instance.key)).and_then(
+                |fallback| {
+                    let limit = proof.limit(fallback.var)?;
+                    Some((limit, fallback.column, fallback.distribution))
+                },
+            );
         let direct = proof
             .limit(instance.key)
             .map(|limit| (limit, instance.key_column, instance.distribution));
@@ -468,9 +459,9 @@ fn named(table: &str, label: &str) -> String {
 /// Is there a key parameter whose type the text does not decide?
 fn needs_types(requirements: &[Requirement], params: &HashMap<u32, ParamUse>) -> bool {
     let undecided = |operand: &Operand| {
-        operand.param().is_some_and(|(number, _)| {
-            params.get(&number).is_none_or(|used| !used.decided())
-        })
+        operand
+            .param()
+            .is_some_and(|(number, _)| params.get(&number).is_none_or(|used| !used.decided()))
     };
     requirements.iter().any(|requirement| match requirement {
         Requirement::Shard { .. } => false,
@@ -501,11 +492,8 @@ fn column_list(
     let Some(listed) = columns.get(..width).filter(|listed| !listed.is_empty()) else {
         return Ok(None);
     };
-    let names: Vec<String> = listed
-        .iter()
-        .map(|column| format!("\"{}\"", column.name.replace('"', "\"\"")))
-        .collect();
+    let names: Vec<String> =
+        listed.iter().map(|column| format!("\"{}\"", column.name.replace('"', "\"\""))).collect();
     let at = insert.columns_at.byte(&analysis.text).map(|at| analysis.shape_offset(at));
     Ok(at.map(|at| Splice { at, remove: 0, insert: format!(" ({})", names.join(", ")) }))
 }
-

@@ -95,10 +95,8 @@ impl Analyst<'_> {
     }
 
     fn equal(&mut self, one: &Resolved, other: &Resolved, limits: &Range<usize>) {
-        let side = |found: &Resolved| Side {
-            var: found.cell.var,
-            limited: self.limited(found, limits),
-        };
+        let side =
+            |found: &Resolved| Side { var: found.cell.var, limited: self.limited(found, limits) };
         let (left, right) = (side(one), side(other));
         self.facts.equal(left, right);
     }

@@ -15,6 +15,9 @@ pub(super) struct Located<'r> {
     pub shard: ShardId,
 }
 
+/// Told of a shard, and of the key that lives there if a key it was.
+type Each<'e> = &'e mut dyn FnMut(ShardId, Option<Located<'_>>) -> Result<(), Unroutable>;
+
 impl Planned {
     pub fn route(
         &self,
@@ -39,9 +42,7 @@ impl Plan {
         let mut chosen = None;
         for requirement in &keyed.requirements {
             requirement.each(values, rules, &mut |shard, _| match chosen {
-                Some(before) if before != shard => {
-                    Err(apart(&keyed.requirements, values, rules))
-                }
+                Some(before) if before != shard => Err(apart(&keyed.requirements, values, rules)),
                 _ => {
                     chosen = Some(shard);
                     Ok(())
@@ -63,7 +64,7 @@ impl Requirement {
         &self,
         values: Values<'_>,
         rules: &Rules,
-        each: &mut dyn FnMut(ShardId, Option<Located<'_>>) -> Result<(), Unroutable>,
+        each: Each<'_>,
     ) -> Result<(), Unroutable> {
         match self {
             Requirement::Shard { shard, .. } => each(*shard, None),
@@ -77,9 +78,12 @@ impl Requirement {
             }
             Requirement::Row { table, column, distribution, key, fallback } => {
                 let key = match key {
-                    Some(operand) => {
-                        operand.key(column, key_type(*distribution, rules)?, Use::Assigned, values)?
-                    }
+                    Some(operand) => operand.key(
+                        column,
+                        key_type(*distribution, rules)?,
+                        Use::Assigned,
+                        values,
+                    )?,
                     None => None,
                 };
                 let located = match (key, fallback) {
@@ -134,9 +138,7 @@ fn locate<'r>(
     }
     match distribution.locate(&key) {
         Ok((bucket, shard)) => Ok(Some(Located { column, key, bucket, shard })),
-        Err(_) => {
-            Err(Unroutable::NoBucket { column: column.to_owned(), key: key.to_string() })
-        }
+        Err(_) => Err(Unroutable::NoBucket { column: column.to_owned(), key: key.to_string() }),
     }
 }
 
@@ -186,10 +188,9 @@ fn apart(requirements: &[Requirement], values: Values<'_>, rules: &Rules) -> Unr
         _ => String::from("its keys"),
     };
     match needs {
-        true => Unroutable::Apart {
-            what,
-            needs: String::from("send one statement for each shard"),
-        },
+        true => {
+            Unroutable::Apart { what, needs: String::from("send one statement for each shard") }
+        }
         false => Unroutable::SeveralShards { what },
     }
 }

@@ -165,12 +165,10 @@ impl<'p> Scope<'p> {
     /// A column's name alone. If a known item has it, PostgreSQL means that one or complains that
     /// the name is ambiguous; if none has it and some item's columns are unknown, nobody can say.
     fn bare(&self, column: &str, visible: &Range<usize>) -> LookUp {
-        let inside = |range: &Range<usize>| range.start >= visible.start && range.end <= visible.end;
-        let merged = self
-            .merged
-            .iter()
-            .rev()
-            .find(|merged| merged.name == column && inside(&merged.items));
+        let inside =
+            |range: &Range<usize>| range.start >= visible.start && range.end <= visible.end;
+        let merged =
+            self.merged.iter().rev().find(|merged| merged.name == column && inside(&merged.items));
         let covered = merged.map(|merged| merged.items.clone()).unwrap_or(0..0);
         let mut others = self.items.iter().enumerate().filter_map(|(index, item)| {
             let counts = visible.contains(&index) && !covered.contains(&index);

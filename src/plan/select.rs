@@ -92,9 +92,7 @@ impl Analyst<'_> {
                 columns.close();
                 CteState::Written(columns.clone())
             }
-            Body::Select(_) | Body::Nested(_) | Body::Set(..) | Body::Values(_) => {
-                CteState::Copied
-            }
+            Body::Select(_) | Body::Nested(_) | Body::Set(..) | Body::Values(_) => CteState::Copied,
         });
         Ok(columns)
     }

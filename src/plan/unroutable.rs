@@ -5,51 +5,110 @@ use crate::error::{Blame, Error, SqlState};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unroutable {
     /// A sharded table instance that no condition limits to one shard.
-    Unproved { table: String, key: String },
+    Unproved {
+        table: String,
+        key: String,
+    },
     /// The keys are proved, but they live on several shards.
-    SeveralShards { what: String },
+    SeveralShards {
+        what: String,
+    },
     /// Something must run on one shard, the rest on another.
-    Apart { what: String, needs: String },
+    Apart {
+        what: String,
+        needs: String,
+    },
     /// No rule names the table; `rule` is one to paste.
-    Unlisted { table: String, rule: String },
-    View { view: String },
+    Unlisted {
+        table: String,
+        rule: String,
+    },
+    View {
+        view: String,
+    },
     /// The name may mean a temporary table of this session.
-    MaybeTemporary { table: String },
-    WritesReference { table: String },
-    SetsKey { table: String, column: String },
+    MaybeTemporary {
+        table: String,
+    },
+    WritesReference {
+        table: String,
+    },
+    SetsKey {
+        table: String,
+        column: String,
+    },
     /// INSERT whose key is only known when it runs.
-    KeyUnknown { table: String, column: String, by: &'static str },
+    KeyUnknown {
+        table: String,
+        column: String,
+        by: &'static str,
+    },
     /// INSERT … SELECT (or MERGE) that does not hand the key through.
-    KeyNotPassed { table: String, column: String },
-    NullKey { table: String, column: String },
+    KeyNotPassed {
+        table: String,
+        column: String,
+    },
+    NullKey {
+        table: String,
+        column: String,
+    },
     /// The columns' order is needed and not known.
-    ColumnsUnknown { table: String },
+    ColumnsUnknown {
+        table: String,
+    },
     /// The key's value has a form that only PostgreSQL interprets.
-    Unfolded { column: String, form: String },
+    Unfolded {
+        column: String,
+        form: String,
+    },
     /// The value has a type with which PostgreSQL would not compare the key.
-    TypeMismatch { column: String, form: String },
+    TypeMismatch {
+        column: String,
+        form: String,
+    },
     /// No bucket takes this key.
-    NoBucket { column: String, key: String },
+    NoBucket {
+        column: String,
+        key: String,
+    },
     /// PostgreSQL would refuse the value: its own words.
     Value(Error),
     /// A parameter the client did not bind.
     NoParameter(u32),
-    Function { function: String },
-    HiddenTables { function: String },
-    Remembers { function: String },
+    Function {
+        function: String,
+    },
+    HiddenTables {
+        function: String,
+    },
+    Remembers {
+        function: String,
+    },
     /// The parser does not know the statement.
-    NotParsed { message: String },
-    Unsupported { what: String },
+    NotParsed {
+        message: String,
+    },
+    Unsupported {
+        what: String,
+    },
     TooBig,
     SeveralStatements,
     /// `DO`, `CALL`.
-    Opaque { what: String },
+    Opaque {
+        what: String,
+    },
     /// Understood, refused until it can be done on every shard.
-    OneShardOnly { what: String },
-    CopyKeyed { table: String },
+    OneShardOnly {
+        what: String,
+    },
+    CopyKeyed {
+        table: String,
+    },
     CopyServerFile,
     SelectInto,
-    NoSuchShard { shard: String },
+    NoSuchShard {
+        shard: String,
+    },
 }
 
 impl Unroutable {
@@ -104,10 +163,9 @@ impl From<Unroutable> for Error {
                 format!("the statement concerns several shards: {what}"),
                 "send one statement for each shard's keys",
             ),
-            U::Apart { what, needs } => Error::refused(
-                format!("the statement needs two shards at once: {what}"),
-                needs,
-            ),
+            U::Apart { what, needs } => {
+                Error::refused(format!("the statement needs two shards at once: {what}"), needs)
+            }
             U::Unlisted { table, rule } => Error {
                 blame: Blame::Rules,
                 ..Error::refused(
@@ -124,7 +182,9 @@ impl From<Unroutable> for Error {
                 format!("write pg_temp.{table} or the table's schema"),
             ),
             U::WritesReference { table } => Error::refused(
-                format!("{table} is a reference table, whole on every shard: it cannot be written yet"),
+                format!(
+                    "{table} is a reference table, whole on every shard: it cannot be written yet"
+                ),
                 "write it on every shard with /* weir: shard=NAME */",
             ),
             U::SetsKey { table, column } => Error::refused(
@@ -132,7 +192,9 @@ impl From<Unroutable> for Error {
                 "delete the row and insert it with its new key",
             ),
             U::KeyUnknown { table, column, by } => Error::refused(
-                format!("the value of {column} for {table} comes from {by} and is not known before the insert"),
+                format!(
+                    "the value of {column} for {table} comes from {by} and is not known before the insert"
+                ),
                 format!("give {column} a constant or a parameter"),
             ),
             U::KeyNotPassed { table, column } => Error::refused(
@@ -178,10 +240,9 @@ impl From<Unroutable> for Error {
                 format!("{function} asks what this session did on one server"),
                 "use INSERT … RETURNING to learn generated values",
             ),
-            U::NotParsed { message } => Error::refused(
-                format!("the statement is not understood: {message}"),
-                HINT_SHARD,
-            ),
+            U::NotParsed { message } => {
+                Error::refused(format!("the statement is not understood: {message}"), HINT_SHARD)
+            }
             U::Unsupported { what } => {
                 Error::refused(format!("{what} is not supported"), HINT_SHARD)
             }
@@ -196,10 +257,9 @@ impl From<Unroutable> for Error {
                 SqlState::SYNTAX_ERROR,
                 "cannot insert multiple commands into a prepared statement",
             ),
-            U::Opaque { what } => Error::refused(
-                format!("what {what} touches is not known"),
-                HINT_SHARD,
-            ),
+            U::Opaque { what } => {
+                Error::refused(format!("what {what} touches is not known"), HINT_SHARD)
+            }
             U::OneShardOnly { what } => Error::refused(
                 format!("{what} cannot run in one transaction on every shard"),
                 "run it shard by shard: /* weir: shard=NAME */",

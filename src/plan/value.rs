@@ -147,17 +147,14 @@ impl Operand {
             Base::Literal(Literal::Unread) => Err(unfolded(column, "a literal of a rare form")),
             Base::Literal(Literal::Lifted(index)) => {
                 let lifted = values.shape.literals.get(*index);
-                let value = lifted.and_then(|lifted| {
-                    Some((lifted.kind, lifted.value(values.statement)?))
-                });
+                let value =
+                    lifted.and_then(|lifted| Some((lifted.kind, lifted.value(values.statement)?)));
                 match value {
                     Some((LiteralKind::Integer | LiteralKind::Decimal, digits)) => {
                         number(column, &digits)
                     }
                     Some((
-                        LiteralKind::String
-                        | LiteralKind::EscapeString
-                        | LiteralKind::DollarString,
+                        LiteralKind::String | LiteralKind::EscapeString | LiteralKind::DollarString,
                         text,
                     )) => Ok(Typed::Unknown(text)),
                     None => Err(unfolded(column, "a string that is no UTF-8")),
@@ -239,9 +236,7 @@ fn decoded<'a>(column: &str, value: Value<'_>, type_oid: Oid) -> Result<Typed<'a
 
 fn number<'a>(column: &str, digits: &str) -> Result<Typed<'a>, Unroutable> {
     match digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        true if digits.parse::<i64>().is_ok() => {
-            Ok(Typed::Int(digits.parse().unwrap_or_default()))
-        }
+        true if digits.parse::<i64>().is_ok() => Ok(Typed::Int(digits.parse().unwrap_or_default())),
         _ => read(column, digits, oid::NUMERIC),
     }
 }
@@ -292,11 +287,7 @@ pub(super) fn type_oid(type_name: &TypeName) -> Option<Oid> {
     })
 }
 
-fn cast<'a>(
-    column: &str,
-    typed: Typed<'a>,
-    type_name: &TypeName,
-) -> Result<Typed<'a>, Unroutable> {
+fn cast<'a>(column: &str, typed: Typed<'a>, type_name: &TypeName) -> Result<Typed<'a>, Unroutable> {
     let Some(to) = type_oid(type_name) else {
         return Err(unfolded(column, &format!("a cast to {}", type_name.name)));
     };

@@ -8,11 +8,7 @@ use std::cell::RefCell;
 
 impl<'a> Analyst<'a> {
     /// A write inside a statement or as the statement; what RETURNING gives.
-    pub fn write(
-        &mut self,
-        statement: &Statement,
-        env: &Env<'_>,
-    ) -> Result<Columns, Unroutable> {
+    pub fn write(&mut self, statement: &Statement, env: &Env<'_>) -> Result<Columns, Unroutable> {
         self.at_least(Access::Write);
         match statement {
             Statement::Insert(insert) => self.insert(insert, env),
@@ -58,9 +54,7 @@ impl<'a> Analyst<'a> {
     pub fn target(&mut self, table: &TableItem) -> Result<(Found<'a>, Item), Unroutable> {
         let (found, item) = self.table(&table.name, &table.alias)?;
         match found.home {
-            Home::Reference => {
-                Err(Unroutable::WritesReference { table: table.name.to_string() })
-            }
+            Home::Reference => Err(Unroutable::WritesReference { table: table.name.to_string() }),
             Home::Sharded { .. } | Home::Single(_) | Home::System | Home::Temporary => {
                 Ok((found, item))
             }

@@ -1,6 +1,6 @@
 //! COPY: which table or query, and which way.
-use super::statement::{Copy, CopyDirection, CopySource};
 use super::parse::{Reader, Unread, folded};
+use super::statement::{Copy, CopyDirection, CopySource};
 use sqlparser::ast;
 
 impl Reader {

@@ -1,9 +1,9 @@
 //! Schema statements: which relations they concern, or that they concern every shard.
+use super::parse::{Reader, Unread, folded, name};
 use super::predicate::type_name;
 use super::statement::{
     ColumnFacts, Concerns, CreateTable, Ddl, Fill, Name, Query, Statement as Said,
 };
-use super::parse::{Reader, Unread, folded, name};
 use sqlparser::ast::{
     self, ColumnOption, CommentObject, GeneratedAs, GrantObjects, ObjectType, Statement,
 };
@@ -42,9 +42,7 @@ impl Reader {
             Statement::CreatePolicy(policy) => {
                 ("create policy", Relations(vec![name(&policy.table_name)?]))
             }
-            Statement::AlterTable(table) => {
-                ("alter table", Relations(vec![name(&table.name)?]))
-            }
+            Statement::AlterTable(table) => ("alter table", Relations(vec![name(&table.name)?])),
             Statement::Truncate(truncate) => (
                 "truncate",
                 Relations(names(truncate.table_names.iter().map(|target| &target.name))?),
@@ -89,9 +87,7 @@ impl Reader {
             Statement::CreateOperator(_) => ("create operator", Everything),
             Statement::DropOperator(_) => ("drop operator", Everything),
             Statement::AlterIndex { .. } => ("alter index", Everything),
-            Statement::AlterView { name: view, .. } => {
-                ("alter view", Relations(vec![name(view)?]))
-            }
+            Statement::AlterView { name: view, .. } => ("alter view", Relations(vec![name(view)?])),
             Statement::Vacuum(vacuum) => {
                 ("vacuum", OneShardOnly(names(vacuum.table_name.as_ref())?))
             }
@@ -153,9 +149,7 @@ fn column(column: &ast::ColumnDef) -> ColumnFacts {
     ColumnFacts { name: folded(&column.name), type_name, fill }
 }
 
-fn names<'a>(
-    names: impl IntoIterator<Item = &'a ast::ObjectName>,
-) -> Result<Vec<Name>, Unread> {
+fn names<'a>(names: impl IntoIterator<Item = &'a ast::ObjectName>) -> Result<Vec<Name>, Unread> {
     names.into_iter().map(name).collect()
 }
 

@@ -1,6 +1,6 @@
 //! DELETE … USING.
-use super::statement::Delete;
 use super::parse::{Reader, Unread};
+use super::statement::Delete;
 use sqlparser::ast::{self, FromTable};
 
 impl Reader {
@@ -23,7 +23,7 @@ impl Reader {
             recursive: false,
             ctes: Vec::new(),
             table: self.table(&target.relation)?,
-            using: self.from_list(delete.using.as_deref().unwrap_or_default())?,
+            using: self.items(delete.using.as_deref().unwrap_or_default())?,
             filter: self.exprs(&delete.selection)?.pop(),
             returning: self.outputs(delete.returning.as_deref().unwrap_or_default())?,
         })

@@ -1,6 +1,6 @@
 //! INSERT and what an ON CONFLICT would do.
-use super::statement::{Assignment, Conflict, Insert, Place, Source};
 use super::parse::{Reader, Unread, folded};
+use super::statement::{Assignment, Conflict, Insert, Place, Source};
 use sqlparser::ast::{
     self, AssignmentTarget, ObjectNamePart, OnConflictAction, OnInsert, SetExpr, TableObject,
 };
@@ -48,7 +48,9 @@ impl Reader {
             table: super::parse::name(table)?,
             alias,
             columns: columns(&insert.columns)?,
-            columns_at: end.map(|end| Place { line: end.line, column: end.column }).unwrap_or_default(),
+            columns_at: end
+                .map(|end| Place { line: end.line, column: end.column })
+                .unwrap_or_default(),
             source: self.source(insert.source.as_deref())?,
             conflict,
             returning: self.outputs(insert.returning.as_deref().unwrap_or_default())?,

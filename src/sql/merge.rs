@@ -1,6 +1,6 @@
 //! MERGE INTO … USING … ON … WHEN ….
-use super::statement::{Action, Merge, MergeAction};
 use super::parse::{Reader, Unread};
+use super::statement::{Action, Merge, MergeAction};
 use sqlparser::ast::{
     self, MergeAction as Parsed, MergeClause, MergeClauseKind, MergeInsertKind, MergeUpdateKind,
     OutputClause,

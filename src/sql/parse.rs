@@ -152,26 +152,18 @@ impl Reader {
 
 fn with_ctes(statement: Statement, recursive: bool, ctes: Vec<Cte>) -> Result<Statement, Unread> {
     Ok(match statement {
-        Statement::Insert(insert) => Statement::Insert(super::statement::Insert {
-            recursive,
-            ctes,
-            ..insert
-        }),
-        Statement::Update(update) => Statement::Update(super::statement::Update {
-            recursive,
-            ctes,
-            ..update
-        }),
-        Statement::Delete(delete) => Statement::Delete(super::statement::Delete {
-            recursive,
-            ctes,
-            ..delete
-        }),
-        Statement::Merge(merge) => Statement::Merge(super::statement::Merge {
-            recursive,
-            ctes,
-            ..merge
-        }),
+        Statement::Insert(insert) => {
+            Statement::Insert(super::statement::Insert { recursive, ctes, ..insert })
+        }
+        Statement::Update(update) => {
+            Statement::Update(super::statement::Update { recursive, ctes, ..update })
+        }
+        Statement::Delete(delete) => {
+            Statement::Delete(super::statement::Delete { recursive, ctes, ..delete })
+        }
+        Statement::Merge(merge) => {
+            Statement::Merge(super::statement::Merge { recursive, ctes, ..merge })
+        }
         Statement::Query(_)
         | Statement::Copy(_)
         | Statement::Explain { .. }

@@ -1,7 +1,7 @@
 //! Expressions: what limits rows (`=`, IN, `= ANY`, IS NULL under AND) keeps its form, calls and
 //! subqueries stay findable, everything else becomes [`Expr::Other`] with its operands.
-use super::statement::{Call, Expr, Literal, Name, TypeName};
 use super::parse::{Reader, Unread};
+use super::statement::{Call, Expr, Literal, Name, TypeName};
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Subscript, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType,
@@ -298,7 +298,8 @@ impl Reader {
         if let Some(frame) = &spec.window_frame {
             for bound in std::iter::once(&frame.start_bound).chain(&frame.end_bound) {
                 match bound {
-                    WindowFrameBound::Preceding(Some(by)) | WindowFrameBound::Following(Some(by)) => {
+                    WindowFrameBound::Preceding(Some(by))
+                    | WindowFrameBound::Following(Some(by)) => {
                         operands.push(self.expr(by)?);
                     }
                     WindowFrameBound::CurrentRow

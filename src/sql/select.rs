@@ -1,9 +1,9 @@
 //! Queries: CTEs, FROM items, joins and what decides which rows come out.
+use super::parse::{Reader, Unread, folded};
 use super::statement::{
     Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, On, Output, Query, RowLock,
     Select, Statement, TableItem,
 };
-use super::parse::{Reader, Unread, folded};
 use sqlparser::ast::{
     self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByKind,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
@@ -123,7 +123,7 @@ impl Reader {
             Some(ast::Distinct::On(exprs)) => Distinct::On(self.exprs(exprs)?),
         };
         let outputs = self.outputs(&select.projection)?;
-        let from = self.from_list(&select.from)?;
+        let from = self.items(&select.from)?;
         let filter = self.exprs(&select.selection)?.pop();
         let grouping = self.grouping(&select.group_by)?;
         let having = self.exprs(&select.having)?.pop();
@@ -187,7 +187,7 @@ impl Reader {
             .collect()
     }
 
-    pub(super) fn from_list(&mut self, list: &[TableWithJoins]) -> Result<Vec<From>, Unread> {
+    pub(super) fn items(&mut self, list: &[TableWithJoins]) -> Result<Vec<From>, Unread> {
         list.iter().map(|item| self.joined(item)).collect()
     }
 
@@ -197,18 +197,19 @@ impl Reader {
             let (kind, constraint) = join_kind(&join.join_operator)?;
             let right = self.factor(&join.relation)?;
             let on = match constraint {
-                JoinConstraint::None if matches!(join.join_operator, JoinOperator::CrossJoin(_)) => {
+                JoinConstraint::None
+                    if matches!(join.join_operator, JoinOperator::CrossJoin(_)) =>
+                {
                     On::Nothing
                 }
                 JoinConstraint::None => return Err(Unread::unsupported("a join without ON")),
                 JoinConstraint::Natural => On::Natural,
                 JoinConstraint::On(expr) => On::Expr(self.expr(expr)?),
                 JoinConstraint::Using(columns) => On::Using(
-                    columns.iter().map(|name| Ok(super::parse::name(name)?.name)).collect::<Result<
-                        _,
-                        Unread,
-                    >>(
-                    )?,
+                    columns
+                        .iter()
+                        .map(|name| Ok(super::parse::name(name)?.name))
+                        .collect::<Result<_, Unread>>()?,
                 ),
             };
             left = From::Join(Box::new(Join { kind, left, right, on }));

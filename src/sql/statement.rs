@@ -107,9 +107,16 @@ pub enum Output {
 #[derive(Debug)]
 pub enum From {
     Table(TableItem),
-    Derived { query: Query, alias: Alias, lateral: bool },
+    Derived {
+        query: Query,
+        alias: Alias,
+        lateral: bool,
+    },
     /// A function, VALUES-like expression or table function: its operands only.
-    Function { operands: Vec<Expr>, alias: Alias },
+    Function {
+        operands: Vec<Expr>,
+        alias: Alias,
+    },
     Join(Box<Join>),
 }
 
@@ -278,13 +285,20 @@ pub enum Concerns {
     /// These relations; they are where the statement goes.
     Relations(Vec<Name>),
     /// A new relation that reads others: a view, a CREATE TABLE … AS.
-    NewView { name: Name, query: Query, temporary: bool },
+    NewView {
+        name: Name,
+        query: Query,
+        temporary: bool,
+    },
     /// Something that every shard has: a type, a function, a schema, a role.
     Everything,
     /// What cannot run in a transaction block on every shard; fine on one.
     OneShardOnly(Vec<Name>),
     /// A new sequence.
-    NewSequence { name: Name, temporary: bool },
+    NewSequence {
+        name: Name,
+        temporary: bool,
+    },
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! UPDATE … SET … FROM.
-use super::statement::Update;
 use super::parse::{Reader, Unread};
+use super::statement::Update;
 use sqlparser::ast::{self, UpdateTableFromKind};
 
 impl Reader {
@@ -15,7 +15,7 @@ impl Reader {
         }
         let from = match &update.from {
             None => Vec::new(),
-            Some(UpdateTableFromKind::AfterSet(from)) => self.from_list(from)?,
+            Some(UpdateTableFromKind::AfterSet(from)) => self.items(from)?,
             Some(UpdateTableFromKind::BeforeSet(_)) => {
                 return Err(Unread::unsupported("FROM before SET"));
             }
