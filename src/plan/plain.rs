@@ -3,26 +3,26 @@
 use super::ddl::Words;
 use super::planner::plain;
 use super::{Access, Command, Context, Plan, Target, Tie};
-use crate::sql::verb::{Object, Verb, classify};
+use crate::sql::verb::{Verb, classify};
 
 pub(super) fn plan(statement: &str, context: &Context<'_>) -> Plan {
     let verb = classify(statement);
     let words = Words::new(statement);
-    let command = match verb {
-        Verb::Copy if words.has("stdin") => Command::CopyIn,
-        Verb::Copy if words.has("stdout") => Command::CopyOut,
-        Verb::Create(_) | Verb::Alter(_) | Verb::Drop(_) => Command::Ddl,
-        _ => Command::Query,
+    let copies = verb == Verb::Copy;
+    let command = match (words.has("stdin"), words.has("stdout")) {
+        (true, _) if copies => Command::CopyIn,
+        (_, true) if copies => Command::CopyOut,
+        (_, _) => Command::Query,
     };
-    let temporary = || words.has("temp") || words.has("temporary");
-    let ties = match verb {
-        Verb::Create(Object::TemporaryTable) => Some(Tie::TemporaryTable),
-        // CREATE TEMP VIEW, SELECT … INTO TEMP.
-        Verb::Create(_) | Verb::Select | Verb::With if temporary() => Some(Tie::TemporaryTable),
-        _ if words.has_name("pg_advisory_") || words.has_name("pg_try_advisory_") => {
-            Some(Tie::AdvisoryLock)
-        }
-        _ => None,
+    // CREATE TEMP VIEW, SELECT … INTO TEMP.
+    let makes = matches!(verb, Verb::Create(_) | Verb::Select | Verb::With);
+    let temporary = words.has("temp") || words.has("temporary");
+    const SESSION_LOCKS: [&str; 3] =
+        ["pg_advisory_lock", "pg_advisory_unlock", "pg_try_advisory_lock"];
+    let ties = match SESSION_LOCKS.iter().any(|name| words.has_name(name)) {
+        true => Some(Tie::AdvisoryLock),
+        false if makes && temporary => Some(Tie::TemporaryTable),
+        false => None,
     };
     let settings = words.has_name("set_config");
     let target = Target::Shard(context.rules.home);
