@@ -178,6 +178,7 @@ pub fn name(token: Token, text: &str) -> Option<String> {
 impl Iterator for Lexer<'_> {
     type Item = Result<Token, SyntaxError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.at;
         let first = *self.text.as_bytes().get(start)?;
@@ -189,13 +190,14 @@ impl Iterator for Lexer<'_> {
             }
             Err(error) => {
                 self.at = self.text.len();
-                Some(Err(error))
+                Some(Err(*error))
             }
         }
     }
 }
 
-type Scanned = Result<(TokenKind, usize), SyntaxError>;
+/// A token's kind and end. The error is boxed so that all of this fits into two registers.
+type Scanned = Result<(TokenKind, usize), Box<SyntaxError>>;
 
 const SPACE: u8 = 1;
 const NAME_START: u8 = 2;
@@ -229,21 +231,22 @@ fn is(byte: u8, class: u8) -> bool {
 
 impl Lexer<'_> {
     /// The byte at `at`; 0 past the end.
+    #[inline]
     fn byte(&self, at: usize) -> u8 {
         self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
 
-    fn error(&self, what: &str, at: usize, end: usize) -> SyntaxError {
+    #[cold]
+    fn error(&self, what: &str, at: usize, end: usize) -> Box<SyntaxError> {
         // An error may be found in the middle of a character: show all of it.
         let end = (end..=self.text.len()).find(|&end| self.text.is_char_boundary(end));
-        SyntaxError::near(what, self.text, at, end.unwrap_or(self.text.len()))
+        Box::new(SyntaxError::near(what, self.text, at, end.unwrap_or(self.text.len())))
     }
 
-    fn run(&self, mut at: usize, class: u8) -> usize {
-        while is(self.byte(at), class) {
-            at += 1;
-        }
-        at
+    #[inline]
+    fn run(&self, at: usize, class: u8) -> usize {
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        at + rest.iter().position(|byte| !is(*byte, class)).unwrap_or(rest.len())
     }
 
     fn read(&self, at: usize, first: u8) -> Scanned {
@@ -287,6 +290,7 @@ impl Lexer<'_> {
             b')' => (TokenKind::CloseParen, at + 1),
             b'[' => (TokenKind::OpenBracket, at + 1),
             b']' => (TokenKind::CloseBracket, at + 1),
+            b'.' if next == b'.' => return Err(self.error("syntax error", at, at + 2)),
             b'.' => (TokenKind::Dot, at + 1),
             byte if is(byte, OPERATOR) => (TokenKind::Operator, self.operator(at)),
             _ => return Err(self.error("syntax error", at, at + 1)),
@@ -350,7 +354,7 @@ impl Lexer<'_> {
         None
     }
 
-    fn unterminated(&self, kind: TokenKind, start: usize) -> SyntaxError {
+    fn unterminated(&self, kind: TokenKind, start: usize) -> Box<SyntaxError> {
         let what = match kind {
             TokenKind::BitString => "unterminated bit string literal",
             TokenKind::HexString => "unterminated hexadecimal string literal",
@@ -430,7 +434,7 @@ impl Lexer<'_> {
             let (grouped, at) = self.digits(start);
             (if grouped { TokenKind::OtherNumber } else { TokenKind::Integer }, at)
         });
-        // `1..10` is a range of integers in PL/pgSQL; elsewhere it is an error anyway.
+        // `1..10` is a range in PL/pgSQL and an error in SQL.
         let plain = !matches!(self.byte(start + 1), b'x' | b'X' | b'o' | b'O' | b'b' | b'B');
         if plain && self.byte(at) == b'.' && self.byte(at + 1) != b'.' {
             let (grouped, end) = self.digits(at + 1);

@@ -229,7 +229,9 @@ impl Writer<'_> {
             TokenKind::Word => Word::of(source),
             _ => Word::Other,
         };
-        self.decide(token.kind, word);
+        if matches!(self.lifting, Lifting::Undecided | Lifting::Explain) {
+            self.decide(token.kind, word);
+        }
         match LiteralKind::of(token, source) {
             Some(kind) if self.liftable() => self.lift(token, kind),
             _ => self.write(token, source),
@@ -403,32 +405,119 @@ fn push_number(text: &mut String, number: usize) {
     text.push(char::from(b'0' + (number % 10) as u8));
 }
 
+/// The keywords that matter. Those left out are taken for names, after which nothing is lifted.
+const KEYWORDS: &[(Word, &[&str])] = &[
+    (Word::Query, &["select", "insert", "update", "delete", "merge", "with"]),
+    (Word::Values, &["values"]),
+    (Word::Set, &["set"]),
+    (Word::Explain, &["explain"]),
+    (Word::ExplainOption, &["analyze", "analyse", "verbose"]),
+    (
+        Word::Expression,
+        &[
+            "and",
+            "or",
+            "not",
+            "like",
+            "ilike",
+            "to",
+            "between",
+            "symmetric",
+            "asymmetric",
+            "then",
+            "else",
+            "when",
+            "in",
+            "for",
+            "placing",
+            "all",
+            "case",
+        ],
+    ),
+    (Word::Clause, &["where", "having", "from", "returning"]),
+    (Word::On, &["on"]),
+    (Word::Distinct, &["distinct"]),
+    (Word::Ordinals, &["limit", "offset", "fetch", "rows", "range", "groups"]),
+    (Word::By, &["by"]),
+    (Word::As, &["as"]),
+    (Word::Array, &["array"]),
+    (
+        Word::Modified,
+        &[
+            "numeric",
+            "decimal",
+            "dec",
+            "varchar",
+            "char",
+            "character",
+            "nchar",
+            "varying",
+            "bit",
+            "float",
+            "time",
+            "timestamp",
+            "interval",
+            "second",
+            "bpchar",
+            "repeatable",
+            "tablesample",
+            "extract",
+        ],
+    ),
+];
+
+const SLOTS: usize = 256;
+
+/// The keywords in a hash table without chains, made by the compiler.
+static TABLE: [(u128, Word); SLOTS] = {
+    let mut table = [(0, Word::Other); SLOTS];
+    let mut group = 0;
+    while group < KEYWORDS.len() {
+        let (word, spellings) = KEYWORDS[group];
+        let mut index = 0;
+        while index < spellings.len() {
+            let key = key(spellings[index].as_bytes());
+            let mut slot = slot(key);
+            while table[slot].0 != 0 {
+                slot = (slot + 1) % SLOTS;
+            }
+            table[slot] = (key, word);
+            index += 1;
+        }
+        group += 1;
+    }
+    table
+};
+
+/// Up to 16 bytes of a word, in lower case, as one number. Only letters of another case share one.
+const fn key(word: &[u8]) -> u128 {
+    let (mut key, mut index) = (0, 0);
+    while index < word.len() {
+        key = key << 8 | (word[index] | 0x20) as u128;
+        index += 1;
+    }
+    key
+}
+
+const fn slot(key: u128) -> usize {
+    let folded = (key >> 64) as u64 ^ key as u64;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % SLOTS
+}
+
 impl Word {
     fn of(source: &str) -> Self {
-        let mut lower = [0u8; 11];
-        let Some(lower) = lower.get_mut(..source.len()) else { return Self::Other };
-        lower.copy_from_slice(source.as_bytes());
-        lower.make_ascii_lowercase();
-        match &*lower {
-            b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"with" => Self::Query,
-            b"values" => Self::Values,
-            b"set" => Self::Set,
-            b"explain" => Self::Explain,
-            b"analyze" | b"analyse" | b"verbose" => Self::ExplainOption,
-            b"and" | b"or" | b"not" | b"like" | b"ilike" | b"to" | b"between" | b"symmetric"
-            | b"asymmetric" | b"then" | b"else" | b"when" | b"in" | b"for" | b"placing"
-            | b"all" | b"case" => Self::Expression,
-            b"where" | b"having" | b"from" | b"returning" => Self::Clause,
-            b"on" => Self::On,
-            b"distinct" => Self::Distinct,
-            b"limit" | b"offset" | b"fetch" | b"rows" | b"range" | b"groups" => Self::Ordinals,
-            b"by" => Self::By,
-            b"as" => Self::As,
-            b"array" => Self::Array,
-            b"numeric" | b"decimal" | b"dec" | b"varchar" | b"char" | b"character" | b"nchar"
-            | b"varying" | b"bit" | b"float" | b"time" | b"timestamp" | b"interval"
-            | b"repeatable" | b"bpchar" | b"tablesample" | b"extract" | b"second" => Self::Modified,
-            _ => Self::Other,
+        // No keyword in the table is longer.
+        if source.len() > 11 {
+            return Self::Other;
+        }
+        let key = key(source.as_bytes());
+        let mut slot = slot(key);
+        loop {
+            match TABLE[slot] {
+                (found, word) if found == key => return word,
+                (0, _) => return Self::Other,
+                _ => slot = (slot + 1) % SLOTS,
+            }
         }
     }
 }

@@ -3,6 +3,7 @@ use super::{NotAnalysed, RowLock, for_analysis};
 use crate::sql::shape::shape;
 use crate::sql::split::split;
 use crate::sql::verb::{Verb, classify};
+use proptest::prelude::*;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -111,6 +112,86 @@ fn locks_and_cursors_are_noted() {
     assert_eq!(notes("select a from t for read only").row_lock, None);
     assert_eq!(notes("delete from t where current of C").current_of.as_deref(), Some("c"));
     assert!(notes("select a from only t").only);
+}
+
+/// Strings, names, numbers and punctuation of a text as sqlparser's tokenizer sees them.
+fn seen_by_sqlparser(text: &str) -> Option<Vec<String>> {
+    use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+    let tokens =
+        Tokenizer::new(&PostgreSqlDialect {}, text).with_unescape(false).tokenize().ok()?;
+    let seen = tokens.into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word.to_string()),
+        Token::SingleQuotedString(inside) => Some(format!("'{inside}'")),
+        Token::NationalStringLiteral(inside) => Some(format!("N'{inside}'")),
+        Token::Number(digits, _) | Token::Placeholder(digits) => Some(digits),
+        Token::LParen => Some("(".into()),
+        Token::RParen => Some(")".into()),
+        Token::Comma => Some(",".into()),
+        Token::SemiColon => Some(";".into()),
+        Token::LBracket => Some("[".into()),
+        Token::RBracket => Some("]".into()),
+        Token::Whitespace(Whitespace::MultiLineComment(_)) => None,
+        Token::Whitespace(_) => None,
+        // Operators are parted in their own way; what matters is that they swallow nothing.
+        Token::EOF => None,
+        Token::SingleQuotedByteStringLiteral(inside) => Some(format!("B'{inside}'")),
+        Token::HexStringLiteral(inside) => Some(format!("X'{inside}'")),
+        Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::DollarQuotedString(_)
+        | Token::DoubleQuotedString(_) => Some(format!("unexpected {token}")),
+        _ => None,
+    });
+    Some(seen.collect())
+}
+
+fn seen_by_postgresql(text: &str) -> Vec<String> {
+    use crate::sql::lexer::{Lexer, TokenKind};
+    let tokens = Lexer::of_shape(text).map(Result::unwrap);
+    let shown = tokens.filter(|token| {
+        !token.kind.is_blank()
+            && !matches!(
+                token.kind,
+                TokenKind::Operator
+                    | TokenKind::Cast
+                    | TokenKind::Assign
+                    | TokenKind::Dot
+                    | TokenKind::Colon
+            )
+    });
+    shown
+        .map(|token| match token.kind {
+            // The prefix in upper case.
+            TokenKind::BitString | TokenKind::HexString | TokenKind::NationalString => {
+                let (prefix, rest) = token.text(text).split_at(1);
+                prefix.to_uppercase() + rest
+            }
+            _ => token.text(text).to_owned(),
+        })
+        .collect()
+}
+
+proptest! {
+    /// A difference here would let a statement be routed by a text that PostgreSQL does not run.
+    #[test]
+    fn sqlparser_sees_the_same_tokens(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "select ", "a", " b ", "'it''s'", "E'\\''", "E'\\n'", "'\\'", "5", "1.5 ", "1e5", "(", ")",
+                ",", "+", "-", "<", ">", "=", "::int", " order by ", "limit ", "/* c */", "-- c\n",
+                "\n", "[", "]", "$1 ", "\"q\"", "\"a\"\"b\"", "$$d'd$$", "$t$ ' $t$", " é", "\u{a0}", ".",
+                "in", "@", "#", "?", "|", "!", "~", "*", "/", "%", "^", "&", "`", ":", "N'x'", "B'1'",
+                "X'1f'", "U&'x'", "0x1f ", "1_0 ", "date '\\a'", "_a$b", "'x'\n'y'", "/", "*", " ",
+            ]),
+            0..15,
+        )
+    ) {
+        let text = format!("select {}", pieces.concat());
+        let Ok(shape) = shape(&text, true) else { return Ok(()) };
+        let Ok(analysis) = for_analysis(&shape.text) else { return Ok(()) };
+        let Some(seen) = seen_by_sqlparser(&analysis.text) else { return Ok(()) };
+        prop_assert_eq!(seen, seen_by_postgresql(&analysis.text), "{}", analysis.text);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn look(editor: &mut Editor<'_, '_>, at: usize) -> Result<(), NotAnalysed> {
         {
             return Err(NotAnalysed::Unsupported("a continued bit string"));
         }
+        Some(TokenKind::Operator) => operator(editor, at, source),
         Some(TokenKind::OtherNumber) => {
             let number = number(source).ok_or(NotAnalysed::Unsupported("so large a number"))?;
             editor.replace(at..at + 1, number);
@@ -34,6 +35,14 @@ pub fn look(editor: &mut Editor<'_, '_>, at: usize) -> Result<(), NotAnalysed> {
         _ => (),
     }
     Ok(())
+}
+
+/// Rare operators are set apart by blanks: sqlparser's tokenizer swallows a character behind some.
+fn operator(editor: &mut Editor<'_, '_>, at: usize, source: &str) {
+    const COMMON: &[&str] = &["=", "<", ">", "<=", ">=", "<>", "+", "-", "*", "/", "%"];
+    if !COMMON.contains(&source) {
+        editor.replace(at..at + 1, format!(" {source} "));
+    }
 }
 
 /// Every string in the plainest form there is.
