@@ -259,6 +259,7 @@ impl From<Mismatch> for Error {
         let (first, differences) = message.split_once('\n').unwrap_or((&message, ""));
         let code = SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
         let error = Error::new(code, Blame::Rules, first).hint(mismatch.hint());
-        if differences.is_empty() { error } else { error.detail(differences) }
+        let lines: Vec<&str> = differences.lines().map(str::trim_start).collect();
+        if lines.is_empty() { error } else { error.detail(lines.join("\n")) }
     }
 }
