@@ -35,4 +35,5 @@ tests:
 	fi
 
 fuzz:
+	@scripts/need rust fuzzer
 	@scripts/timed fuzz integration/fuzz/run $(FUZZ_SECONDS)
