@@ -45,12 +45,7 @@ impl Kind {
             b'Q' => Self::Query,
             b'S' => Self::Sync,
             b'X' => Self::Terminate,
-            other => {
-                return Err(WireError::UnknownCode {
-                    what: "frontend message type",
-                    code: i32::from(other),
-                });
-            }
+            other => return Err(WireError::UnknownMessage(other)),
         })
     }
 }

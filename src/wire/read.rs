@@ -25,6 +25,8 @@ pub enum WireError {
         formats: usize,
         parameters: usize,
     },
+    /// A type byte that no message has.
+    UnknownMessage(u8),
     /// A code of which the protocol knows no meaning.
     UnknownCode {
         what: &'static str,
@@ -56,6 +58,7 @@ impl std::fmt::Display for WireError {
                 f,
                 "bind message has {formats} parameter formats but {parameters} parameters"
             ),
+            Self::UnknownMessage(byte) => write!(f, "invalid message type {byte}"),
             Self::UnknownCode { what, code } => write!(f, "unknown {what} {code}"),
             Self::UnsupportedProtocol { major, minor } => {
                 write!(f, "unsupported frontend protocol {major}.{minor}: weir supports 3.0 to 3.2")
@@ -67,7 +70,27 @@ impl std::fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-/// A peer that cannot frame its messages cannot be talked to: the session ends.
+impl WireError {
+    /// Where the next message begins is not known any more, or there can be none. After any other
+    /// error the frame is still whole: as in PostgreSQL, the session goes on.
+    fn ends_session(self) -> bool {
+        match self {
+            Self::LengthTooSmall(_)
+            | Self::TooLarge { .. }
+            | Self::UnknownMessage(_)
+            | Self::UnsupportedProtocol { .. }
+            | Self::CancelKeyLength(_) => true,
+            Self::EndsEarly
+            | Self::TrailingBytes(_)
+            | Self::UnterminatedString
+            | Self::NotUtf8
+            | Self::UnknownFormat(_)
+            | Self::FormatCount { .. }
+            | Self::UnknownCode { .. } => false,
+        }
+    }
+}
+
 impl From<WireError> for Error {
     fn from(wrong: WireError) -> Self {
         let code = match wrong {
@@ -80,10 +103,12 @@ impl From<WireError> for Error {
             | WireError::TrailingBytes(_)
             | WireError::UnterminatedString
             | WireError::FormatCount { .. }
+            | WireError::UnknownMessage(_)
             | WireError::UnknownCode { .. }
             | WireError::CancelKeyLength(_) => SqlState::PROTOCOL_VIOLATION,
         };
-        Error::client(code, wrong.to_string()).fatal()
+        let error = Error::client(code, wrong.to_string());
+        if wrong.ends_session() { error.fatal() } else { error }
     }
 }
 

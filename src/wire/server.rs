@@ -66,12 +66,7 @@ impl Kind {
             b's' => Self::PortalSuspended,
             b'Z' => Self::Ready,
             b'T' => Self::RowDescription,
-            other => {
-                return Err(WireError::UnknownCode {
-                    what: "backend message type",
-                    code: i32::from(other),
-                });
-            }
+            other => return Err(WireError::UnknownMessage(other)),
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Messages are read as they were written, by us and by pgwire; other bytes are refused, not
 //! believed.
-use super::frontend::{Bind, Close, Describe, Execute, Format, Object, Parse, Query};
+use super::frontend::{self, Bind, Close, Describe, Execute, Format, Object, Parse, Query};
 use super::params::Value;
 use super::server::{self, Authentication, ErrorFields, Field, RowDescription, TransactionStatus};
 use super::{WireError, encode, every_reader, frame};
+use crate::error::{Error, Severity};
 use crate::ids::Oid;
 use bytes::BytesMut;
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
@@ -120,6 +121,15 @@ fn a_bind_whose_counts_disagree_is_refused() {
         let written = body(b'B', |out| encode::bind_with_tail(b"", b"", tail, out));
         assert_eq!(Bind::read(&written), Err(wrong));
     }
+}
+
+#[test]
+fn only_what_loses_the_next_message_ends_the_session() {
+    let severity = |wrong: WireError| Error::from(wrong).severity;
+    assert_eq!(severity(Query::read(b"SELECT 1").unwrap_err()), Severity::Error);
+    assert_eq!(severity(Describe::read(b"X\0").unwrap_err()), Severity::Error);
+    assert_eq!(severity(frame::scan(b"Q\0\0\0\0", 9).unwrap_err()), Severity::Fatal);
+    assert_eq!(severity(frontend::Kind::of(b'!').unwrap_err()), Severity::Fatal);
 }
 
 #[test]
