@@ -1,5 +1,5 @@
 //! Configuration and rules files → what all workers share.
-use super::config::{AuthMethod, Config, TlsMode};
+use super::config::{AuthMethod, Config, PoolMode, TlsMode};
 use super::fence::Fence;
 use crate::auth::client::{Lookup, Method};
 use crate::auth::scram::KeyCache;
@@ -13,7 +13,7 @@ use crate::pool::{self, Budget, Cluster, PoolConfig};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::{Door, TlsPolicy};
-use crate::session::{Limits, Serving};
+use crate::session::{self, Limits, Serving};
 use crate::telemetry::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -58,6 +58,7 @@ impl Shared {
         for path in &config.rules {
             let rules = read_rules(path)?;
             let name = rules.database.clone();
+            refuse_session_pooling(&rules, config)?;
             let source = Source::open(rules, config, &connecting).await?;
             if databases.insert(name.clone(), source).is_some() {
                 return Err(broken_rules(format!("two rules files describe database \"{name}\"")));
@@ -85,11 +86,28 @@ impl Shared {
         }
     }
 
-    /// A worker's pools to these servers.
-    pub fn cluster(&self, servers: &[pool::Shard], fence: &Arc<Fence>) -> Cluster {
-        let (pool, timeouts) = (&self.config.pool, &self.config.timeouts);
+    /// How long a user of a database keeps a server: as weir.toml says of the user or the database,
+    /// else as the database's rules say, else as `[pool]` says.
+    pub fn pool_mode(&self, database: &str, user: &str, rules: &Rules) -> session::PoolMode {
+        let mode = match rules.pool_mode {
+            rules::PoolMode::Session => PoolMode::Session,
+            rules::PoolMode::Transaction => self.config.pool.mode,
+        };
+        match self.config.own_pool_mode(database, user).unwrap_or(mode) {
+            PoolMode::Session => session::PoolMode::Session,
+            PoolMode::Transaction => session::PoolMode::Transaction,
+        }
+    }
+
+    /// A worker's pools of one database to these servers.
+    pub fn cluster(&self, name: &str, servers: &[pool::Shard], fence: &Arc<Fence>) -> Cluster {
+        let timeouts = &self.config.timeouts;
+        let connections = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let users = self.config.users.iter().filter(|user| user.pool_size.is_some());
+        let size_of = |user: &str| connections(self.config.pool_size(name, user));
         let config = PoolConfig {
-            size: u32::try_from(pool.size).unwrap_or(u32::MAX),
+            size: size_of(""),
+            user_sizes: users.map(|user| (user.name.clone(), size_of(&user.name))).collect(),
             checkout_timeout: timeouts.checkout,
             connect_timeout: timeouts.connect,
             idle_timeout: timeouts.server_idle,
@@ -120,6 +138,18 @@ impl Source {
         };
         Ok(Self { serving: Arc::new(ArcSwap::from_pointee(serving)), fence })
     }
+}
+
+/// Statements of one session go to several servers where tables are sharded, so none can be its own.
+fn refuse_session_pooling(rules: &Rules, config: &Config) -> Result<(), Error> {
+    let users = config.users.iter().map(|user| user.name.as_str()).chain([""]);
+    let mut modes = users.map(|user| config.pool_mode(&rules.database, user));
+    if rules.is_plain() || !modes.any(|mode| mode == PoolMode::Session) {
+        return Ok(());
+    }
+    let message = format!("database \"{}\" is sharded and cannot pool by session", rules.database);
+    Err(Error::new(SqlState(*b"F0000"), Blame::Rules, message)
+        .hint("set pool_mode = \"transaction\" for it in weir.toml"))
 }
 
 pub fn read_rules(path: &Path) -> Result<Rules, Error> {

@@ -315,10 +315,14 @@ impl Config {
 
     /// The user's setting comes before the database's, and that before `[pool]`.
     pub fn pool_mode(&self, database: &str, user: &str) -> PoolMode {
+        self.own_pool_mode(database, user).unwrap_or(self.pool.mode)
+    }
+
+    /// What is said of this user or this database.
+    pub fn own_pool_mode(&self, database: &str, user: &str) -> Option<PoolMode> {
         let (user, database) = (self.user(user), self.databases.get(database));
         user.and_then(|user| user.pool_mode)
             .or_else(|| database.and_then(|database| database.pool_mode))
-            .unwrap_or(self.pool.mode)
     }
 
     /// As [`Config::pool_mode`].

@@ -6,7 +6,7 @@ use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::session::startup::{self, Arrival};
-use crate::session::{self, Database, PoolMode};
+use crate::session::{self, Database, Servers};
 use crate::wire::startup::Startup;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
@@ -159,10 +159,7 @@ impl Worker {
         let pid = greeted.pid;
         shared.metrics.connections.with_label_values(&["ok"]).inc();
         shared.metrics.clients.inc();
-        let mode = match shared.config.pool_mode(&name, &user) {
-            super::config::PoolMode::Session => PoolMode::Session,
-            super::config::PoolMode::Transaction => PoolMode::Transaction,
-        };
+        let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
         session::serve(line, database, greeted, mode).await;
         shared.metrics.clients.dec();
         shared.door.clients.remove(pid);
@@ -192,8 +189,8 @@ impl Worker {
     fn open(&self, name: &str, source: &Source) -> Database {
         let shared = self.shared.clone();
         let fence = source.fence.clone();
-        let open =
-            Box::new(move |servers: &Arc<Vec<crate::pool::Shard>>| shared.cluster(servers, &fence));
+        let named = name.to_owned();
+        let open = Box::new(move |servers: &Servers| shared.cluster(&named, servers, &fence));
         Database::new(
             name,
             source.serving.clone(),

@@ -38,7 +38,7 @@ impl Session {
                 Ok(())
             }
             Control::Set { name, value, local } if name.starts_with("weir.") => {
-                self.set_own(&name, value.filter(|_| !local))
+                self.set_own(&name, value.filter(|_| !local), "SET")
             }
             Control::Set { local: true, name, value } => {
                 self.set_local(&name, value, statement).await
@@ -280,14 +280,14 @@ impl Session {
     }
 
     /// A setting of weir's own.
-    fn set_own(&mut self, name: &str, value: Option<String>) -> Result<(), Stop> {
+    fn set_own(&mut self, name: &str, value: Option<String>, tag: &str) -> Result<(), Stop> {
         match name {
             "weir.shard" => {
                 self.named_shard = match value.as_deref() {
                     None | Some("") => None,
                     Some(shard) => Some(self.shard_named(shard)?),
                 };
-                self.complete("SET")
+                self.complete(tag)
             }
             _ => Err(Error::client(
                 SqlState::UNDEFINED_OBJECT,
@@ -384,8 +384,7 @@ impl Session {
     /// Back to what the start-up packet asked for, else to the server's default.
     async fn reset(&mut self, name: &str, tag: &str) -> Result<(), Stop> {
         if name.starts_with("weir.") {
-            self.set_own(name, None)?;
-            return Ok(());
+            return self.set_own(name, None, tag);
         }
         let text = match self.txn.settings.startup_value(name) {
             Some(value) => format!(
@@ -518,7 +517,7 @@ impl Session {
             .collect();
         let params = Params { types: &statement.types, values: &values };
         let route = statement.planned.route(&statement.text, &params, &self.serving.rules)?;
-        let at = self.site(route, statement.planned.plan.access).await?;
+        let at = self.site_evenly(route, statement.planned.plan.access).await?;
         self.tie(at, &statement.planned);
         self.ensure_said(at, &statement).await?;
         let text = match arguments {

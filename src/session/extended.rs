@@ -244,7 +244,7 @@ impl Session {
                 statement.planned.plan.access
             }
         };
-        let at = self.site(route, access).await?;
+        let at = self.site_evenly(route, access).await?;
         self.tie(at, &statement.planned);
         if let Command::Control(control) = &statement.planned.plan.command {
             self.note_forwarded(&control.clone(), at);

@@ -41,7 +41,7 @@ use arc_swap::ArcSwap;
 use cancel::Slot;
 use extended::Segment;
 use statements::{Identities, Statement};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,6 +104,7 @@ pub struct Database {
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
     parameters: RefCell<parameters::Known>,
+    turn: Cell<u16>,
     limits: Limits,
     pub counters: DatabaseMetrics,
     pub metrics: Arc<Metrics>,
@@ -130,6 +131,7 @@ impl Database {
             planner: RefCell::new(Planner::new(limits.plans)),
             identities: RefCell::new(Identities::new(IDENTITIES)),
             parameters: RefCell::default(),
+            turn: Cell::new(0),
             limits,
             metrics,
             serving: {
@@ -150,6 +152,14 @@ impl Database {
         let cluster = Rc::new((self.open)(&serving.servers));
         *kept = Some((serving.servers.clone(), cluster.clone()));
         cluster
+    }
+
+    /// The shard whose turn it is to answer what any shard can.
+    fn next_turn(&self, rules: &Rules) -> ShardId {
+        let shards = u16::try_from(rules.shards.len()).unwrap_or(u16::MAX).max(1);
+        let turn = self.turn.get() % shards;
+        self.turn.set((turn + 1) % shards);
+        ShardId(turn)
     }
 
     /// The database name that servers are told, where it is not the one in the rules.

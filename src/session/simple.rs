@@ -92,7 +92,7 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
-        let at = self.site(route, planned.plan.access).await?;
+        let at = self.site_evenly(route, planned.plan.access).await?;
         self.tie(at, planned);
         self.count(planned, at);
         let text = planned.text(statement);

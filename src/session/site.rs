@@ -16,21 +16,37 @@ impl Session {
     pub(super) async fn site(&mut self, route: Route, access: Access) -> Result<usize, Stop> {
         let shard = match route {
             Route::One(shard) => shard,
-            Route::Any | Route::Proxy | Route::Every => self.any_shard(),
+            Route::Any | Route::Proxy | Route::Every => {
+                self.own_shard().unwrap_or(self.serving.rules.home)
+            }
         };
         self.site_on(shard, access).await
     }
 
-    /// A shard of the transaction's own if it has one, so that reads cost no further connection.
-    fn any_shard(&self) -> ShardId {
-        match self.txn.participants.iter().find(|participant| !participant.tied) {
-            Some(participant) => participant.shard,
-            None => self.serving.rules.home,
+    /// Like `site`, for a statement that reads what every shard has: without a shard of the
+    /// transaction's own they take turns.
+    pub(super) async fn site_evenly(
+        &mut self,
+        route: Route,
+        access: Access,
+    ) -> Result<usize, Stop> {
+        match (route, self.own_shard()) {
+            (Route::Any, None) => {
+                let shard = self.database.next_turn(&self.serving.rules);
+                self.site_on(shard, access).await
+            }
+            _ => self.site(route, access).await,
         }
     }
 
+    /// A shard that the transaction holds already: reading there costs no further connection.
+    fn own_shard(&self) -> Option<ShardId> {
+        let mut own = self.txn.participants.iter().filter(|participant| !participant.tied);
+        own.next().map(|participant| participant.shard)
+    }
+
     pub(super) async fn site_on(&mut self, shard: ShardId, access: Access) -> Result<usize, Stop> {
-        self.txn.admit(shard, access)?;
+        self.txn.admit(shard, access, &self.serving.rules)?;
         let at = match self.txn.find(shard) {
             Some(at) => at,
             None => self.join(shard).await?,

@@ -13,6 +13,7 @@ use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::pool::Lease;
+use crate::rules::Rules;
 use crate::wire::server::TransactionStatus;
 use settings::{Settings, Values};
 use std::sync::Arc;
@@ -244,7 +245,7 @@ impl Transaction {
     }
 
     /// May a statement of that access run on that shard? One writing shard per transaction.
-    pub fn admit(&self, shard: ShardId, access: Access) -> Result<(), Error> {
+    pub fn admit(&self, shard: ShardId, access: Access, rules: &Rules) -> Result<(), Error> {
         let writer = self
             .participants
             .iter()
@@ -252,8 +253,9 @@ impl Transaction {
         match (access, writer) {
             (Access::Write, Some(other)) if self.writers == Writers::One => Err(Error::refused(
                 format!(
-                    "transaction has written on shard {} and would now write on shard {shard}",
-                    other.shard
+                    "transaction has written on shard {} and would now write on shard {}",
+                    rules.shard_name(other.shard),
+                    rules.shard_name(shard)
                 ),
                 "write one shard per transaction: split the transaction by user",
             )),
