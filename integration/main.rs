@@ -9,6 +9,7 @@ mod cluster;
 mod weir;
 
 mod backend;
+mod catalog;
 mod drivers;
 mod placement;
 mod survey;

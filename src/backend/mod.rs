@@ -10,6 +10,7 @@
 //! - `ask`: a question of weir's own over a raw connection
 //! - `cancel`: stop a statement that runs on a connection
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
+//! - `catalog`: what names mean, for the planner
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
 //! - `survey`: the tables, as `weir check --connect` compares them
@@ -25,6 +26,7 @@ pub mod startup;
 pub mod ask;
 pub mod cancel;
 pub mod control;
+pub mod catalog;
 pub mod translate;
 pub mod misplaced;
 pub mod placement;

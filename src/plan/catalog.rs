@@ -14,7 +14,7 @@ pub struct Catalog {
     functions: HashMap<String, Vec<Function>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Relation {
     pub schema: String,
     pub name: String,
@@ -27,7 +27,7 @@ pub struct Relation {
     pub owner: Option<(String, String)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RelationKind {
     Table,
     View,
@@ -36,7 +36,7 @@ pub enum RelationKind {
     Sequence,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Column {
     pub name: String,
     /// As `format_type` writes it: `bigint`, `character varying(20)`.
@@ -48,7 +48,7 @@ pub struct Column {
     pub sequence: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Function {
     pub schema: String,
     pub name: String,
@@ -57,7 +57,7 @@ pub struct Function {
     pub compiled: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Volatility {
     Immutable,
     Stable,

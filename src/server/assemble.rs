@@ -332,6 +332,9 @@ pub async fn load_catalog(
     servers: &[pool::Shard],
     config: &Config,
 ) -> Result<Catalog, Error> {
-    let _ = (rules, servers, config);
-    Ok(Catalog::default())
+    // Plain databases need no catalog: nothing is resolved for them.
+    let home = servers.get(usize::from(rules.home.0)).filter(|_| !rules.is_plain());
+    let Some(home) = home else { return Ok(Catalog::default()) };
+    let client = control_client(home, config).await?;
+    crate::backend::catalog::load(&client).await
 }

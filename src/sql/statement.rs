@@ -321,7 +321,7 @@ pub struct ColumnFacts {
 }
 
 /// Where a column's value comes from when a statement gives none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fill {
     Null,
     Default,
