@@ -4,7 +4,7 @@
 use libfuzzer_sys::{Corpus, fuzz_target};
 use weir::sql::lexer::{Lexer, Token, TokenKind, tokens};
 use weir::sql::shape::{Shape, shape};
-use weir::sql::{compat, control, hint, rewrite, split, verb};
+use weir::sql::{compat, control, hint, parse, rewrite, split, verb};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
@@ -14,7 +14,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         statements_are_parts(text, standard_conforming_strings);
         if let Ok(shape) = shape(text, standard_conforming_strings) {
             verb::classify(&shape.text);
-            drop(compat::for_analysis(&shape.text));
+            if let Ok(analysis) = compat::for_analysis(&shape.text) {
+                drop(parse::parse(&analysis.text));
+            }
             places_are_found_again(text, &shape);
             if standard_conforming_strings {
                 nothing_is_lost(text, &shape);
