@@ -1,6 +1,6 @@
 //! Statements that steer the session or its transaction. What PostgreSQL has to judge (a setting's
 //! value, a cursor's query) goes to a server; what only names weir's own state is answered here.
-use super::extended::already_prepared;
+use super::extended::{Portal, already_prepared};
 use super::statements::{Form, Naming, Statement, meaning};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
@@ -569,22 +569,26 @@ impl Session {
     }
 
     async fn forward(&mut self, control: &Control, statement: &str) -> Result<(), Stop> {
-        let route = self.forwarded_route(control)?;
+        let route = self.forwarded_route(control, &Params::default())?;
         let at = self.site(route, forwarded_access(control)).await?;
         self.note_forwarded(control, at);
         self.say(at, statement, Show::Forward).await
     }
 
-    pub(super) fn forwarded_route(&mut self, control: &Control) -> Result<Route, Stop> {
+    pub(super) fn forwarded_route(
+        &mut self,
+        control: &Control,
+        params: &Params<'_>,
+    ) -> Result<Route, Stop> {
         let home = Route::One(self.serving.rules.home);
         match control {
             Control::DeclareCursor { query, .. } => {
                 let planned = self.plan(query)?;
-                Ok(planned.route(query, &Params::default(), &self.serving.rules)?)
+                Ok(planned.route(query, params, &self.serving.rules)?)
             }
             Control::Fetch { cursor } | Control::CloseCursor { name: Some(cursor) } => {
-                match self.cursors.get(cursor) {
-                    Some(&shard) => Ok(Route::One(shard)),
+                match self.cursor_shard(cursor) {
+                    Some(shard) => Ok(Route::One(shard)),
                     None => Err(Error::client(
                         SqlState::INVALID_CURSOR_NAME,
                         format!("cursor \"{cursor}\" does not exist"),
@@ -595,6 +599,15 @@ impl Session {
             Control::Listen { .. } | Control::Unlisten { .. } | Control::DiscardTemp => Ok(home),
             _ => Ok(Route::Any),
         }
+    }
+
+    /// Where the SQL cursor or portal of that name lives.
+    fn cursor_shard(&self, name: &str) -> Option<ShardId> {
+        let portal = || match self.portals.get(name) {
+            Some(Portal::On(at)) => self.txn.participants.get(*at).map(|other| other.shard),
+            Some(Portal::Own(_)) | None => None,
+        };
+        self.cursors.get(name).copied().or_else(portal)
     }
 
     /// Remembers where a forwarded statement left something behind.

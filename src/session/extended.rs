@@ -280,7 +280,8 @@ impl Session {
         values: &[Value<'_>],
     ) -> Result<Route, Stop> {
         if let Command::Control(control) = &statement.planned.plan.command {
-            return self.forwarded_route(&control.clone());
+            let params = Params { types: &statement.types, values };
+            return self.forwarded_route(&control.clone(), &params);
         }
         if statement.planned.plan.needs_types() && statement.identity.described.get().is_none() {
             let described = self.described_types(statement).await?;
@@ -627,8 +628,13 @@ impl Session {
         })
     }
 
+    /// A portal, or the SQL cursor of that name: to PostgreSQL they are the same.
     fn portal(&self, name: &str) -> Result<Portal, Error> {
-        self.portals.get(name).cloned().ok_or_else(|| {
+        if let Some(portal) = self.portals.get(name) {
+            return Ok(portal.clone());
+        }
+        let cursor = self.cursors.get(name).and_then(|&shard| self.txn.find(shard));
+        cursor.map(Portal::On).ok_or_else(|| {
             Error::client(
                 SqlState::INVALID_CURSOR_NAME,
                 format!("portal \"{name}\" does not exist"),

@@ -181,6 +181,10 @@ impl Session {
             }
         }
         self.txn.release();
+        if self.txn.participants.is_empty() {
+            // Cursors that outlive their transaction tie the session to their server.
+            self.cursors.clear();
+        }
         running.extend(self.txn.participants.iter().map(|tied| tied.lease.cancel.clone()));
     }
 }
