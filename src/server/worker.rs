@@ -209,6 +209,7 @@ async fn cancel_running(shared: &Shared, pid: u32, secret: &[u8]) {
         return;
     };
     let running = slot.running.lock().await;
+    slot.waiting.notify_waiters();
     for key in running.iter() {
         if let Err(error) = cancel::cancel(key).await {
             tracing::warn!(?error, "a cancel request did not arrive");

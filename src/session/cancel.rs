@@ -5,13 +5,15 @@ use rand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 /// The server connections that run something for one client. Held locked while a cancel request is
 /// on its way, so that a connection is not handed to another client in the meantime.
 pub struct Slot {
     secret: Vec<u8>,
     pub running: Mutex<Vec<CancelKey>>,
+    /// Wakes the client's statement while it waits for a server connection.
+    pub waiting: Notify,
 }
 
 /// All clients of this process, by the number each was given as its "process id".
@@ -26,7 +28,7 @@ impl Clients {
     pub fn register(&self, secret_bytes: usize) -> (u32, Arc<Slot>) {
         let mut secret = vec![0; secret_bytes];
         rand::rng().fill_bytes(&mut secret);
-        let slot = Arc::new(Slot { secret, running: Mutex::new(Vec::new()) });
+        let slot = Arc::new(Slot { secret, running: Mutex::default(), waiting: Notify::new() });
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
             if pid != 0

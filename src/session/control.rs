@@ -13,6 +13,7 @@ use crate::txn::{Block, Ending, Status};
 use crate::wire::params::{Params, Value};
 use crate::wire::server::{DataRow, Field};
 use crate::wire::{encode, frame};
+use bytes::BytesMut;
 use std::rc::Rc;
 
 impl Session {
@@ -56,6 +57,7 @@ impl Session {
             Control::Execute { name, arguments } => self.execute_sql(&name, &arguments).await,
             Control::Deallocate { name } => self.deallocate(name.as_deref()),
             Control::ExplainWeir { statement } => self.explain_weir(&statement),
+            Control::Show { name } if is_own_setting(&name) => self.show_own(&name),
             Control::Show { .. }
             | Control::DiscardTemp
             | Control::Listen { .. }
@@ -289,12 +291,7 @@ impl Session {
                 };
                 self.complete(tag)
             }
-            _ => Err(Error::client(
-                SqlState::UNDEFINED_OBJECT,
-                format!("unrecognized configuration parameter \"{name}\""),
-            )
-            .hint("weir's own settings: weir.shard")
-            .into()),
+            _ => Err(unknown_setting(name).into()),
         }
     }
 
@@ -544,20 +541,29 @@ impl Session {
     fn explain_weir(&mut self, statement: &str) -> Result<(), Stop> {
         let text = plan::explain(statement, &self.context(), &Params::default());
         let output = &mut self.client.output;
-        encode::row_description(&[Field::text("QUERY PLAN")], output);
         for line in text.lines() {
             encode::data_row(&[Some(line.as_bytes())], output);
         }
         self.complete("EXPLAIN")
     }
 
+    fn show_own(&mut self, name: &str) -> Result<(), Stop> {
+        let rules = &self.serving.rules;
+        let value = match name {
+            "weir.shard" => self.named_shard.map_or("", |shard| rules.shard_name(shard)).to_owned(),
+            _ => return Err(unknown_setting(name).into()),
+        };
+        encode::data_row(&[Some(value.as_bytes())], &mut self.client.output);
+        self.complete("SHOW")
+    }
+
     /// Statements that a server answers as they stand, at the place that their object has.
     pub(super) fn is_forwarded(&self, statement: &Statement) -> bool {
         match &statement.planned.plan.command {
+            Command::Control(Control::Show { name }) => !is_own_setting(name),
             Command::Control(control) => matches!(
                 control,
-                Control::Show { .. }
-                    | Control::DiscardTemp
+                Control::DiscardTemp
                     | Control::Listen { .. }
                     | Control::Unlisten { .. }
                     | Control::DeclareCursor { .. }
@@ -641,6 +647,35 @@ pub(super) fn forwarded_access(control: &Control) -> Access {
         Control::Listen { .. } | Control::Unlisten { .. } => Access::Lock,
         _ => Access::Read,
     }
+}
+
+/// What a control statement that weir answers itself returns: rows, or nothing.
+pub(super) fn own_columns(control: &Control) -> Option<&str> {
+    match control {
+        Control::ExplainWeir { .. } => Some("QUERY PLAN"),
+        Control::Show { name } if name == "weir.shard" => Some(name),
+        _ => None,
+    }
+}
+
+/// The answer to a Describe of such a statement.
+pub(super) fn describe_own(control: &Control, out: &mut BytesMut) {
+    match own_columns(control) {
+        Some(column) => encode::row_description(&[Field::text(column)], out),
+        None => encode::no_data(out),
+    }
+}
+
+fn is_own_setting(name: &str) -> bool {
+    name.starts_with("weir.")
+}
+
+fn unknown_setting(name: &str) -> Error {
+    Error::client(
+        SqlState::UNDEFINED_OBJECT,
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
+    .hint("weir's own settings: weir.shard")
 }
 
 /// Transaction modes are repeated to servers, so they may consist of PostgreSQL's words only.

@@ -3,7 +3,7 @@
 //!
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
-use super::control::forwarded_access;
+use super::control::{describe_own, forwarded_access};
 use super::simple::Ended;
 use super::statements::{Form, Naming, Statement, meaning};
 use super::{Session, Stop};
@@ -441,10 +441,11 @@ impl Session {
             Object::Statement => {
                 let statement = self.statement(name)?;
                 match &statement.planned.plan.command {
-                    Command::Control(_) if !self.is_forwarded(&statement) => {
+                    Command::Control(control) if !self.is_forwarded(&statement) => {
+                        let control = control.clone();
                         self.relay.local(|out| {
                             encode::parameter_description([].into_iter(), out);
-                            encode::no_data(out);
+                            describe_own(&control, out);
                         });
                     }
                     _ => {
@@ -454,7 +455,15 @@ impl Session {
                 }
             }
             Object::Portal => match self.portal(name)? {
-                Portal::Own(_) => self.relay.local(encode::no_data),
+                Portal::Own(statement) => match &statement.planned.plan.command {
+                    Command::Control(control) => {
+                        let control = control.clone();
+                        self.relay.local(|out| describe_own(&control, out));
+                    }
+                    Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
+                        self.relay.local(encode::no_data);
+                    }
+                },
                 Portal::On(at) => {
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::DescribePortal, Show::Forward);

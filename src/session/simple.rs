@@ -1,4 +1,5 @@
 //! The simple protocol: one text, one or more statements, each routed for itself.
+use super::control::{describe_own, own_columns};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
@@ -72,6 +73,9 @@ impl Session {
             Command::Control(control) => {
                 let control = control.clone();
                 self.refuse_if_failed(Some(&control))?;
+                if own_columns(&control).is_some() {
+                    describe_own(&control, &mut self.client.output);
+                }
                 self.control(control, statement).await
             }
             Command::Ddl => {

@@ -1,7 +1,7 @@
 //! Bring a shard into the transaction: lease, settings, BEGIN, savepoints.
 use super::{Session, Stop};
 use crate::backend::Health;
-use crate::error::Error;
+use crate::error::{Error, SqlState};
 use crate::exec::relay::{Listen, Pumped, Show, Step};
 use crate::ids::ShardId;
 use crate::plan::{Access, Route};
@@ -59,9 +59,17 @@ impl Session {
         Ok(at)
     }
 
+    /// A connection to a shard. The client's cancel request ends the wait for it.
     pub(super) async fn lease(&mut self, shard: ShardId) -> Result<Lease, Error> {
         let cluster = self.database.cluster(&self.serving);
-        cluster.lease(shard, self.database.passed_on(), &self.login).await
+        tokio::select! {
+            biased;
+            lease = cluster.lease(shard, self.database.passed_on(), &self.login) => lease,
+            () = self.slot.waiting.notified() => Err(Error::client(
+                SqlState::QUERY_CANCELED,
+                "canceling statement due to user request",
+            )),
+        }
     }
 
     async fn join(&mut self, shard: ShardId) -> Result<usize, Stop> {
