@@ -52,10 +52,16 @@ impl Analyst<'_> {
             return Ok(Target::Shard(self.context.rules.home));
         }
         let place = match (place_of(&table.name, false, self.context), &table.partition_of) {
-            (Err(Unroutable::Unlisted { .. }), Some(parent)) => {
+            (Err(Unroutable::Unlisted { .. } | Unroutable::NoSuchTable { .. }), Some(parent)) => {
                 place_of(parent, false, self.context)?
             }
-            (Err(Unroutable::Unlisted { table: name, .. }), None) => {
+            (
+                Err(
+                    Unroutable::Unlisted { table: name, .. }
+                    | Unroutable::NoSuchTable { table: name },
+                ),
+                None,
+            ) => {
                 let columns: Vec<&str> =
                     table.columns.iter().map(|column| column.name.as_str()).collect();
                 let rule = names::rule_for_columns(&table.name, &columns, self.context.rules);
@@ -146,10 +152,12 @@ fn place_of(name: &Name, drops: bool, context: &Context<'_>) -> Result<Place, Un
             Home::System | Home::Temporary => Place::One(context.rules.home),
         }),
         Err(Unroutable::View { .. }) => Ok(Place::Every),
-        Err(Unroutable::Unlisted { .. }) if drops => Ok(match context.rules.unlisted {
-            Unlisted::Refuse => Place::Every,
-            Unlisted::Shard(shard) => Place::One(shard),
-        }),
+        Err(Unroutable::Unlisted { .. } | Unroutable::NoSuchTable { .. }) if drops => {
+            Ok(match context.rules.unlisted {
+                Unlisted::Refuse => Place::Every,
+                Unlisted::Shard(shard) => Place::One(shard),
+            })
+        }
         Err(other) => Err(other),
     }
 }

@@ -198,6 +198,10 @@ fn unlisted<'a>(
     }
     match context.rules.unlisted {
         Unlisted::Shard(shard) => Ok(Found { home: Home::Single(shard), relation }),
+        // PostgreSQL would say the same, and no rule to paste would help.
+        Unlisted::Refuse if relation.is_none() && !context.catalog.is_empty() => {
+            Err(Unroutable::NoSuchTable { table: name.to_string() })
+        }
         Unlisted::Refuse => Err(Unroutable::Unlisted {
             table: name.to_string(),
             rule: rule_to_paste(name, relation, context.rules),
@@ -224,9 +228,9 @@ pub fn rule_for_columns(name: &Name, columns: &[&str], rules: &Rules) -> String 
     // The key that most tables have: `user_id` rather than the `id` of users.
     let alike = keys
         .clone()
+        .rev()
         .max_by_key(|key| keys.clone().filter(|other| other == key).count())
         .and_then(|(key, distribution)| Some((key, rules.distribution(distribution)?)));
-    let name = &name.name;
     match alike {
         Some((key, distribution)) => format!(
             "[[table]]\nname = \"{name}\"\ndistribution = \"{}\"\nkey = \"{key}\"",

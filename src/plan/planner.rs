@@ -224,6 +224,7 @@ fn analyse(
         Err(other) => return Err(other),
     };
     let mut analyst = Analyst::new(context, statement, shape);
+    analyst.locked = analysis.notes.locked.clone();
     let state = RefCell::new(Vec::new());
     let told = told(&mut analyst, &parsed, &root(&state))?;
     let target = match told.target {
@@ -312,7 +313,7 @@ fn told(
         Statement::Ddl(ddl) => Told { command: Command::Ddl, target: Some(analyst.ddl(ddl, env)?) },
         Statement::Lock(names) => {
             for name in names {
-                analyst.locked(name)?;
+                analyst.lock_table(name)?;
             }
             query
         }

@@ -7,8 +7,7 @@ use super::scope::{Cell, Columns, CteState, Env, Item, Scope, Slot};
 use super::value::Operand;
 use super::{Access, Unroutable};
 use crate::sql::statement::{
-    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, On, Output, Query,
-    RowLock, Select,
+    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, On, Output, Query, Select,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -34,7 +33,7 @@ impl Analyst<'_> {
         let mut columns = self.body(&query.body, query, &env, outer)?;
         self.unused_ctes(&env)?;
         // Which rows come out, or are locked, depends on rows that an outer condition would hide.
-        if query.limited || !query.locks.is_empty() {
+        if query.limited || query.locks {
             columns.close();
         }
         Ok(columns)
@@ -105,7 +104,7 @@ impl Analyst<'_> {
         outer: Option<&Scope<'_>>,
     ) -> Result<Columns, Unroutable> {
         match body {
-            Body::Select(select) => self.select(select, &query.tail, &query.locks, env, outer),
+            Body::Select(select) => self.select(select, &query.tail, query.locks, env, outer),
             Body::Nested(inner) => {
                 self.tail(query, env, outer)?;
                 self.query(inner, env, outer)
@@ -118,7 +117,7 @@ impl Analyst<'_> {
                     body: Body::Values(Vec::new()),
                     tail: Vec::new(),
                     limited: false,
-                    locks: Vec::new(),
+                    locks: false,
                 };
                 let mut columns = self.body(left, &bare, env, outer)?;
                 self.body(right, &bare, env, outer)?;
@@ -158,7 +157,7 @@ impl Analyst<'_> {
         &mut self,
         select: &Select,
         tail: &[Expr],
-        locks: &[RowLock],
+        locks: bool,
         env: &Env<'_>,
         outer: Option<&Scope<'_>>,
     ) -> Result<Columns, Unroutable> {
@@ -181,7 +180,9 @@ impl Analyst<'_> {
         if let Distinct::On(exprs) = &select.distinct {
             self.visit_all(exprs, env, &scope)?;
         }
-        self.locks(locks, &scope)?;
+        if locks {
+            self.lock(&scope);
+        }
         let mut columns = self.outputs(&select.outputs, env, &scope)?;
         self.close_grouped(select, &scope, &mut columns);
         Ok(columns)
@@ -207,17 +208,14 @@ impl Analyst<'_> {
     }
 
     /// Row locks on a reference table must meet those of others: on the home shard.
-    fn locks(&mut self, locks: &[RowLock], scope: &Scope<'_>) -> Result<(), Unroutable> {
-        for lock in locks {
-            self.at_least(Access::Lock);
-            for item in &scope.items {
-                let meant = lock.of.as_ref().is_none_or(|of| *of == item.name);
-                if meant && item.reference {
-                    self.home(format!("row locks on reference table {}", item.name));
-                }
+    fn lock(&mut self, scope: &Scope<'_>) {
+        self.at_least(Access::Lock);
+        for item in &scope.items {
+            let meant = self.locked.is_empty() || self.locked.contains(&item.name);
+            if meant && item.reference {
+                self.home(format!("row locks on reference table {}", item.name));
             }
         }
-        Ok(())
     }
 
     pub fn outputs(

@@ -23,6 +23,10 @@ pub enum Unroutable {
         table: String,
         rule: String,
     },
+    /// Neither a rule nor the catalog knows it.
+    NoSuchTable {
+        table: String,
+    },
     View {
         view: String,
     },
@@ -119,6 +123,7 @@ impl Unroutable {
             Self::SeveralShards { .. } => "several_shards",
             Self::Apart { .. } => "apart",
             Self::Unlisted { .. } => "unlisted_table",
+            Self::NoSuchTable { .. } => "no_such_table",
             Self::View { .. } => "view",
             Self::MaybeTemporary { .. } => "maybe_temporary",
             Self::WritesReference { .. } => "writes_reference",
@@ -173,6 +178,9 @@ impl From<Unroutable> for Error {
                     format!("add to the rules file:\n{rule}"),
                 )
             },
+            U::NoSuchTable { table } => {
+                Error::client(SqlState(*b"42P01"), format!("relation \"{table}\" does not exist"))
+            }
             U::View { view } => Error::refused(
                 format!("{view} is a view, and what it reads is not looked into"),
                 "write the view's query in the statement, or name a shard: /* weir: shard=NAME */",

@@ -1,8 +1,8 @@
 //! Queries: CTEs, FROM items, joins and what decides which rows come out.
 use super::parse::{Reader, Unread, folded};
 use super::statement::{
-    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, On, Output, Query, RowLock,
-    Select, Statement, TableItem,
+    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, On, Output, Query, Select,
+    Statement, TableItem,
 };
 use sqlparser::ast::{
     self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByKind,
@@ -53,14 +53,7 @@ impl Reader {
         if let Some(fetch) = &query.fetch {
             tail.extend(self.exprs(&fetch.quantity)?);
         }
-        let locks = query
-            .locks
-            .iter()
-            .map(|lock| match &lock.of {
-                None => Ok(RowLock { of: None }),
-                Some(of) => Ok(RowLock { of: Some(super::parse::name(of)?.name) }),
-            })
-            .collect::<Result<_, Unread>>()?;
+        let locks = !query.locks.is_empty();
         Ok(Query { recursive, ctes, body, tail, limited, locks })
     }
 

@@ -42,7 +42,8 @@ pub struct Query {
     pub tail: Vec<Expr>,
     /// LIMIT, OFFSET or FETCH: which rows come out depends on all rows.
     pub limited: bool,
-    pub locks: Vec<RowLock>,
+    /// `FOR UPDATE` or another lock on rows. Which items it names is in the notes of the analysis.
+    pub locks: bool,
 }
 
 #[derive(Debug)]
@@ -50,12 +51,6 @@ pub struct Cte {
     pub name: String,
     pub columns: Vec<String>,
     pub query: Query,
-}
-
-/// `FOR UPDATE` and the like; `of` names FROM items, empty means all.
-#[derive(Debug)]
-pub struct RowLock {
-    pub of: Option<String>,
 }
 
 #[derive(Debug)]

@@ -27,6 +27,9 @@ use std::ops::Range;
 /// Stands for an expression that is not understood: no constant, no column, perhaps volatile.
 pub const OPAQUE: &str = "weir_opaque()";
 
+/// Stands for `ROWS FROM`: calls the functions that are its arguments.
+pub const ROWS: &str = "weir_rows";
+
 /// A shape's text in a form for sqlparser.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Analysis<'a> {

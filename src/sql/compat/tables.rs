@@ -101,7 +101,7 @@ fn descendants(editor: &mut Editor<'_, '_>, at: usize) {
     let mut before = at;
     while before.checked_sub(1).is_some_and(|before| {
         editor.kind(before).is_some_and(|kind| kind.is_name() || kind == TokenKind::Dot)
-            && !editor.is_any(before, &["from", "join", "update", "only"])
+            && !editor.is_any(before, &["from", "join", "update", "only", "returning"])
     }) {
         before -= 1;
     }
@@ -117,7 +117,7 @@ fn descendants(editor: &mut Editor<'_, '_>, at: usize) {
 /// `ROWS FROM (f(), g())`: a table function of functions.
 fn rows_from(editor: &mut Editor<'_, '_>, at: usize) {
     if editor.kind(at + 2) == Some(TokenKind::OpenParen) {
-        editor.replace(at..at + 2, "weir_rows");
+        editor.replace(at..at + 2, super::ROWS);
     }
 }
 
