@@ -3,6 +3,7 @@ use super::extended::Segment;
 use super::simple::Ended;
 use super::startup::Greeted;
 use super::{Database, PoolMode, Session, Stop};
+use crate::backend::cancel::cancel;
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Listen, Pumped, Relay};
@@ -12,6 +13,7 @@ use crate::txn::{Status, Transaction};
 use crate::wire::{encode, error_response, frame, frontend};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Serves a client that has logged in, until it leaves.
 pub async fn serve(client: Line, database: Rc<Database>, greeted: Greeted, mode: PoolMode) {
@@ -69,8 +71,25 @@ impl Session {
                 }
             }
         }
+        self.stop_running().await;
         // What is open is rolled back by closing it.
         self.lose_participants("its client left").await;
+    }
+
+    /// A statement that still runs for a client that has left is cancelled: PostgreSQL would notice
+    /// the closed connection only when it next writes to it.
+    async fn stop_running(&mut self) {
+        /// The request is a courtesy: the connection is closed whether it arrives or not.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if self.relay.is_empty() {
+            return;
+        }
+        for participant in &self.txn.participants {
+            let sent = tokio::time::timeout(PATIENCE, cancel(&participant.lease.cancel)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                tracing::debug!(shard = %participant.shard, "could not cancel for a client that left");
+            }
+        }
     }
 
     fn is_idle(&self) -> bool {
