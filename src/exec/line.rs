@@ -94,9 +94,6 @@ pub fn poll_flush(
     output: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
-    if output.is_empty() {
-        return Poll::Ready(Ok(()));
-    }
     while !output.is_empty() {
         let sent = ready!(Pin::new(&mut *stream).poll_write(cx, output))?;
         if sent == 0 {
@@ -104,5 +101,6 @@ pub fn poll_flush(
         }
         output.advance(sent);
     }
+    // A TLS session may hold back what the socket did not take.
     Pin::new(stream).poll_flush(cx)
 }
