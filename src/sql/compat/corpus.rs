@@ -78,6 +78,26 @@ fn null_tests_are_no_aliases() {
 }
 
 #[test]
+fn a_name_that_sqlparser_takes_for_a_keyword_hides_no_table() {
+    check("select interval from t", "SELECT \"interval\" FROM t");
+    check("select a and from t", "SELECT a AS \"and\" FROM t");
+    check("select a like, b from t", "SELECT a AS \"like\", b FROM t");
+    check("select a end from t", "SELECT a AS \"end\" FROM t");
+    check(
+        "select case when a then b end end from t",
+        "SELECT CASE WHEN a THEN b END AS \"end\" FROM t",
+    );
+    check("select a::text collate from t", "SELECT a::TEXT AS \"collate\" FROM t");
+    check("insert into local (a) table t", "INSERT INTO \"local\" (a) SELECT * FROM t");
+    check("select a xor from t", "SELECT a AS \"xor\" FROM t");
+    check("select a from t semi join u on true", "SELECT a FROM t \"semi\" JOIN u ON true");
+    check("select a from t partition (x, y)", "SELECT a FROM t \"partition\" (x, y)");
+    check("select a from t pivot", "SELECT a FROM t \"pivot\"");
+    check("select interval '1 day', a::interval", "SELECT INTERVAL '1 day', a::INTERVAL");
+    check("select sum(a) over (partition by b)", "SELECT sum(a) OVER (PARTITION BY b)");
+}
+
+#[test]
 fn blanks_beyond_ascii_are_letters_as_in_postgresql() {
     check("select a\u{a0}b, Größe", "SELECT \"a\u{a0}b\", \"größe\"");
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the replacement never proves more than the original. Where it cannot say the same, it
 //! holds [`OPAQUE`], which proves nothing.
-use super::{Editor, NotAnalysed, OPAQUE};
+use super::{Editor, NotAnalysed, OPAQUE, names};
 use crate::sql::lexer::TokenKind;
 
 pub fn look(editor: &mut Editor<'_, '_>, at: usize) -> Result<(), NotAnalysed> {
@@ -26,9 +26,6 @@ fn word(editor: &mut Editor<'_, '_>, at: usize) -> Result<(), NotAnalysed> {
         "notnull" => null_test(editor, at, "IS NOT NULL"),
         "is" => document(editor, at),
         "collation" if editor.is(at + 1, "for") => editor.replace(at..at + 2, "weir_opaque"),
-        "treat" if editor.kind(at + 1) == Some(TokenKind::OpenParen) => {
-            editor.replace(at..at + 1, "CAST");
-        }
         "trim" => trim(editor, at),
         "similar" => substring_similar(editor, at),
         "xmlelement" | "xmlforest" | "xmlparse" | "xmlpi" | "xmlroot" | "xmlserialize"
@@ -62,6 +59,9 @@ fn between(editor: &mut Editor<'_, '_>, at: usize) {
 
 /// `x::t COLLATE c`: equality may then mean another thing, so the value is not known any more.
 fn collate(editor: &mut Editor<'_, '_>, at: usize) {
+    if names::is_label(editor, at) {
+        return;
+    }
     let Some(end) = editor.behind_name(at + 1) else { return };
     let keyword = editor.source(end - 1).eq_ignore_ascii_case("default");
     if keyword || follows_cast(editor, at) {

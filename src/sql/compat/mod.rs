@@ -5,6 +5,7 @@
 //! sqlparser has no words for becomes [`OPAQUE`]; whatever might hide a table is refused.
 //!
 //! - `spelling`: names, strings and numbers
+//! - `names`: names that are keywords to sqlparser only
 //! - `tables`: `TABLE t`, `ONLY t`, `ROWS FROM`, column definitions
 //! - `expressions`: BETWEEN SYMMETRIC, COLLATE, ISNULL, JSON and XML constructors …
 //! - `clauses`: row locks, SEARCH and CYCLE, window frames, GROUP BY
@@ -14,6 +15,7 @@ mod clauses;
 #[cfg(test)]
 mod corpus;
 mod expressions;
+mod names;
 mod spelling;
 mod tables;
 mod writes;
@@ -98,6 +100,7 @@ pub fn for_analysis(shape_text: &str) -> Result<Analysis<'_>, NotAnalysed> {
     for at in 0..tokens.len() {
         spelling::look(&mut editor, at)?;
         if query {
+            names::look(&mut editor, at);
             tables::look(&mut editor, at)?;
             expressions::look(&mut editor, at)?;
             clauses::look(&mut editor, at);

@@ -148,7 +148,7 @@ SELECT ARRAY(SELECT 1), ARRAY[]::int[], ARRAY[[1, 2], [3, 4]], '{1}'::int[3];
 SELECT CASE a WHEN 1 THEN 'x' ELSE NULL END, CASE WHEN a THEN b END, COALESCE(a, 1), NULLIF(a, 1), GREATEST(1, 2), LEAST(1, 2) FROM t;
 SELECT CAST(a AS double precision), a::timestamp with time zone, a::time(3) without time zone, a::interval day to second(3), a::bit varying(5), a::character varying, a::"char", a::pg_catalog.int4, a::t%ROWTYPE FROM t;
 SELECT date '2026-01-01', timestamp '2026-01-01', timestamptz '2026-01-01', interval '1 day', interval '1' day, interval(3) '1 s', time with time zone '10:00+02', point '(1,2)', bool 't', jsonb '{}', float8 '1', int4 '5', numeric(5,2) '1', pg_catalog.int4 '5', "char" 'x', inet '::1';
-SELECT EXTRACT(epoch FROM a), EXTRACT('year' FROM a), OVERLAY(a PLACING 'x' FROM 1 FOR 2), POSITION('x' IN a), SUBSTRING(a FROM 1 FOR 2), SUBSTRING(a FROM 'x' FOR '#'), SUBSTRING(a SIMILAR 'x' ESCAPE '#'), SUBSTRING(a, 1, 2), TRIM(BOTH 'x' FROM a), TRIM(LEADING FROM a), TRIM(a, 'x'), NORMALIZE(a, NFC), COLLATION FOR (a), TREAT(a AS int) FROM t;
+SELECT EXTRACT(epoch FROM a), EXTRACT('year' FROM a), OVERLAY(a PLACING 'x' FROM 1 FOR 2), POSITION('x' IN a), SUBSTRING(a FROM 1 FOR 2), SUBSTRING(a FROM 'x' FOR '#'), SUBSTRING(a SIMILAR 'x' ESCAPE '#'), SUBSTRING(a, 1, 2), TRIM(BOTH 'x' FROM a), TRIM(LEADING FROM a), TRIM(a, 'x'), NORMALIZE(a, NFC), COLLATION FOR (a) FROM t;
 SELECT 0x1F, 0o17, 0b11, 1_000, 1.5e10, .5, 5., 10000000000000000000000;
 SELECT 'a'
 'b', E'a\'b', B'101', X'1F', N'x', U&'dat', $q$it's$q$, $$x$$, 'it''s';
