@@ -4,37 +4,62 @@ use crate::backend::{Connection, Health};
 use crate::error::{Blame, Error, SqlState};
 use crate::ids::Oid;
 use crate::wire::frontend::Object;
-use crate::wire::server::{ErrorFields, ParameterDescription};
+use crate::wire::server::{ErrorFields, Kind, ParameterDescription, RowDescription};
 use crate::wire::{encode, frame};
 use bytes::Bytes;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The types of a statement's parameters, those included that the client left open.
-pub async fn parameter_types(
-    lease: &mut Connection,
+/// What a server makes of a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// The types of its parameters, those included that the client left open.
+    pub parameters: Vec<Oid>,
+    pub result: ResultShape,
+}
+
+/// Stands for names and types of a result's columns: equal for equal columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResultShape(u64);
+
+impl ResultShape {
+    pub const NOTHING: Self = Self(0);
+
+    pub fn of(description: &RowDescription<'_>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for field in description.fields() {
+            (field.name, field.type_oid, field.type_modifier).hash(&mut hasher);
+        }
+        Self(hasher.finish())
+    }
+}
+
+/// Asks an idle connection, which is idle again afterwards.
+pub async fn statement(
+    connection: &mut Connection,
     text: &str,
     types: &[Oid],
-) -> Result<Vec<Oid>, Error> {
-    lease.session.unnamed = None;
-    lease.health = Health::Busy;
-    encode::parse(b"", text.as_bytes(), types.iter().copied(), &mut lease.output);
-    encode::describe(Object::Statement, b"", &mut lease.output);
-    encode::sync(&mut lease.output);
-    let mut answer = Err(Error::internal("a server described no parameters"));
+) -> Result<Described, Error> {
+    connection.session.unnamed = None;
+    connection.health = Health::Busy;
+    encode::parse(b"", text.as_bytes(), types.iter().copied(), &mut connection.output);
+    encode::describe(Object::Statement, b"", &mut connection.output);
+    encode::sync(&mut connection.output);
+    let mut described = Described { parameters: Vec::new(), result: ResultShape::NOTHING };
+    let mut refused = None;
     loop {
-        let (kind, message) = next(lease).await?;
+        let (kind, message) = next(connection).await?;
         let body = message.get(5..).unwrap_or_default();
-        match kind {
-            b't' => {
-                let description = ParameterDescription::read(body).map_err(Error::from)?;
-                answer = Ok(description.type_oids().collect());
+        match Kind::of(kind)? {
+            Kind::ParameterDescription => {
+                described.parameters = ParameterDescription::read(body)?.type_oids().collect();
             }
-            b'E' => {
-                let fields = ErrorFields::read(body).map_err(Error::from)?;
-                answer = Err(fields.to_error(Blame::Client));
+            Kind::RowDescription => {
+                described.result = ResultShape::of(&RowDescription::read(body)?);
             }
-            b'Z' => {
-                lease.health = Health::Clean;
-                return answer;
+            Kind::Error => refused = Some(ErrorFields::read(body)?.to_error(Blame::Client)),
+            Kind::Ready => {
+                connection.health = Health::Clean;
+                return refused.map_or(Ok(described), Err);
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! A statement's messages go to a server at once; what is expected in return is queued here as a
 //! [`Reply`]. Only the server at the head of the queue is read, so answers of several servers never
 //! mix, and a pipeline on one server is never run in lock-step. Result bytes go on untouched.
+use super::describe::ResultShape;
 use super::line::{self, Line};
 use crate::error::{Error, SqlState};
 use crate::txn::Participant;
@@ -97,6 +98,8 @@ pub struct Relay {
     pub error: Option<SqlState>,
     /// The participant that waits for COPY data.
     pub copy_in: Option<usize>,
+    /// What was forwarded in answer to Describes of statements, in order; taken by the session.
+    pub described: VecDeque<ResultShape>,
     /// A Sync went to a server that was already in COPY mode, which ignores it.
     pub sync_ignored: bool,
 }
@@ -347,6 +350,14 @@ impl Relay {
                 run = taken + header.len;
             }
             taken += header.len;
+            if step == Step::DescribeStatement && show == Show::Forward {
+                let sent = participant.lease.input.get(taken - header.len + 5..taken);
+                let shown = match &translated {
+                    Some(Ok(message)) => message.get(5..),
+                    Some(Err(_)) | None => sent,
+                };
+                self.note_description(header.kind, shown.unwrap_or_default());
+            }
             match translated {
                 Some(Ok(message)) if shows(header.kind, show) => {
                     client.send(&message, cx).map_err(|_| Broken::Client)?;
@@ -402,6 +413,14 @@ impl Relay {
             },
             b'H' | b'c' | b'V' => Seen::Goes,
             _ => Seen::Alien,
+        }
+    }
+
+    fn note_description(&mut self, kind: u8, body: &[u8]) {
+        match (kind, RowDescription::read(body)) {
+            (b'T', Ok(description)) => self.described.push_back(ResultShape::of(&description)),
+            (b'n', _) => self.described.push_back(ResultShape::NOTHING),
+            _ => {}
         }
     }
 

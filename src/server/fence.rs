@@ -2,15 +2,12 @@
 //! gets it: rules that put a key elsewhere must never write it.
 use super::assemble::control_client;
 use super::config::Config;
-use crate::backend::{self, Connection, Health};
-use crate::error::{Blame, Error, SqlState};
-use crate::exec::describe;
+use crate::backend::{self, Connection};
+use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::pool::{self, Hook, OnConnect};
 use crate::rules::Rules;
 use crate::rules::placement::{self, Expected, Mismatch, Row};
-use crate::wire::encode;
-use crate::wire::server::{DataRow, ErrorFields, Kind};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -66,32 +63,13 @@ impl OnConnect for Fence {
 }
 
 async fn check(connection: &mut Connection, expected: &Expected) -> Result<(), Error> {
-    connection.health = Health::Busy;
-    encode::query(placement::SELECT.as_bytes(), &mut connection.output);
-    let mut found = Err(not_set_up(expected));
-    loop {
-        let (kind, message) = describe::next(connection).await?;
-        let body = message.get(5..).unwrap_or_default();
-        match Kind::of(kind) {
-            Ok(Kind::DataRow) => found = compare(expected, body),
-            Ok(Kind::Error) => {
-                let error = ErrorFields::read(body)?.to_error(Blame::Shard);
-                // 42P01, 3F000: no such table, no such schema.
-                let absent = matches!(&error.code.0, b"42P01" | b"3F000");
-                found = Err(if absent { not_set_up(expected) } else { error });
-            }
-            Ok(Kind::Ready) => break,
-            _ => {}
-        }
-    }
-    connection.health = Health::Clean;
-    found
-}
-
-fn compare(expected: &Expected, body: &[u8]) -> Result<(), Error> {
-    let row = DataRow::read(body)?;
-    let columns: Vec<Option<&str>> =
-        row.values().map(|value| value.and_then(|value| std::str::from_utf8(value).ok())).collect();
+    let rows = connection.ask(placement::SELECT).await.map_err(|error| match &error.code.0 {
+        // No such table, no such schema.
+        b"42P01" | b"3F000" => not_set_up(expected),
+        _ => error,
+    })?;
+    let row = rows.first().ok_or_else(|| not_set_up(expected))?;
+    let columns: Vec<Option<&str>> = row.iter().map(|value| value.as_deref()).collect();
     let row = Row::from_text(&columns).ok_or_else(|| {
         Error::shard(SqlState::INTERNAL_ERROR, "weir.placement holds what weir did not write")
     })?;

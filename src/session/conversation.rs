@@ -38,6 +38,7 @@ impl Session {
             statements: HashMap::new(),
             portals: HashMap::new(),
             unsited: VecDeque::new(),
+            describing: VecDeque::new(),
             held: VecDeque::new(),
             segment: Segment::Sound,
             cursors: HashMap::new(),

@@ -19,6 +19,7 @@ use crate::txn::{Begun, Block, Status};
 use crate::wire::frontend::{self, Format, Object};
 use crate::wire::params::{Params, Value};
 use crate::wire::{encode, error_response};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -121,6 +122,8 @@ impl Session {
     /// A server reported an error in answer to an extended message, or weir could not pass its answer
     /// on (`None`).
     pub(super) fn fail_segment(&mut self, at: Option<usize>) {
+        self.note_descriptions();
+        self.describing.clear();
         self.relay.abandon();
         self.unsited.clear();
         self.held.clear();
@@ -194,7 +197,20 @@ impl Session {
             &settings,
         );
         let text = text.to_owned();
-        Ok(Statement { text, sent, types, planned, form, naming, identity, settings })
+        let catalog_version = Cell::new(self.serving.catalog_version);
+        let told = Cell::new(None);
+        Ok(Statement {
+            text,
+            sent,
+            types,
+            planned,
+            form,
+            naming,
+            identity,
+            settings,
+            catalog_version,
+            told,
+        })
     }
 
     pub(super) fn keep_statement(
@@ -234,6 +250,7 @@ impl Session {
             self.relay.local(encode::bind_complete);
             return Ok(());
         }
+        self.check_result(&statement).await?;
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
@@ -295,11 +312,39 @@ impl Session {
 
     /// Asks the home shard for the types of a statement's parameters.
     async fn described_types(&mut self, statement: &Statement) -> Result<Vec<Oid>, Stop> {
-        let home = self.serving.rules.home;
-        let mut lease = self.lease(home).await?;
-        let types =
-            describe::parameter_types(&mut lease, &statement.sent, &statement.types).await?;
-        Ok(types)
+        let mut lease = self.aside(self.serving.rules.home).await?;
+        let told = describe::statement(&mut lease, &statement.sent, &statement.types).await?;
+        Ok(told.parameters)
+    }
+
+    /// Whether the result is still what the client was told, if the schema has changed since: a
+    /// server that does not know the statement yet would prepare it anew.
+    async fn check_result(&mut self, statement: &Statement) -> Result<(), Stop> {
+        self.note_descriptions();
+        let Some(told) = statement.told.get() else { return Ok(()) };
+        if statement.catalog_version.get() == self.serving.catalog_version {
+            return Ok(());
+        }
+        let mut lease = self.aside(self.serving.rules.home).await?;
+        let now = describe::statement(&mut lease, &statement.sent, &statement.types).await?;
+        if now.result != told {
+            return Err(Error::client(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            )
+            .into());
+        }
+        statement.catalog_version.set(self.serving.catalog_version);
+        Ok(())
+    }
+
+    /// Remembers what clients were told of their statements.
+    fn note_descriptions(&mut self) {
+        while let Some(told) = self.relay.described.pop_front() {
+            if let Some(statement) = self.describing.pop_front() {
+                statement.told.set(Some(told));
+            }
+        }
     }
 
     /// Makes a server know a statement; returns the name it has there.
@@ -416,6 +461,7 @@ impl Session {
                     let output = &mut participant.lease.output;
                     encode::describe(Object::Statement, name.as_bytes(), output);
                     self.relay.expect(at, Step::DescribeStatement, Show::Forward);
+                    self.describing.push_back(statement);
                 }
                 None => {}
             }

@@ -181,6 +181,8 @@ pub struct Session {
     portals: HashMap<String, extended::Portal>,
     /// Messages whose server is not known yet, in the order of the relay's unsited replies.
     unsited: VecDeque<extended::Unsited>,
+    /// Statements whose description is on its way to the client.
+    describing: VecDeque<Rc<Statement>>,
     /// Replies taken out of the relay while a server is brought in.
     held: VecDeque<Reply>,
     segment: Segment,

@@ -1,13 +1,10 @@
 //! What a client is told of its server at the start: the ParameterStatus messages that PostgreSQL
 //! would send it. A home server is asked once for each user and set of start-up settings.
+use super::site::apply;
 use super::{Database, Serving};
 use crate::auth::Login;
-use crate::backend::Health;
-use crate::error::{Blame, Error, SqlState};
-use crate::exec::describe;
-use crate::txn::settings::{Settings, Values, alignment};
-use crate::wire::encode;
-use crate::wire::server::{ErrorFields, Kind};
+use crate::error::Error;
+use crate::txn::settings::{Settings, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -45,28 +42,8 @@ pub(super) async fn describe(
     let cluster = database.cluster(serving);
     let home = serving.rules.home;
     let mut lease = cluster.lease(home, database.passed_on(), login).await?;
-    lease.health = Health::Busy;
-    if let Some(text) = alignment(&lease.session.applied, settings.session()) {
-        encode::query(text.as_bytes(), &mut lease.output);
-        loop {
-            let (kind, message) = describe::next(&mut lease).await?;
-            let body = message.get(5..).unwrap_or_default();
-            match Kind::of(kind) {
-                Ok(Kind::ParameterStatus) => lease.hear_parameter(body).map_err(|reason| {
-                    Error::shard(SqlState::PROTOCOL_VIOLATION, reason.to_owned())
-                })?,
-                Ok(Kind::Error) => {
-                    return Err(ErrorFields::read(body)?.to_error(Blame::Client).fatal());
-                }
-                Ok(Kind::Ready) => break,
-                _ => {}
-            }
-        }
-        lease.session.applied = settings.session().clone();
-        lease.session.unnamed = None;
-    }
+    apply(&mut lease, settings.session()).await.map_err(Error::fatal)?;
     let answer = Arc::new(lease.parameters.clone());
-    lease.health = Health::Clean;
     database.parameters.borrow_mut().answers.insert(key, answer.clone());
     Ok(answer)
 }

@@ -6,10 +6,11 @@ use crate::exec::relay::{Listen, Pumped, Show, Step};
 use crate::ids::ShardId;
 use crate::plan::{Access, Route};
 use crate::pool::Lease;
-use crate::txn::settings::alignment;
+use crate::txn::settings::{Values, alignment};
 use crate::txn::{Begun, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
+use std::sync::Arc;
 
 impl Session {
     /// The participant that runs a statement of that route.
@@ -70,6 +71,13 @@ impl Session {
                 "canceling statement due to user request",
             )),
         }
+    }
+
+    /// A connection beside the transaction, with the client's settings.
+    pub(super) async fn aside(&mut self, shard: ShardId) -> Result<Lease, Error> {
+        let mut lease = self.lease(shard).await?;
+        apply(&mut lease, self.txn.settings.session()).await?;
+        Ok(lease)
     }
 
     async fn join(&mut self, shard: ShardId) -> Result<usize, Stop> {
@@ -195,4 +203,14 @@ impl Session {
         }
         running.extend(self.txn.participants.iter().map(|tied| tied.lease.cancel.clone()));
     }
+}
+
+/// Brings an idle connection to a client's settings.
+pub(super) async fn apply(lease: &mut Lease, wanted: &Arc<Values>) -> Result<(), Error> {
+    if let Some(text) = alignment(&lease.session.applied, wanted) {
+        lease.session.unnamed = None;
+        lease.ask(&text).await?;
+        lease.session.applied = wanted.clone();
+    }
+    Ok(())
 }

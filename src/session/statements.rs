@@ -3,10 +3,11 @@
 //! A server statement's name is shared by everything that decides its meaning: text, parameter
 //! types, catalog, and the settings that parsing looks at. So a connection that prepared it for one
 //! client serves all others with the same one.
+use crate::exec::describe::ResultShape;
 use crate::ids::Oid;
 use crate::plan::Planned;
 use crate::txn::settings::{Settings, Values};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub struct Statement {
     /// Of the settings under which the client prepared it, those that decide its meaning: a server
     /// that prepares it later does so under the same.
     pub settings: Arc<Values>,
+    /// The catalog under which its result was last known to be what the client was told.
+    pub catalog_version: Cell<u64>,
+    /// What the client was told of its result, if it asked.
+    pub told: Cell<Option<ResultShape>>,
 }
 
 impl Statement {
