@@ -129,7 +129,11 @@ impl Session {
         self.held.clear();
         self.segment = Segment::Failed;
         self.txn.fail();
-        self.relay.error = None;
+        if self.relay.error.take() == Some(SqlState::FEATURE_NOT_SUPPORTED) {
+            // Perhaps "cached plan must not change result type": whoever prepares from now on gets
+            // a new plan.
+            self.database.identities.borrow_mut().forget_all();
+        }
         for participant in &mut self.txn.participants {
             participant.doubt_statements();
         }

@@ -93,6 +93,11 @@ impl Identities {
         Self { capacity, next: 1, known: HashMap::new() }
     }
 
+    /// From now on every statement gets a new name.
+    pub fn forget_all(&mut self) {
+        self.known.clear();
+    }
+
     pub fn intern(
         &mut self,
         text: &str,
