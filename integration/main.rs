@@ -12,6 +12,7 @@ mod backend;
 mod catalog;
 mod drivers;
 mod placement;
+mod schema;
 mod survey;
 mod pool;
 mod values;

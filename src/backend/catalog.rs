@@ -1,139 +1,361 @@
-//! Reads from the home shard what names mean: relations with their columns, and functions.
+//! What a server's catalogs say, as far as weir has to know it: relations, functions and object ids,
+//! and a fingerprint that tells whether any of it has changed.
+//!
+//! All values travel as text, so that a session can ask the same questions over its own connection
+//! and see what its open transaction has made.
 use super::control::{Client, failed};
-use crate::error::Error;
-use crate::ids::Oid;
+use super::translate::{Object, ObjectKind};
+use crate::error::{Error, SqlState};
+use crate::ids::{Oid, ShardId};
 use crate::plan::Catalog;
 use crate::plan::catalog::{Column, Function, Relation, RelationKind, Volatility};
+use crate::rules::{Placement, Rules, Unlisted};
 use crate::sql::statement::Fill;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::SimpleQueryMessage;
 
-/// Relations of users, with the table they are part of and the table whose column owns them.
-const RELATIONS: &str = "\
-    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
-           pn.nspname::text, p.relname::text, wn.nspname::text, w.relname::text \
-    FROM pg_catalog.pg_class c \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND i.inhseqno = 1 \
-    LEFT JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
-    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
-    LEFT JOIN pg_catalog.pg_depend d \
-           ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 \
-          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0 \
-          AND d.deptype IN ('a', 'i') AND c.relkind = 'S' \
-    LEFT JOIN pg_catalog.pg_class w ON w.oid = d.refobjid \
-    LEFT JOIN pg_catalog.pg_namespace wn ON wn.oid = w.relnamespace \
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' \
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-    ORDER BY 2, 3";
+/// One statement: rows of [`WIDTH`] text columns, the first of which says what the row is. Relations
+/// come before their columns.
+///
+/// Views of extensions with names like the system's are left to the system.
+pub const CATALOG: &str = "\
+WITH spaces AS MATERIALIZED (
+    SELECT oid, nspname FROM pg_catalog.pg_namespace
+    WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'weir')
+      AND nspname !~ '^pg_(toast_)?temp_'
+), relations AS MATERIALIZED (
+    SELECT c.oid, s.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c
+    JOIN spaces s ON s.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND NOT (c.relname ~ '^pg_' AND EXISTS (
+          SELECT FROM pg_catalog.pg_depend d
+          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+            AND d.deptype = 'e'))
+), owners AS (
+    SELECT d.objid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d
+    JOIN relations r ON r.oid = d.objid AND r.relkind = 'S'
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass
+      AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+), drawn AS (
+    SELECT f.adrelid AS refobjid, f.adnum AS refobjsubid, d.refobjid AS objid
+    FROM pg_catalog.pg_attrdef f
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+     AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    JOIN relations r ON r.oid = d.refobjid AND r.relkind = 'S'
+    WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\\(''[^()]*''::regclass\\)$'
+)
+(SELECT 'relation', r.oid::text, r.nspname::text, r.relname::text, r.relkind::text,
+        parent.oid::text, owner.refobjid::text
+ FROM relations r
+ LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid AND i.inhseqno = 1
+ LEFT JOIN relations parent ON parent.oid = i.inhparent
+ LEFT JOIN owners owner ON owner.objid = r.oid)
+UNION ALL
+(SELECT 'column', a.attrelid::text, a.attname::text,
+        pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::text,
+        CASE WHEN a.attgenerated <> '' THEN 'generated'
+             WHEN a.attidentity <> '' THEN 'identity'
+             WHEN drawn.objid IS NOT NULL THEN 'serial'
+             WHEN a.atthasdef THEN 'default'
+             ELSE 'null' END,
+        CASE WHEN sequence.oid IS NOT NULL THEN
+             pg_catalog.quote_ident(sequence.nspname) || '.' ||
+             pg_catalog.quote_ident(sequence.relname) END
+ FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
+ LEFT JOIN drawn ON drawn.refobjid = a.attrelid AND drawn.refobjsubid = a.attnum
+ LEFT JOIN owners ON a.attidentity <> ''
+       AND owners.refobjid = a.attrelid AND owners.refobjsubid = a.attnum
+ LEFT JOIN relations sequence ON sequence.oid = coalesce(drawn.objid, owners.objid)
+ WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum)
+UNION ALL
+(SELECT 'function', s.nspname::text, p.proname::text, p.provolatile::text,
+        (l.lanname IN ('c', 'internal'))::text, NULL, NULL
+ FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
+ JOIN pg_catalog.pg_language l ON l.oid = p.prolang)
+UNION ALL
+(SELECT 'object', nspname::text, relname::text, oid::text, 'table', NULL, NULL
+ FROM relations WHERE relkind <> 'S')
+UNION ALL
+(SELECT 'object', s.nspname::text, t.typname::text, t.oid::text,
+        CASE WHEN t.typtype = 'c' OR t.typcategory IN ('A', 'R') THEN 'embedding'
+             ELSE 'type' END, NULL, NULL
+ FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace)";
 
-const COLUMNS: &str = "\
-    SELECT a.attrelid, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-           a.atttypid, a.attgenerated <> '', a.attidentity <> '', d.adbin IS NOT NULL, \
-           pg_catalog.pg_get_serial_sequence(pg_catalog.format('%I.%I', n.nspname, c.relname), \
-                                             a.attname::text) \
-    FROM pg_catalog.pg_attribute a \
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY ($1) \
-      AND c.relkind <> 'S' \
-    ORDER BY a.attrelid, a.attnum";
+/// Of what [`CATALOG`] says, and a little more: one row, one column, equal as long as nothing has
+/// changed.
+pub const FINGERPRINT: &str = "\
+WITH spaces AS MATERIALIZED (
+    SELECT oid, nspname FROM pg_catalog.pg_namespace
+    WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'weir')
+      AND nspname !~ '^pg_(toast_)?temp_'
+)
+SELECT 'fingerprint', pg_catalog.concat_ws('.',
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            c.oid, s.nspname, c.relname, c.relkind, c.reltype, c.relnatts), 0))
+     FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
+     WHERE c.relkind <> 'i'),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped,
+            a.attidentity, a.attgenerated, a.atthasdef, f.oid), 0))
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+     JOIN spaces s ON s.oid = c.relnamespace
+     LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+     WHERE a.attnum > 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            t.oid, s.nspname, t.typname, t.typtype), 0))
+     FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            p.oid, s.nspname, p.proname, p.provolatile, p.prolang), 0))
+     FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            inhrelid, inhparent, inhseqno), 0)) FROM pg_catalog.pg_inherits),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            d.objid, d.refobjid, d.refobjsubid, d.deptype), 0))
+     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
+     JOIN spaces s ON s.oid = c.relnamespace
+     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND c.relkind = 'S'))";
 
-const FUNCTIONS: &str = "\
-    SELECT n.nspname::text, p.proname::text, p.provolatile::text, \
-           l.lanname IN ('c', 'internal') \
-    FROM pg_catalog.pg_proc p \
-    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-    JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') \
-    ORDER BY 1, 2, 3";
+/// What one server's catalogs say.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    pub relations: Vec<Relation>,
+    pub functions: Vec<Function>,
+    pub objects: Vec<Object>,
+    /// Empty if it was not asked for.
+    pub fingerprint: String,
+    /// Position of a relation in `relations`, by its object id, while columns are being read.
+    positions: HashMap<String, usize>,
+    /// Parents and owners by object id: they may come later than who names them.
+    references: Vec<(Option<String>, Option<String>)>,
+}
 
-/// The catalog of the database that the client is connected to. Its version is a hash of what was
-/// read: the same contents have the same version.
-pub async fn load(client: &Client) -> Result<Catalog, Error> {
-    let mut oids: Vec<u32> = Vec::new();
-    let mut relations = BTreeMap::new();
-    for row in client.query(RELATIONS, &[]).await.map_err(failed)? {
-        let oid: u32 = get(&row, 0)?;
-        oids.push(oid);
-        relations.insert(oid, relation(&row)?);
+impl Contents {
+    /// From the rows of [`CATALOG`].
+    pub fn read<'r>(rows: impl Iterator<Item = Vec<Option<&'r str>>>) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        for row in rows {
+            contents.add(&row).ok_or_else(|| {
+                Error::shard(
+                    SqlState::INTERNAL_ERROR,
+                    "a server's catalogs say what weir cannot read",
+                )
+                .detail(format!("{row:?}"))
+            })?;
+        }
+        contents.connect();
+        Ok(contents)
     }
-    for row in client.query(COLUMNS, &[&oids]).await.map_err(failed)? {
-        let column = column(&row)?;
-        if let Some(relation) = relations.get_mut(&get::<u32>(&row, 0)?) {
-            relation.columns.push(column);
+
+    fn add(&mut self, row: &[Option<&str>]) -> Option<()> {
+        let text = |index: usize| row.get(index).copied().flatten();
+        let owned = |index: usize| text(index).map(str::to_owned);
+        match text(0)? {
+            "relation" => {
+                self.positions.insert(owned(1)?, self.relations.len());
+                self.references.push((owned(5), owned(6)));
+                self.relations.push(Relation {
+                    schema: owned(2)?,
+                    name: owned(3)?,
+                    kind: relation_kind(text(4)?)?,
+                    columns: Vec::new(),
+                    parent: None,
+                    owner: None,
+                });
+            }
+            "column" => {
+                let column = Column {
+                    name: owned(2)?,
+                    type_name: owned(3)?,
+                    type_oid: Oid(text(4)?.parse().ok()?),
+                    fill: fill(text(5)?)?,
+                    sequence: owned(6),
+                };
+                let position = *self.positions.get(text(1)?)?;
+                self.relations.get_mut(position)?.columns.push(column);
+            }
+            "function" => self.functions.push(Function {
+                schema: owned(1)?,
+                name: owned(2)?,
+                volatility: volatility(text(3)?)?,
+                compiled: text(4)? == "true",
+            }),
+            "object" => self.objects.push(Object {
+                schema: owned(1)?,
+                name: owned(2)?,
+                oid: Oid(text(3)?.parse().ok()?),
+                kind: match text(4)? {
+                    "table" => ObjectKind::Table,
+                    "embedding" => ObjectKind::EmbeddingType,
+                    _ => ObjectKind::Type,
+                },
+            }),
+            "fingerprint" => self.fingerprint = owned(1)?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn connect(&mut self) {
+        let name = |oid: &Option<String>| {
+            let relation = self.relations.get(*self.positions.get(oid.as_ref()?)?)?;
+            Some((relation.schema.clone(), relation.name.clone()))
+        };
+        let names: Vec<_> =
+            self.references.iter().map(|(parent, owner)| (name(parent), name(owner))).collect();
+        for (relation, (parent, owner)) in self.relations.iter_mut().zip(names) {
+            (relation.parent, relation.owner) = (parent, owner);
+        }
+        self.positions.clear();
+        self.references.clear();
+    }
+
+    /// What is known already.
+    pub fn of(catalog: &Catalog) -> Self {
+        Contents {
+            relations: catalog.relations().cloned().collect(),
+            functions: catalog.all_functions().cloned().collect(),
+            ..Contents::default()
         }
     }
-    let mut functions = Vec::new();
-    for row in client.query(FUNCTIONS, &[]).await.map_err(failed)? {
-        functions.push(function(&row)?);
+
+    /// A shard's word counts for the tables that live there alone; the home shard's for everything
+    /// that does not live on another shard alone.
+    pub fn take_from(&mut self, there: Contents, shard: ShardId, rules: &Rules) {
+        let home = shard == rules.home;
+        let counts = |relation: &Relation| match alone_on(relation, rules) {
+            Some(alone) => alone == shard,
+            None => home,
+        };
+        self.relations.retain(|relation| !counts(relation));
+        self.relations.extend(there.relations.into_iter().filter(counts));
+        if home {
+            self.functions = there.functions;
+            self.objects = there.objects;
+            self.fingerprint = there.fingerprint;
+        }
     }
-    let mut relations: Vec<Relation> = relations.into_values().collect();
-    relations.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
-    let mut hasher = DefaultHasher::new();
-    (&relations, &functions).hash(&mut hasher);
-    Ok(Catalog::new(hasher.finish(), relations, functions))
+
+    /// Its version is a hash of what was read: the same contents have the same version.
+    pub fn catalog(mut self) -> Catalog {
+        let name = |relation: &Relation| (relation.schema.clone(), relation.name.clone());
+        self.relations.sort_by_cached_key(name);
+        let key = |function: &Function| (function.schema.clone(), function.name.clone());
+        self.functions.sort_by_cached_key(key);
+        let mut hasher = DefaultHasher::new();
+        (&self.relations, &self.functions).hash(&mut hasher);
+        Catalog::new(hasher.finish(), self.relations, self.functions)
+    }
 }
 
-fn relation(row: &Row) -> Result<Relation, Error> {
-    let pair = |first: usize| -> Result<Option<(String, String)>, Error> {
-        let schema: Option<String> = get(row, first)?;
-        let name: Option<String> = get(row, first + 1)?;
-        Ok(schema.zip(name))
+/// The one shard that a table lives on; of a sequence, its table's.
+fn alone_on(relation: &Relation, rules: &Rules) -> Option<ShardId> {
+    let (schema, name) = match &relation.owner {
+        Some((schema, table)) => (schema, table),
+        None => (&relation.schema, &relation.name),
     };
-    let kind: String = get(row, 3)?;
-    Ok(Relation {
-        schema: get(row, 1)?,
-        name: get(row, 2)?,
-        kind: match kind.as_str() {
-            "v" => RelationKind::View,
-            "m" => RelationKind::MaterializedView,
-            "f" => RelationKind::ForeignTable,
-            "S" => RelationKind::Sequence,
-            _ => RelationKind::Table,
+    let rule = rules.tables.iter().find(|table| {
+        table.name == *name && table.schema.as_ref().is_none_or(|listed| listed == schema)
+    });
+    match (rule.map(|rule| &rule.placement), relation.kind) {
+        (Some(Placement::Single(shard)), _) => Some(*shard),
+        (Some(Placement::Sharded { .. } | Placement::Reference), _) => None,
+        (None, RelationKind::Table | RelationKind::ForeignTable) => match rules.unlisted {
+            Unlisted::Shard(shard) => Some(shard),
+            Unlisted::Refuse => None,
         },
-        columns: Vec::new(),
-        parent: pair(4)?,
-        owner: pair(6)?,
+        (None, RelationKind::View | RelationKind::MaterializedView | RelationKind::Sequence) => {
+            None
+        }
+    }
+}
+
+fn relation_kind(letter: &str) -> Option<RelationKind> {
+    Some(match letter {
+        "r" | "p" => RelationKind::Table,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::ForeignTable,
+        "S" => RelationKind::Sequence,
+        _ => return None,
     })
 }
 
-fn column(row: &Row) -> Result<Column, Error> {
-    let sequence: Option<String> = get(row, 7)?;
-    let fill = match (get::<bool>(row, 4)?, get::<bool>(row, 5)?, get::<bool>(row, 6)?) {
-        (true, ..) => Fill::Generated,
-        (_, true, _) => Fill::Identity,
-        (_, _, true) if sequence.is_some() => Fill::Serial,
-        (_, _, true) => Fill::Default,
-        (_, _, false) => Fill::Null,
-    };
-    Ok(Column {
-        name: get(row, 1)?,
-        type_name: get(row, 2)?,
-        type_oid: Oid(get(row, 3)?),
-        fill,
-        sequence,
+fn fill(word: &str) -> Option<Fill> {
+    Some(match word {
+        "generated" => Fill::Generated,
+        "identity" => Fill::Identity,
+        "serial" => Fill::Serial,
+        "default" => Fill::Default,
+        "null" => Fill::Null,
+        _ => return None,
     })
 }
 
-fn function(row: &Row) -> Result<Function, Error> {
-    let volatility: String = get(row, 2)?;
-    Ok(Function {
-        schema: get(row, 0)?,
-        name: get(row, 1)?,
-        volatility: match volatility.as_str() {
-            "i" => Volatility::Immutable,
-            "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        },
-        compiled: get(row, 3)?,
+fn volatility(letter: &str) -> Option<Volatility> {
+    Some(match letter {
+        "i" => Volatility::Immutable,
+        "s" => Volatility::Stable,
+        "v" => Volatility::Volatile,
+        _ => return None,
     })
 }
 
-fn get<'r, T: FromSql<'r>>(row: &'r Row, index: usize) -> Result<T, Error> {
-    row.try_get(index)
-        .map_err(|error| Error::internal(format!("a catalog query's column {index}: {error}")))
+/// A server's catalogs and their fingerprint, in one snapshot.
+pub async fn load(client: &Client) -> Result<Contents, Error> {
+    let text = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {FINGERPRINT}; {CATALOG}; COMMIT"
+    );
+    let messages = client.simple_query(&text).await.map_err(failed)?;
+    Contents::read(messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| row.get(at)).collect()),
+        _ => None,
+    }))
+}
+
+/// Whether anything has changed is whether this has.
+pub async fn fingerprint(client: &Client) -> Result<String, Error> {
+    let messages = client.simple_query(FINGERPRINT).await.map_err(failed)?;
+    let found = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(1).map(str::to_owned),
+        _ => None,
+    });
+    found.ok_or_else(|| Error::internal("a fingerprint has one row"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_relations_with_columns_owners_and_parents() {
+        let rows = [
+            ["relation", "11", "public", "orders_id_seq", "S", "", "10"],
+            ["relation", "10", "public", "orders", "p", "", ""],
+            ["relation", "12", "public", "orders_2026", "r", "10", ""],
+            ["column", "10", "id", "bigint", "20", "serial", "public.orders_id_seq"],
+            ["function", "public", "f", "s", "false", "", ""],
+            ["object", "public", "orders", "10", "table", "", ""],
+            ["fingerprint", "1.2", "", "", "", "", ""],
+        ];
+        let rows = rows.iter().map(|row| {
+            row.iter().map(|value| Some(*value).filter(|value| !value.is_empty())).collect()
+        });
+        let contents = Contents::read(rows).unwrap();
+        assert_eq!(contents.fingerprint, "1.2");
+        assert_eq!(contents.objects.len(), 1);
+        let catalog = contents.catalog();
+        let table = Some(("public".to_owned(), "orders".to_owned()));
+        assert_eq!(catalog.relation("public", "orders_id_seq").unwrap().owner, table);
+        assert_eq!(catalog.relation("public", "orders_2026").unwrap().parent, table);
+        let id = &catalog.relation("public", "orders").unwrap().columns[0];
+        assert_eq!((id.fill, id.type_oid), (Fill::Serial, Oid(20)));
+        assert_eq!(catalog.functions("f").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        assert!(Contents::read([vec![Some("column"), Some("1")]].into_iter()).is_err());
+    }
 }

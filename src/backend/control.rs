@@ -9,9 +9,22 @@ use crate::auth::tls::TlsMode;
 use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::error::{Error, SqlState};
+use std::future::poll_fn;
+use tokio::sync::mpsc;
 pub use tokio_postgres::Client;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config, NoTls};
+
+/// What another connection said by NOTIFY.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notified {
+    /// The server process of whoever said it.
+    pub pid: i32,
+    pub payload: String,
+}
+
+/// Notifications that nobody has taken yet; what comes on top is lost, as if it had never been heard.
+const UNHEARD: usize = 4096;
 
 /// Logs in; the connection's task runs until the client is dropped.
 pub async fn connect(
@@ -19,6 +32,15 @@ pub async fn connect(
     login: &Login,
     options: &ConnectOptions,
 ) -> Result<Client, ConnectError> {
+    connect_listening(address, login, options).await.map(|(client, _)| client)
+}
+
+/// The same for who wants to LISTEN: the receiver ends when the connection does.
+pub async fn connect_listening(
+    address: &Address,
+    login: &Login,
+    options: &ConnectOptions,
+) -> Result<(Client, mpsc::Receiver<Notified>), ConnectError> {
     let limit = options.limit(address);
     let connect = async {
         let config = config(address, login, options)?;
@@ -31,13 +53,25 @@ pub async fn connect(
             | TlsMode::VerifyFull) => mode,
         };
         let (stream, _) = dial(address, mode, options.tls.as_ref()).await?;
-        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(refusal)?;
+        let (client, mut connection) = config.connect_raw(stream, NoTls).await.map_err(refusal)?;
+        let (heard, notifications) = mpsc::channel(UNHEARD);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a control connection ended");
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => {
+                        let payload = notification.payload().to_owned();
+                        // Who does not listen has dropped the receiver, or is not taking.
+                        drop(heard.try_send(Notified { pid: notification.process_id(), payload }));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "a control connection ended");
+                        break;
+                    }
+                }
             }
         });
-        Ok(client)
+        Ok((client, notifications))
     };
     tokio::time::timeout(limit, connect).await.unwrap_or(Err(ConnectError::TimedOut(limit)))
 }

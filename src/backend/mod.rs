@@ -10,7 +10,9 @@
 //! - `ask`: a question of weir's own over a raw connection
 //! - `cancel`: stop a statement that runs on a connection
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
-//! - `catalog`: what names mean, for the planner
+//! - `translate`: one server's object ids in another's numbers
+//! - `catalog`: what a server's catalogs say
+//! - `members`: which weirs serve a database, and that all know of a change
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
 //! - `survey`: the tables, as `weir check --connect` compares them
@@ -26,8 +28,9 @@ pub mod startup;
 pub mod ask;
 pub mod cancel;
 pub mod control;
-pub mod catalog;
 pub mod translate;
+pub mod catalog;
+pub mod members;
 pub mod misplaced;
 pub mod placement;
 pub mod survey;

@@ -121,6 +121,10 @@ impl Catalog {
         self.relations.values().flatten()
     }
 
+    pub fn all_functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.values().flatten()
+    }
+
     /// Functions of that name in any schema.
     pub fn functions(&self, name: &str) -> impl Iterator<Item = &Function> {
         self.functions.get(name).into_iter().flatten()

@@ -1,6 +1,7 @@
 //! Configuration and rules files → what all workers share.
 use super::config::{AuthMethod, Config, PoolMode, TlsMode};
 use super::fence::Fence;
+use super::schema::{self, Keeper};
 use crate::auth::client::{Lookup, Method};
 use crate::auth::scram::KeyCache;
 use crate::auth::tls::{self, Acceptor, Connector, Identity};
@@ -8,7 +9,6 @@ use crate::auth::users::{Stored, Users};
 use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
-use crate::plan::Catalog;
 use crate::pool::{self, Budget, Cluster, PoolConfig};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
@@ -36,6 +36,7 @@ pub struct Shared {
 pub struct Source {
     pub serving: Arc<ArcSwap<Serving>>,
     pub fence: Arc<Fence>,
+    pub keeper: Option<Keeper>,
 }
 
 /// What all connections to servers have in common.
@@ -124,19 +125,26 @@ impl Shared {
 }
 
 impl Source {
-    async fn open(rules: Rules, config: &Config, connecting: &Connecting) -> Result<Self, Error> {
+    async fn open(
+        rules: Rules,
+        config: &Arc<Config>,
+        connecting: &Connecting,
+    ) -> Result<Self, Error> {
         let servers = servers(&rules, connecting)?;
         let fence = Arc::new(Fence::new(&rules));
         fence.verify(&rules, &servers, config).await?;
-        let catalog = load_catalog(&rules, &servers, config).await?;
+        let known = schema::read(&rules, &servers, config).await?;
         let serving = Serving {
             rules: Arc::new(rules),
-            catalog: Arc::new(catalog),
-            catalog_version: 1,
-            translations: Vec::new(),
+            catalog_version: known.catalog.version,
+            catalog: Arc::new(known.catalog),
+            translations: known.translations,
+            fingerprints: known.fingerprints,
             servers: Arc::new(servers),
         };
-        Ok(Self { serving: Arc::new(ArcSwap::from_pointee(serving)), fence })
+        let serving = Arc::new(ArcSwap::from_pointee(serving));
+        let keeper = Keeper::start(&serving, config);
+        Ok(Self { serving, fence, keeper })
     }
 }
 
@@ -324,17 +332,4 @@ impl Lookup for AuthQuery<'_> {
         let client = control_client(server, &self.shared.config).await?;
         control::verifier(&client, query, user).await
     }
-}
-
-/// What the home shard says of its tables, functions and types.
-pub async fn load_catalog(
-    rules: &Rules,
-    servers: &[pool::Shard],
-    config: &Config,
-) -> Result<Catalog, Error> {
-    // Plain databases need no catalog: nothing is resolved for them.
-    let home = servers.get(usize::from(rules.home.0)).filter(|_| !rules.is_plain());
-    let Some(home) = home else { return Ok(Catalog::default()) };
-    let client = control_client(home, config).await?;
-    crate::backend::catalog::load(&client).await
 }

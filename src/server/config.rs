@@ -120,6 +120,9 @@ pub struct Overrides {
 pub struct Control {
     pub user: String,
     pub password: Option<Secret>,
+    /// Between two looks for schema changes that were made behind weir's back.
+    #[serde(deserialize_with = "duration")]
+    pub catalog_interval: Duration,
 }
 
 /// Connections to servers.
@@ -208,7 +211,11 @@ impl Default for Listen {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { user: "postgres".to_owned(), password: None }
+        Self {
+            user: "postgres".to_owned(),
+            password: None,
+            catalog_interval: Duration::from_secs(30),
+        }
     }
 }
 

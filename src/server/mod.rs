@@ -4,6 +4,7 @@
 //! - `assemble`: configuration and rules files → what workers share
 //! - `worker`: one thread: listener, pools, sessions
 //! - `fence`: every new server connection shows that its shard is the one the rules mean
+//! - `schema`: every weir knows the schema in force
 //! - `reload`: SIGHUP: all or nothing
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
@@ -11,6 +12,7 @@ pub mod config;
 mod assemble;
 mod fence;
 mod reload;
+mod schema;
 mod worker;
 
 use crate::admin::http::{self, Pages, Readiness};

@@ -1,7 +1,8 @@
 //! SIGHUP: the rules files are read again. All or nothing: a file with a problem, a database that
 //! has come or gone, or rules that would put rows elsewhere, and everything stays as it was.
 //! Running transactions finish under the rules they began with.
-use super::assemble::{Shared, load_catalog, read_rules, servers};
+use super::assemble::{Shared, read_rules, servers};
+use super::schema;
 use crate::error::{Blame, Error, SqlState};
 use crate::session::Serving;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub async fn reload(shared: &Arc<Shared>) -> Result<(), Error> {
         rules.version = crate::ids::RulesVersion(current.rules.version.0 + 1);
         let servers = servers(&rules, &shared.connecting)?;
         source.fence.verify(&rules, &servers, &shared.config).await?;
-        let catalog = load_catalog(&rules, &servers, &shared.config).await?;
+        let known = schema::read(&rules, &servers, &shared.config).await?;
         let unchanged = rules.shards.iter().map(|shard| &shard.primary).eq(current
             .rules
             .shards
@@ -27,9 +28,10 @@ pub async fn reload(shared: &Arc<Shared>) -> Result<(), Error> {
             source,
             Serving {
                 rules: Arc::new(rules),
-                catalog: Arc::new(catalog),
-                catalog_version: current.catalog_version + 1,
-                translations: Vec::new(),
+                catalog_version: known.catalog.version,
+                catalog: Arc::new(known.catalog),
+                translations: known.translations,
+                fingerprints: known.fingerprints,
                 servers: if unchanged { current.servers.clone() } else { Arc::new(servers) },
             },
         ));

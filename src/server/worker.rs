@@ -195,6 +195,7 @@ impl Worker {
             name,
             source.serving.clone(),
             open,
+            source.keeper.as_ref().map(|keeper| keeper.spreader.clone()),
             self.shared.session_limits(),
             self.shared.metrics.clone(),
         )

@@ -9,7 +9,7 @@ use crate::ids::{Oid, ShardId};
 use crate::plan::{self, Access, Command, Planned, Route, Target};
 use crate::sql::control::Control;
 use crate::txn::settings::{differences, quote_identifier, quote_literal};
-use crate::txn::{Block, Ending, Status};
+use crate::txn::{Block, Ending, SchemaChange, Status};
 use crate::wire::params::{Params, Value};
 use crate::wire::server::{DataRow, Field};
 use crate::wire::{encode, frame};
@@ -152,6 +152,9 @@ impl Session {
     /// COMMIT on all participants: the writer first, since only its commit can fail in a way that
     /// matters; then those that hold locks, so that locks outlast what they protect.
     pub(super) async fn commit(&mut self, show: Show) -> Result<(), Stop> {
+        if self.txn.schema_change() == SchemaChange::Made {
+            return self.commit_schema(show).await;
+        }
         let mut order = self.txn.begun();
         order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
         let Some((&first, rest)) = order.split_first() else {
@@ -185,7 +188,7 @@ impl Session {
         }
     }
 
-    async fn roll_back_on(&mut self, participants: &[usize]) -> Result<(), Stop> {
+    pub(super) async fn roll_back_on(&mut self, participants: &[usize]) -> Result<(), Stop> {
         for &at in participants {
             self.ask(at, "ROLLBACK", Show::Discard);
         }
@@ -711,7 +714,7 @@ fn check_modes(modes: &str) -> Result<(), Error> {
 }
 
 /// The connection broke while the writer's COMMIT was on its way.
-fn unknown_outcome(error: Error) -> Error {
+pub(super) fn unknown_outcome(error: Error) -> Error {
     Error::shard(
         SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
         format!("the outcome of COMMIT is unknown: {}", error.message),

@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Between transactions the newest rules and catalog come into force.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         if self.txn.status() == Status::Idle && self.relay.is_empty() {
             let current = self.database.serving.load();
             if !std::sync::Arc::ptr_eq(&current, &self.serving) {

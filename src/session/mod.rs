@@ -9,7 +9,9 @@
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
 //! - `site`: bring a shard into the transaction
+//! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
+//! - `spread`: what a session asks of whoever keeps the schema known
 //! - `relayed`: session pooling, where one server is the client's alone
 //!
 //! Invariant: a session never picks a shard; `plan` says where, `txn` whether it may.
@@ -23,7 +25,9 @@ mod statements;
 mod control;
 mod site;
 mod copy;
+mod schema;
 mod relayed;
+pub mod spread;
 
 use crate::auth::Login;
 use crate::backend::connection::CancelKey;
@@ -40,6 +44,7 @@ use crate::txn::Transaction;
 use arc_swap::ArcSwap;
 use cancel::Slot;
 use extended::Segment;
+use spread::Spreader;
 use statements::{Identities, Statement};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -58,12 +63,15 @@ pub struct Serving {
     pub catalog_version: u64,
     /// How each shard's object ids differ from the home shard's.
     pub translations: Vec<Option<Arc<Translation>>>,
+    /// Of the shards' catalogs, as they were when they were read.
+    pub fingerprints: Vec<String>,
     /// Where the shards are; the same allocation as long as nothing about them changes.
     pub servers: Servers,
 }
 
 impl Serving {
-    fn translation(&self, shard: ShardId) -> Option<Arc<Translation>> {
+    /// How that shard's object ids differ from the home shard's, if they do.
+    pub fn translation(&self, shard: ShardId) -> Option<Arc<Translation>> {
         self.translations.get(usize::from(shard.0)).cloned().flatten()
     }
 }
@@ -100,6 +108,7 @@ pub struct Database {
     wildcard: bool,
     pub serving: Arc<ArcSwap<Serving>>,
     open: OpenCluster,
+    spreader: Option<Spreader>,
     cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
@@ -115,6 +124,7 @@ impl Database {
         name: &str,
         serving: Arc<ArcSwap<Serving>>,
         open: OpenCluster,
+        spreader: Option<Spreader>,
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -127,6 +137,7 @@ impl Database {
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
             open,
+            spreader,
             cluster: RefCell::default(),
             planner: RefCell::new(Planner::new(limits.plans)),
             identities: RefCell::new(Identities::new(IDENTITIES)),

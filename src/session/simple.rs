@@ -104,32 +104,6 @@ impl Session {
         self.drain().await
     }
 
-    /// A schema statement runs on every shard in one transaction; the home shard's answer is shown.
-    pub(super) async fn schema_statement(
-        &mut self,
-        statement: &str,
-        planned: &Planned,
-    ) -> Result<(), Stop> {
-        let route = planned.route(statement, &Params::default(), &self.serving.rules)?;
-        if route != Route::Every {
-            return self.run_routed(statement, planned, route).await;
-        }
-        let alone = self.txn.status() == Status::Idle;
-        if alone {
-            self.txn.begin(Block::Implicit, "");
-        }
-        self.txn.changes_schema();
-        let home = self.serving.rules.home;
-        let text = planned.text(statement).into_owned();
-        let others: Vec<_> = self.serving.rules.shard_ids().filter(|&id| id != home).collect();
-        for shard in others {
-            let at = self.site_on(shard, planned.plan.access).await?;
-            self.say(at, &text, Show::Swallow).await?;
-        }
-        let at = self.site_on(home, planned.plan.access).await?;
-        self.say(at, &text, Show::Forward).await
-    }
-
     /// In a failed transaction only its end is taken.
     pub(super) fn refuse_if_failed(&self, control: Option<&Control>) -> Result<(), Error> {
         let ends = matches!(

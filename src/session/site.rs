@@ -184,9 +184,13 @@ impl Session {
             return;
         }
         self.portals.clear();
-        if self.txn.participants.is_empty() {
-            return;
+        if !self.txn.participants.is_empty() {
+            self.give_back().await;
         }
+        self.make_schema_known().await;
+    }
+
+    async fn give_back(&mut self) {
         let mut running = self.slot.running.lock().await;
         running.clear();
         for participant in &mut self.txn.participants {

@@ -102,6 +102,13 @@ enum Writers {
     Every,
 }
 
+/// Whether the transaction has changed the schema: something that others must hear of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SchemaChange {
+    None,
+    Made,
+}
+
 /// Whether the servers still hold what the client has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Continuity {
@@ -119,6 +126,7 @@ pub struct Transaction {
     savepoints: Vec<Savepoint>,
     settings_at_begin: Settings,
     writers: Writers,
+    schema: SchemaChange,
     continuity: Continuity,
     pub settings: Settings,
     pub participants: Vec<Participant>,
@@ -133,6 +141,7 @@ impl Transaction {
             savepoints: Vec::new(),
             settings_at_begin: settings.clone(),
             writers: Writers::One,
+            schema: SchemaChange::None,
             continuity: Continuity::Whole,
             settings,
             participants: Vec::new(),
@@ -185,9 +194,25 @@ impl Transaction {
         }
     }
 
-    /// A schema statement runs on every shard from here on.
-    pub fn changes_schema(&mut self) {
+    /// A schema statement runs on every shard.
+    pub fn writes_every_shard(&mut self) {
         self.writers = Writers::Every;
+    }
+
+    /// A schema statement has succeeded.
+    pub fn note(&mut self, change: SchemaChange) {
+        if change == SchemaChange::Made {
+            self.schema = change;
+        }
+    }
+
+    pub fn schema_change(&self) -> SchemaChange {
+        self.schema
+    }
+
+    /// What the transaction that has ended changed: asked once, then forgotten.
+    pub fn take_schema_change(&mut self) -> SchemaChange {
+        std::mem::replace(&mut self.schema, SchemaChange::None)
     }
 
     pub fn modes(&self) -> &str {
@@ -360,6 +385,9 @@ impl Transaction {
 
     /// The transaction has ended on all participants.
     pub fn end(&mut self, how: Ending) {
+        if how == Ending::RolledBack {
+            self.schema = SchemaChange::None;
+        }
         if how == Ending::RolledBack && self.status != Status::Idle {
             self.settings = self.settings_at_begin.clone();
             for participant in &mut self.participants {
