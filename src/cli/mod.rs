@@ -5,10 +5,12 @@
 //!
 //! - `serve`: the proxy itself
 //! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
+//! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
+pub mod explain;
 pub mod rules;
 pub mod serve;
 pub mod servers;
@@ -32,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   weir serve --config weir.toml               serve the shards that your rules file names
   weir check rules/shop/rules.toml            say what is wrong with a rules file
+  weir explain --rules rules/shop/rules.toml 'SELECT 1'    say where a statement would go
 `weir help COMMAND` says more about each.";
 
 #[derive(Subcommand, Debug)]
@@ -40,6 +43,8 @@ enum Command {
     Serve(serve::Args),
     /// Check a rules file.
     Check(check::Args),
+    /// Say where a statement would go, and why.
+    Explain(explain::Args),
     /// Mark the shards of a rules file as one cluster's.
     Setup(setup::Args),
     /// Change the rules that the shards accept.
@@ -51,6 +56,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Rules(args) => rules::run(&args),
     };

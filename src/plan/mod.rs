@@ -32,6 +32,8 @@ mod update;
 mod value;
 mod write;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use crate::ids::{DistributionId, Oid, ShardId};
