@@ -5,11 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
-#[allow(dead_code)] // until the server is assembled
 mod weir;
 
 mod backend;
 mod catalog;
+mod demo;
 mod drivers;
 mod placement;
 mod schema;

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -41,7 +42,9 @@ impl Weir {
             "rules = ['rules.toml']\n[listen]\nclients = ['127.0.0.1:{port}']\n\
              admin = '127.0.0.1:{admin_port}'\n{settings}"
         );
-        fs::write(folder.join("weir.toml"), config).unwrap();
+        let file = folder.join("weir.toml");
+        fs::write(&file, config).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let setup = command().arg("setup").arg("--rules").arg(folder.join("rules.toml")).output();
         let setup = setup.expect("weir runs");
         assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
@@ -49,7 +52,7 @@ impl Weir {
         let process = command()
             .arg("serve")
             .arg("--config")
-            .arg(folder.join("weir.toml"))
+            .arg(&file)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -23,7 +23,6 @@ pub struct Endpoint {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     Postgresql,
-    #[allow(dead_code)] // until the server is assembled
     Weir,
 }
 
@@ -31,7 +30,6 @@ pub enum Peer {
 pub const USER: &str = "app";
 pub const PASSWORD: &str = "s3cret";
 /// Every program runs eight clients at once; weir opens fewer connections than that to a shard.
-#[allow(dead_code)] // until the server is assembled
 const POOL_SIZE: usize = 2;
 
 /// Tables and reference rows, as the shards have them after set-up.
@@ -47,7 +45,6 @@ fn on_plain_postgresql(test: impl FnOnce(&Endpoint)) {
     test(&Endpoint { port: cluster.shard(0).port(), peer: Peer::Postgresql });
 }
 
-#[allow(dead_code)] // until the server is assembled
 fn through_weir(test: impl FnOnce(&Endpoint)) {
     let cluster = Cluster::start(4);
     cluster.on_every_shard(&schema());
@@ -157,6 +154,11 @@ macro_rules! drivers {
             #[test]
             fn works_on_plain_postgresql() {
                 on_plain_postgresql(|endpoint| run(&mut $program, endpoint));
+            }
+
+            #[test]
+            fn works_through_weir() {
+                through_weir(|endpoint| run(&mut $program, endpoint));
             }
         }
     )*};

@@ -3,6 +3,7 @@
 //! One file per command: its `Args`, documented for `--help`, and
 //! `pub fn run(args: &Args) -> Result<ExitCode, Failure>`.
 //!
+//! - `demo`: the example order system on throwaway shards
 //! - `serve`: the proxy itself
 //! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
 //! - `explain`: where would a statement go
@@ -11,6 +12,7 @@
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
 pub mod explain;
+pub mod demo;
 pub mod rules;
 pub mod serve;
 pub mod servers;
@@ -32,6 +34,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  weir demo                                   try it: four throwaway shards on this machine
   weir serve --config weir.toml               serve the shards that your rules file names
   weir check rules/shop/rules.toml            say what is wrong with a rules file
   weir explain --rules rules/shop/rules.toml 'SELECT 1'    say where a statement would go
@@ -39,6 +42,8 @@ Examples:
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Try it: an order system on throwaway shards.
+    Demo(demo::Args),
     /// Serve clients.
     Serve(serve::Args),
     /// Check a rules file.
@@ -54,6 +59,7 @@ enum Command {
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -213,19 +213,19 @@ impl Farm {
         copy_folder(&cached, &self.template)
     }
 
-    /// Begins to start a server on the given port, or on a free one; [`Starting::ready`] waits for
-    /// it. Start several before waiting for any.
-    pub fn start(&self, name: &str, port: Option<u16>) -> Result<Starting, Failure> {
+    /// Begins to start a server, on the preferred port if nobody uses it, else on a free one;
+    /// [`Starting::ready`] waits for it. Start several before waiting for any.
+    pub fn start(&self, name: &str, preferred: Option<u16>) -> Result<Starting, Failure> {
         let data = self.folder.join(name);
         if !data.join("PG_VERSION").exists() {
             copy_folder(&self.template, &data)?;
         }
-        let server = self.launch(name, port)?;
-        let retry = match port {
-            Some(_) => 0,
-            None => START_ATTEMPTS - 1,
+        let usable = preferred.filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        let port = match usable {
+            Some(port) => port,
+            None => free_port()?,
         };
-        Ok(Starting { server, retry })
+        Ok(Starting { server: self.launch(name, port)?, attempts: 1 })
     }
 
     pub fn folder(&self) -> &Path {
@@ -236,11 +236,7 @@ impl Farm {
         self.keep
     }
 
-    fn launch(&self, name: &str, port: Option<u16>) -> Result<Postgres, Failure> {
-        let port = match port {
-            Some(port) => port,
-            None => free_port()?,
-        };
+    fn launch(&self, name: &str, port: u16) -> Result<Postgres, Failure> {
         let data = self.folder.join(name);
         let log = self.folder.join(format!("{name}.log"));
         let output = fs::File::create(&log)?;
@@ -291,7 +287,7 @@ impl Drop for Farm {
 #[must_use = "a server that is not waited for is stopped"]
 pub struct Starting {
     server: Postgres,
-    retry: usize,
+    attempts: usize,
 }
 
 impl Starting {
@@ -304,10 +300,13 @@ impl Starting {
             }
             if let Some(status) = self.server.process.try_wait()? {
                 let log = self.server.log_tail();
-                if self.retry > 0 && log.contains("Address already in use") {
-                    self.retry -= 1;
+                if self.attempts < START_ATTEMPTS && log.contains("Address already in use") {
+                    self.attempts += 1;
                     let name = self.server.name.clone();
-                    self.server = farm.launch(&name, None)?;
+                    // Dropping the one that failed would take its data along.
+                    let failed = std::mem::replace(&mut self.server.keep, Keep::Data);
+                    self.server = farm.launch(&name, free_port()?)?;
+                    self.server.keep = failed;
                     continue;
                 }
                 let message = format!("PostgreSQL {} ended ({status}):\n{log}", self.server.name);
