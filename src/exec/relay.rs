@@ -150,7 +150,20 @@ impl Relay {
         self.replies.push_back(reply);
     }
 
-    /// Forgets what is expected: the segment has failed, or its servers are gone.
+    /// Forgets what servers would have answered before the next Sync. A Sync that is on its way is
+    /// answered all the same.
+    pub fn void(&mut self) {
+        self.replies.retain_mut(|reply| match reply {
+            Reply::Server { step: Step::Sync | Step::Query, show, .. } => {
+                *show = Show::Discard;
+                true
+            }
+            Reply::Server { .. } | Reply::Local(_) | Reply::Unsited => false,
+        });
+        self.copy_in = None;
+    }
+
+    /// Forgets what is expected: its servers are gone.
     pub fn abandon(&mut self) {
         self.replies.clear();
         self.copy_in = None;

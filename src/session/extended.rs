@@ -124,7 +124,7 @@ impl Session {
     pub(super) fn fail_segment(&mut self, at: Option<usize>) {
         self.note_descriptions();
         self.describing.clear();
-        self.relay.abandon();
+        self.relay.void();
         self.unsited.clear();
         self.held.clear();
         self.segment = Segment::Failed;
