@@ -1,6 +1,6 @@
 //! tokio-postgres: the program is this test itself. Its requests are pipelined whenever their
 //! futures are polled together.
-use super::{Endpoint, PASSWORD, Peer, USER, on_plain_postgresql, through_weir};
+use super::{Endpoint, PASSWORD, Peer, USER, on_plain_postgresql};
 use crate::cluster::DATABASE;
 use futures_util::{SinkExt, TryStreamExt, future::join_all, pin_mut};
 use std::time::{Duration, SystemTime};
@@ -12,11 +12,6 @@ const FIRST_USER: i64 = 10_000;
 #[test]
 fn works_on_plain_postgresql() {
     on_plain_postgresql(test);
-}
-
-#[test]
-fn works_through_weir() {
-    through_weir(test);
 }
 
 fn test(endpoint: &Endpoint) {

@@ -81,7 +81,7 @@ async fn demo(args: &Args) -> Result<ExitCode, Failure> {
     steps.say(&format!("starting weir on 127.0.0.1:{}", args.port));
     let server = Server::start(config).await?;
     if new == Contents::New {
-        load(args.port, &steps)?;
+        load(args.port, &shards, &steps)?;
     }
 
     println!("{}", welcome(args, &shards, farm.folder(), &server));
@@ -162,12 +162,17 @@ fn write_files(folder: &Path, shards: &[Postgres], port: u16) -> Result<Config, 
     Ok(loaded.config)
 }
 
-/// Tables and rows come in through weir, which sends each where it belongs.
-fn load(port: u16, steps: &Steps) -> Result<(), Failure> {
+/// Tables and rows come in through weir, which sends each where it belongs; reference rows belong on
+/// every shard and are written there one by one.
+fn load(port: u16, shards: &[Postgres], steps: &Steps) -> Result<(), Failure> {
     steps.say("creating the tables on every shard, through weir");
     psql(port, shop::SCHEMA)?;
-    steps.say("loading sample rows, each to its shard, through weir");
-    psql(port, &[shop::REFERENCE, shop::SAMPLE].concat())
+    steps.say("loading products and warehouses on every shard");
+    for shard in shards {
+        shard.sql(DATABASE, shop::REFERENCE)?;
+    }
+    steps.say("loading sample orders, each to its user's shard, through weir");
+    psql(port, shop::SAMPLE)
 }
 
 fn psql(port: u16, text: &str) -> Result<(), Failure> {
