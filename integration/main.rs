@@ -15,4 +15,5 @@ mod placement;
 mod schema;
 mod survey;
 mod pool;
+mod serving;
 mod values;

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,9 +17,80 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub struct Weir {
     process: Child,
+    home: Home,
+}
+
+/// A folder with `weir.toml` and `rules.toml`, and the ports that they name.
+pub struct Home {
     port: u16,
     admin_port: u16,
     folder: PathBuf,
+}
+
+impl Home {
+    pub fn new(cluster: &Cluster, rules: &str, settings: &str) -> Self {
+        let (port, admin_port) = (free_port().unwrap(), free_port().unwrap());
+        let folder = cluster.folder().join(format!("weir-{port}"));
+        fs::create_dir(&folder).unwrap();
+        let home = Self { port, admin_port, folder };
+        home.write("rules.toml", rules);
+        // What stands before the first table has to come first.
+        let (top, tables) = match settings.starts_with("workers") {
+            true => settings.split_once('\n').unwrap_or((settings, "")),
+            false => ("", settings),
+        };
+        home.write(
+            "weir.toml",
+            &format!(
+                "rules = ['rules.toml']\n{top}\n[listen]\nclients = ['127.0.0.1:{port}']\n\
+                 admin = '127.0.0.1:{admin_port}'\n{tables}"
+            ),
+        );
+        // It may hold passwords.
+        let file = home.folder.join("weir.toml");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        home
+    }
+
+    pub fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text).unwrap();
+    }
+
+    /// Runs a command of weir in this folder to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        command().args(arguments).current_dir(&self.folder).output().expect("weir runs")
+    }
+
+    /// `weir serve`, ready.
+    pub fn serve(self) -> Weir {
+        let log = fs::File::create(self.folder.join("log")).unwrap();
+        let process = command()
+            .args(["serve", "--config"])
+            .arg(self.folder.join("weir.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("weir runs");
+        let mut weir = Weir { process, home: self };
+        weir.wait_until_ready();
+        weir
+    }
+}
+
+/// What a command printed.
+pub fn said(output: &Output) -> String {
+    let texts = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    texts.concat()
+}
+
+/// Looks until something is so; otherwise says what was expected.
+pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while !so() {
+        assert!(Instant::now() < deadline, "in vain waited for: {what}");
+        thread::sleep(POLL_INTERVAL);
+    }
 }
 
 impl Weir {
@@ -34,42 +105,75 @@ impl Weir {
     }
 
     pub fn with_rules(cluster: &Cluster, rules: &str, settings: &str) -> Self {
-        let (port, admin_port) = (free_port().unwrap(), free_port().unwrap());
-        let folder = cluster.folder().join(format!("weir-{port}"));
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("rules.toml"), rules).unwrap();
-        let config = format!(
-            "rules = ['rules.toml']\n[listen]\nclients = ['127.0.0.1:{port}']\n\
-             admin = '127.0.0.1:{admin_port}'\n{settings}"
+        let home = Home::new(cluster, rules, settings);
+        if rules.contains("[[distribution]]") {
+            let setup = home.run(&["setup", "--rules", "rules.toml"]);
+            assert!(setup.status.success(), "{}", said(&setup));
+        }
+        home.serve()
+    }
+
+    /// One server as it is, without sharding.
+    pub fn plain(cluster: &Cluster, database: &str, settings: &str) -> Self {
+        let address = cluster.shard(0).dsn(database).replace(" user=postgres", "");
+        let address = address.replace(" dbname=*", "");
+        let rules = format!(
+            "database = '{database}'\n[[shard]]\nname = 'only'\nprimary = '{address}'\n"
         );
-        let file = folder.join("weir.toml");
-        fs::write(&file, config).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        let setup = command().arg("setup").arg("--rules").arg(folder.join("rules.toml")).output();
-        let setup = setup.expect("weir runs");
-        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-        let log = fs::File::create(folder.join("log")).unwrap();
-        let process = command()
-            .arg("serve")
-            .arg("--config")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("weir runs");
-        let mut weir = Self { process, port, admin_port, folder };
-        weir.wait_until_ready();
-        weir
+        Self::with_rules(cluster, &rules, settings)
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.home.port
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Runs text with psql; `place` is what a connection string says beside host and port.
+    /// Gives what psql printed, or what it complained of.
+    pub fn psql(&self, place: &str, text: &str) -> Result<String, String> {
+        psql(&format!("host=127.0.0.1 port={} {place}", self.home.port), text)
+    }
+
+    /// Asks the process with a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success(), "weir runs no more:\n{}", self.log());
+    }
+
+    /// SIGHUP, and the log's line about the outcome.
+    pub fn reload(&self) -> String {
+        let before = self.log().len();
+        self.signal("HUP");
+        let heard = || {
+            let log = self.log();
+            let new = log.get(before..).unwrap_or_default().to_owned();
+            (new.contains("reloaded") || new.contains("stay in force")).then_some(new)
+        };
+        wait_for("a reload's outcome in the log", || heard().is_some());
+        heard().unwrap_or_default()
+    }
+
+    /// Waits for the end of the process; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut status = None;
+        wait_for("weir's end", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// A page of the admin port, headers and all; `None` if nobody listens.
     pub fn page(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).ok()?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.home.admin_port)).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).ok()?;
         let mut page = String::new();
         stream.read_to_string(&mut page).ok()?;
@@ -77,7 +181,7 @@ impl Weir {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        fs::read_to_string(self.home.folder.join("log")).unwrap_or_default()
     }
 
     fn wait_until_ready(&mut self) {
@@ -109,4 +213,22 @@ fn command() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// Runs text with psql as a user would, with its complaints; the first error ends it.
+pub fn psql(place: &str, text: &str) -> Result<String, String> {
+    let mut psql = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", place])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("psql is installed");
+    // One that has ended early says why; then the pipe is broken.
+    drop(psql.stdin.take().unwrap().write_all(text.as_bytes()));
+    let output = psql.wait_with_output().unwrap();
+    match output.status.success() {
+        true => Ok(said(&output).trim_end().to_owned()),
+        false => Err(said(&output).trim_end().to_owned()),
+    }
 }

@@ -41,9 +41,21 @@ pub(super) async fn describe(
     }
     let cluster = database.cluster(serving);
     let home = serving.rules.home;
-    let mut lease = cluster.lease(home, database.passed_on(), login).await?;
+    let leased = cluster.lease(home, database.passed_on(), login).await;
+    let mut lease = leased.map_err(|error| in_postgres_words(error, database))?;
     apply(&mut lease, settings.session()).await.map_err(Error::fatal)?;
     let answer = Arc::new(lease.parameters.clone());
     database.parameters.borrow_mut().answers.insert(key, answer.clone());
     Ok(answer)
+}
+
+/// A name that was passed on and that the server does not know is the client's mistake, not the
+/// shard's.
+fn in_postgres_words(error: Error, database: &Database) -> Error {
+    match database.passed_on() {
+        Some(name) if error.code == SqlState::INVALID_CATALOG_NAME => {
+            Error::client(error.code, format!("database \"{name}\" does not exist")).fatal()
+        }
+        Some(_) | None => error,
+    }
 }

@@ -1,0 +1,34 @@
+//! `weir serve` and its commands as their users meet them, in front of real servers.
+//!
+//! - `plain`: pooling without sharding
+mod plain;
+
+use crate::cluster::Cluster;
+use tokio_postgres::{Client, Config, NoTls};
+
+const TRUST: &str = "[auth]\nmethod = 'trust'\n";
+
+/// A driver's connection as this user to this database.
+async fn connect(port: u16, user: &str, database: &str) -> Client {
+    let (client, connection) = Config::new()
+        .host("127.0.0.1")
+        .port(port)
+        .user(user)
+        .dbname(database)
+        .connect(NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    tokio::spawn(connection);
+    client
+}
+
+/// The server process that runs a client's statement now.
+async fn backend(client: &Client) -> i32 {
+    client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+/// The server connections that a user has.
+fn connections(cluster: &Cluster, user: &str) -> usize {
+    let text = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
+    cluster.shard(0).sql("postgres", &text).unwrap().parse().unwrap()
+}
