@@ -117,9 +117,8 @@ impl Weir {
     pub fn plain(cluster: &Cluster, database: &str, settings: &str) -> Self {
         let address = cluster.shard(0).dsn(database).replace(" user=postgres", "");
         let address = address.replace(" dbname=*", "");
-        let rules = format!(
-            "database = '{database}'\n[[shard]]\nname = 'only'\nprimary = '{address}'\n"
-        );
+        let rules =
+            format!("database = '{database}'\n[[shard]]\nname = 'only'\nprimary = '{address}'\n");
         Self::with_rules(cluster, &rules, settings)
     }
 

@@ -361,8 +361,7 @@ async fn the_pools_size_bounds_a_users_server_connections() {
                 "SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}' AND state = 'active'"
             );
             while !work.iter().all(|task| task.is_finished()) {
-                let now: usize =
-                    cluster.shard(0).sql("postgres", &busy).unwrap().parse().unwrap();
+                let now: usize = cluster.shard(0).sql("postgres", &busy).unwrap().parse().unwrap();
                 most = most.max(now);
                 assert!(connections(&cluster, user) <= size * (1 + workers.len().min(1)));
                 tokio::time::sleep(Duration::from_millis(10)).await;

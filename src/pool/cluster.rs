@@ -7,8 +7,9 @@ use crate::auth::Login;
 use crate::backend::{Address, ConnectOptions};
 use crate::error::{Blame, Error, SqlState};
 use crate::ids::ShardId;
+use crate::telemetry::metrics::PoolMetrics;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Semaphore;
 
 /// A shard's server, and how connections to it are made.
@@ -25,17 +26,20 @@ pub struct Cluster {
     shards: Vec<Shard>,
     on_connect: Option<Arc<dyn OnConnect>>,
     budget: Budget,
+    /// In the shards' order.
+    metrics: Vec<PoolMetrics>,
     pools: Mutex<Pools>,
 }
 
 /// By user; a user has few pools.
 type Pools = HashMap<String, Vec<Arc<ShardPool>>>;
 
-/// The permits that the workers of a process share: how many connections to a shard, as one user, may
-/// be at work at once, in whichever worker.
+/// What the workers of a process share: how many connections to a shard, as one user, may be at work at
+/// once, in whichever worker; and which pools there are.
 #[derive(Clone, Default)]
 pub struct Budget {
     gates: Arc<Mutex<HashMap<Gate, Arc<Semaphore>>>>,
+    pools: Arc<Mutex<Vec<Weak<ShardPool>>>>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -44,6 +48,8 @@ struct Gate {
     server: String,
     database: String,
     user: String,
+    /// After a reload has changed it, old and new connections are counted apart.
+    size: u32,
 }
 
 impl Cluster {
@@ -54,7 +60,13 @@ impl Cluster {
         on_connect: Option<Arc<dyn OnConnect>>,
         budget: Budget,
     ) -> Self {
-        Self { config, shards, on_connect, budget, pools: Mutex::default() }
+        let (metrics, pools) = (Vec::new(), Mutex::default());
+        Self { config, shards, on_connect, budget, metrics, pools }
+    }
+
+    /// The same, counting what its pools do.
+    pub fn counted(self, metrics: Vec<PoolMetrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// A connection to a shard. `database`: where it is not the one that the shard's address names.
@@ -87,6 +99,7 @@ impl Cluster {
         }
         self.make_room(&mut pools)?;
         let pool = Arc::new(self.open(shard, known, database, login));
+        self.budget.remember(&pool);
         pools.entry(login.user.clone()).or_default().push(Arc::clone(&pool));
         Ok(pool)
     }
@@ -116,21 +129,25 @@ impl Cluster {
             options,
             on_connect: self.on_connect.clone(),
             failures: Arc::new(Failures::default()),
+            metrics: self.metrics.get(usize::from(id.0)).cloned(),
         };
         ShardPool::new(dialer, shard.name.clone(), database.to_owned(), &self.config, gate)
     }
 
-    /// Pools that nobody holds and that have no connection make room for a new one.
+    /// Pools that lend nothing make room for a new one: those without a connection first.
     fn make_room(&self, pools: &mut Pools) -> Result<(), Error> {
         let limit = self.config.max_pools;
-        if pools.values().map(Vec::len).sum::<usize>() < limit {
-            return Ok(());
+        let is_full = |pools: &Pools| pools.values().map(Vec::len).sum::<usize>() >= limit;
+        for leave in [Leave::Connected, Leave::Lending] {
+            if !is_full(pools) {
+                return Ok(());
+            }
+            pools.retain(|_, pools| {
+                pools.retain(|pool| Arc::strong_count(pool) > 1 || leave.keeps(&pool.stats()));
+                !pools.is_empty()
+            });
         }
-        pools.retain(|_, pools| {
-            pools.retain(|pool| Arc::strong_count(pool) > 1 || pool.stats().connections > 0);
-            !pools.is_empty()
-        });
-        if pools.values().map(Vec::len).sum::<usize>() < limit {
+        if !is_full(pools) {
             return Ok(());
         }
         let message = format!("all {limit} server connection pools are in use");
@@ -140,13 +157,41 @@ impl Cluster {
     }
 }
 
+/// Which pools stay when room is made.
+enum Leave {
+    Connected,
+    Lending,
+}
+
+impl Leave {
+    fn keeps(&self, stats: &PoolStats) -> bool {
+        match self {
+            Leave::Connected => stats.connections > 0,
+            Leave::Lending => stats.connections > stats.idle,
+        }
+    }
+}
+
 impl Budget {
+    /// Every counted pool of every worker as it is now.
+    pub fn census(&self) -> Vec<(PoolMetrics, PoolStats)> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools = pools.iter().filter_map(Weak::upgrade);
+        pools.filter_map(|pool| Some((pool.metrics.clone()?, pool.stats()))).collect()
+    }
+
+    fn remember(&self, pool: &Arc<ShardPool>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
     fn gate(&self, server: &str, database: &str, user: &str, size: u32) -> Arc<Semaphore> {
         let [server, database, user] = [server, database, user].map(str::to_owned);
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         // Gates that no pool holds any more are forgotten: their size may have changed since.
         gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-        let gate = gates.entry(Gate { server, database, user });
+        let gate = gates.entry(Gate { server, database, user, size });
         let permits = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
         Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(permits))))
     }

@@ -4,6 +4,7 @@ use crate::auth::Login;
 use crate::backend::{Address, ConnectOptions, Connection, Health, startup};
 use crate::error::Error;
 use crate::ids::ShardId;
+use crate::telemetry::metrics::PoolMetrics;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,7 @@ pub struct Dialer {
     pub options: ConnectOptions,
     pub on_connect: Option<Arc<dyn OnConnect>>,
     pub failures: Arc<Failures>,
+    pub metrics: Option<PoolMetrics>,
 }
 
 impl Dialer {
@@ -71,7 +73,11 @@ impl bb8::ManageConnection for Dialer {
 
     async fn connect(&self) -> Result<Connection, Error> {
         let under_way = self.failures.connecting();
-        let connection = self.dial().await?;
+        let dialled = self.dial().await;
+        if let Some(metrics) = &self.metrics {
+            metrics.connected(dialled.is_ok());
+        }
+        let connection = dialled?;
         drop(under_way);
         self.failures.succeeded();
         Ok(connection)
@@ -90,6 +96,9 @@ impl bb8::ManageConnection for Dialer {
             Health::Busy => "it was given back in the middle of something",
             Health::Tainted(reason) => reason,
         };
+        if let Some(metrics) = &self.metrics {
+            metrics.closed(reason);
+        }
         tracing::debug!(place = self.place, id = connection.id, reason, "a connection is closed");
         true
     }

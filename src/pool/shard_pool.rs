@@ -9,6 +9,7 @@ use crate::auth::Login;
 use crate::backend::{Connection, Health};
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
+use crate::telemetry::metrics::PoolMetrics;
 use bb8::{PooledConnection, QueueStrategy, RunError};
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -34,6 +35,7 @@ pub struct ShardPool {
     pool: bb8::Pool<Dialer>,
     failures: Arc<Failures>,
     login: CurrentLogin,
+    pub(super) metrics: Option<PoolMetrics>,
 }
 
 /// A connection that is ours until it is dropped. Then it goes back if it is `Clean`, and is closed
@@ -70,7 +72,7 @@ impl ShardPool {
         gate: Arc<Semaphore>,
     ) -> Self {
         let (shard, failures) = (dialer.shard, Arc::clone(&dialer.failures));
-        let login = dialer.login.clone();
+        let (login, metrics) = (dialer.login.clone(), dialer.metrics.clone());
         let user = login.get().user.clone();
         let size = config.size_for(&user);
         let pool = bb8::Pool::builder()
@@ -99,15 +101,19 @@ impl ShardPool {
             pool,
             failures,
             login,
+            metrics,
         }
     }
 
     /// A connection, in the order of asking.
     pub async fn lease(&self) -> Result<Lease, Error> {
-        match tokio::time::timeout(self.checkout_timeout, self.admitted()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.timed_out()),
+        let asked = Instant::now();
+        let granted = tokio::time::timeout(self.checkout_timeout, self.admitted()).await;
+        let outcome = granted.unwrap_or_else(|_| Err(self.timed_out()));
+        if let Some(metrics) = &self.metrics {
+            metrics.checked_out(asked.elapsed(), outcome.is_ok());
         }
+        outcome
     }
 
     async fn admitted(&self) -> Result<Lease, Error> {

@@ -24,7 +24,8 @@ pub(super) fn check((file, problems): (File, Vec<Problem>)) -> Result<Rules, Vec
 }
 
 fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
-    let shards = shards(&file.shards, report);
+    let database = file.database.as_ref().map_or("", |name| name.value.as_str());
+    let shards = shards(&file.shards, database, report);
     let distributions = distributions(&file.distributions, names, report);
     let tables = tables(file, &distributions, names, report);
     let functions = functions(file, &tables, report);
@@ -110,7 +111,20 @@ pub(super) fn once<'a>(
     }
 }
 
-fn shards(entries: &[ShardEntry], report: &mut Report) -> Vec<Shard> {
+/// An address without a database's name means the one that the file is about, not, as libpq would
+/// have it, one named like the user. `*` is whatever the client asks for.
+fn named(address: String, database: &str) -> String {
+    let names_one = |(name, _): &(String, String)| name == "dbname";
+    match dsn::read(&address) {
+        Ok(parameters) if database != "*" && !parameters.iter().any(names_one) => {
+            let quoted = database.replace('\\', "\\\\").replace('\'', "\\'");
+            format!("dbname='{quoted}' {address}")
+        }
+        Ok(_) | Err(_) => address,
+    }
+}
+
+fn shards(entries: &[ShardEntry], database: &str, report: &mut Report) -> Vec<Shard> {
     if entries.is_empty() {
         report.add(1, "there is no shard", "add [[shard]] with name and primary");
     }
@@ -144,8 +158,12 @@ fn shards(entries: &[ShardEntry], report: &mut Report) -> Vec<Shard> {
             |at: &Option<At<String>>| at.as_ref().map_or_else(String::new, |at| at.value.clone());
         shards.push(Shard {
             name: text(&entry.name),
-            primary: text(&entry.primary),
-            replicas: entry.replicas.iter().map(|replica| replica.value.clone()).collect(),
+            primary: named(text(&entry.primary), database),
+            replicas: entry
+                .replicas
+                .iter()
+                .map(|replica| named(replica.value.clone(), database))
+                .collect(),
         });
     }
     shards

@@ -1,41 +1,47 @@
 //! Configuration and rules files → what all workers share.
-use super::config::{AuthMethod, Config, PoolMode, TlsMode};
+use super::config::{Config, PoolMode};
+use super::door::open_door;
 use super::fence::Fence;
 use super::schema::{self, Keeper};
-use crate::auth::client::{Lookup, Method};
+use crate::auth::client::Lookup;
 use crate::auth::scram::KeyCache;
-use crate::auth::tls::{self, Acceptor, Connector, Identity};
-use crate::auth::users::{Stored, Users};
+use crate::auth::tls::{self, Connector, Identity};
+use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
-use crate::pool::{self, Budget, Cluster, PoolConfig};
+use crate::pool::{self, Budget, Cluster, PoolConfig, PoolStats};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
-use crate::session::startup::{Door, TlsPolicy};
-use crate::session::{self, Limits, Serving};
-use crate::telemetry::metrics::Metrics;
+use crate::session::startup::Door;
+use crate::session::{self, Limits, ServerSet, Servers, Serving};
+use crate::telemetry::metrics::{Metrics, PoolGauges};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 /// What all workers share.
 pub struct Shared {
-    pub config: Arc<Config>,
+    /// As it was when last read: a reload replaces it.
+    pub config: ArcSwap<Config>,
     pub metrics: Arc<Metrics>,
-    pub door: Door,
+    pub door: ArcSwap<Door>,
+    pub clients: Arc<Clients>,
     pub databases: HashMap<String, Source>,
     budget: Budget,
     pub connecting: Connecting,
+    /// No new client is wanted: weir is about to end.
+    pub draining: AtomicBool,
 }
 
 /// One rules file's database.
 pub struct Source {
     pub serving: Arc<ArcSwap<Serving>>,
-    pub fence: Arc<Fence>,
+    /// What looks at new connections to the servers of `serving`.
+    pub fence: ArcSwap<Fence>,
     pub keeper: Option<Keeper>,
 }
 
@@ -45,6 +51,22 @@ pub struct Connecting {
     keys: Arc<KeyCache>,
     ids: Arc<AtomicU64>,
     timeout: Option<Duration>,
+    /// How long the servers let a statement run unless its client says otherwise.
+    statement: Option<Duration>,
+}
+
+impl Connecting {
+    /// The same, with the time limits of this configuration.
+    pub fn within(&self, config: &Config) -> Self {
+        let timeouts = &config.timeouts;
+        let (timeout, statement) = (Some(timeouts.connect), timeouts.statement);
+        Self { timeout, statement, ..self.clone() }
+    }
+}
+
+/// As its metric says it.
+pub fn rules_version(rules: &Rules) -> i64 {
+    i64::try_from(rules.version.0).unwrap_or(i64::MAX)
 }
 
 /// How long the control plane waits for a server.
@@ -52,22 +74,29 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Shared {
     pub async fn assemble(config: &Arc<Config>) -> Result<Self, Error> {
-        let connecting =
-            Connecting { timeout: Some(config.timeouts.connect), ..Connecting::default() };
+        let connecting = Connecting::default().within(config);
         let metrics = Arc::new(Metrics::new());
         let mut databases = HashMap::new();
         for path in &config.rules {
             let rules = read_rules(path)?;
             let name = rules.database.clone();
             refuse_session_pooling(&rules, config)?;
+            metrics.rules_version.with_label_values(&[&name]).set(rules_version(&rules));
             let source = Source::open(rules, config, &connecting).await?;
             if databases.insert(name.clone(), source).is_some() {
                 return Err(broken_rules(format!("two rules files describe database \"{name}\"")));
             }
         }
-        let door = open_door(config)?;
-        let config = config.clone();
-        Ok(Self { config, metrics, door, databases, budget: Budget::default(), connecting })
+        Ok(Self {
+            config: ArcSwap::new(config.clone()),
+            metrics,
+            door: ArcSwap::from_pointee(open_door(config)?),
+            clients: Arc::default(),
+            databases,
+            budget: Budget::default(),
+            connecting,
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// The database of that name, or the one that takes any.
@@ -76,36 +105,40 @@ impl Shared {
     }
 
     pub fn session_limits(&self) -> Limits {
-        let limits = &self.config.limits;
+        let config = self.config.load();
+        let limits = &config.limits;
         Limits {
             message_bytes: limits.message_size,
             statement_bytes: limits.statement_size,
             statements_per_client: limits.prepared_statements_per_client,
             statements_per_server: limits.prepared_statements_per_server,
             plans: limits.cached_plans,
-            idle_in_transaction: self.config.timeouts.idle_in_transaction,
+            idle_in_transaction: config.timeouts.idle_in_transaction,
+            client_idle: config.timeouts.client_idle,
         }
     }
 
     /// How long a user of a database keeps a server: as weir.toml says of the user or the database,
     /// else as the database's rules say, else as `[pool]` says.
     pub fn pool_mode(&self, database: &str, user: &str, rules: &Rules) -> session::PoolMode {
+        let config = self.config.load();
         let mode = match rules.pool_mode {
             rules::PoolMode::Session => PoolMode::Session,
-            rules::PoolMode::Transaction => self.config.pool.mode,
+            rules::PoolMode::Transaction => config.pool.mode,
         };
-        match self.config.own_pool_mode(database, user).unwrap_or(mode) {
+        match config.own_pool_mode(database, user).unwrap_or(mode) {
             PoolMode::Session => session::PoolMode::Session,
             PoolMode::Transaction => session::PoolMode::Transaction,
         }
     }
 
     /// A worker's pools of one database to these servers.
-    pub fn cluster(&self, name: &str, servers: &[pool::Shard], fence: &Arc<Fence>) -> Cluster {
-        let timeouts = &self.config.timeouts;
+    pub fn cluster(&self, name: &str, label: &str, servers: &Servers) -> Cluster {
+        let current = self.config.load();
+        let timeouts = &current.timeouts;
         let connections = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        let users = self.config.users.iter().filter(|user| user.pool_size.is_some());
-        let size_of = |user: &str| connections(self.config.pool_size(name, user));
+        let users = current.users.iter().filter(|user| user.pool_size.is_some());
+        let size_of = |user: &str| connections(current.pool_size(name, user));
         let config = PoolConfig {
             size: size_of(""),
             user_sizes: users.map(|user| (user.name.clone(), size_of(&user.name))).collect(),
@@ -115,7 +148,20 @@ impl Shared {
             lifetime: timeouts.server_lifetime,
             ..PoolConfig::default()
         };
-        Cluster::new(config, servers.to_vec(), Some(fence.clone()), self.budget.clone())
+        let metrics = servers.shards.iter().map(|shard| self.metrics.pool(label, &shard.name));
+        let metrics = metrics.collect();
+        let (shards, on_connect) = (servers.shards.clone(), servers.on_connect.clone());
+        Cluster::new(config, shards, on_connect, self.budget.clone()).counted(metrics)
+    }
+
+    /// The metrics page's text.
+    pub fn metrics_now(&self) -> String {
+        let pools = self.budget.census().into_iter().map(|(pool, stats)| {
+            let PoolStats { connections: open, idle, waiting, .. } = stats;
+            (pool, PoolGauges { open, idle, waiting })
+        });
+        self.metrics.set_pools(pools);
+        self.metrics.text()
     }
 
     /// Where users come from that are not in the users file.
@@ -131,8 +177,7 @@ impl Source {
         connecting: &Connecting,
     ) -> Result<Self, Error> {
         let servers = servers(&rules, connecting)?;
-        let fence = Arc::new(Fence::new(&rules));
-        fence.verify(&rules, &servers, config).await?;
+        let fence = Arc::new(Fence::verified(&rules, &servers, config).await?);
         let known = schema::read(&rules, &servers, config).await?;
         let serving = Serving {
             rules: Arc::new(rules),
@@ -140,16 +185,16 @@ impl Source {
             catalog: Arc::new(known.catalog),
             translations: known.translations,
             fingerprints: known.fingerprints,
-            servers: Arc::new(servers),
+            servers: Arc::new(ServerSet { shards: servers, on_connect: Some(fence.clone()) }),
         };
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
-        Ok(Self { serving, fence, keeper })
+        Ok(Self { serving, fence: ArcSwap::new(fence), keeper })
     }
 }
 
 /// Statements of one session go to several servers where tables are sharded, so none can be its own.
-fn refuse_session_pooling(rules: &Rules, config: &Config) -> Result<(), Error> {
+pub fn refuse_session_pooling(rules: &Rules, config: &Config) -> Result<(), Error> {
     let users = config.users.iter().map(|user| user.name.as_str()).chain([""]);
     let mut modes = users.map(|user| config.pool_mode(&rules.database, user));
     if rules.is_plain() || !modes.any(|mode| mode == PoolMode::Session) {
@@ -185,6 +230,9 @@ pub fn servers(rules: &Rules, connecting: &Connecting) -> Result<Vec<pool::Shard
             let mut parameters = Vec::new();
             if let Some(name) = &address.application_name {
                 parameters.push(("application_name".to_owned(), name.clone()));
+            }
+            if let Some(limit) = connecting.statement {
+                parameters.push(("statement_timeout".to_owned(), limit.as_millis().to_string()));
             }
             Ok(pool::Shard {
                 name: shard.name.clone(),
@@ -252,69 +300,6 @@ pub async fn control_client(
     }
 }
 
-fn open_door(config: &Config) -> Result<Door, Error> {
-    let mut users = match &config.auth.users_file {
-        None => Users::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::new(
-                    SqlState(*b"F0000"),
-                    Blame::Rules,
-                    format!("{}: {error}", path.display()),
-                )
-            })?;
-            Users::parse(&text).map_err(|lines| {
-                let lines: Vec<_> = lines
-                    .iter()
-                    .map(|bad| format!("{}:{}: {}", path.display(), bad.line, bad.problem))
-                    .collect();
-                Error::new(SqlState(*b"F0000"), Blame::Rules, lines.join("\n"))
-            })?
-        }
-    };
-    let mut server_secrets = HashMap::new();
-    for user in &config.users {
-        if let Some(password) = user.password.as_ref().and_then(|secret| secret.reveal()) {
-            users.insert(&user.name, password);
-        }
-        if let Some(password) = user.server_password.as_ref().and_then(|secret| secret.reveal()) {
-            server_secrets.insert(user.name.clone(), Secret::Password(password.to_owned()));
-        }
-    }
-    let method = match config.auth.method {
-        AuthMethod::Trust => Method::Trust,
-        AuthMethod::Md5 => Method::Md5,
-        AuthMethod::ScramSha256 => Method::Scram,
-    };
-    Ok(Door {
-        tls: tls_policy(config)?,
-        method,
-        users,
-        server_secrets,
-        clients: Arc::new(Clients::default()),
-    })
-}
-
-fn tls_policy(config: &Config) -> Result<TlsPolicy, Error> {
-    let problem = |message: String| {
-        Error::new(SqlState(*b"F0000"), Blame::Rules, format!("[tls]: {message}"))
-    };
-    let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
-        return Ok(TlsPolicy::Off);
-    };
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| problem(format!("{}: {error}", path.display())))
-    };
-    let (certificates, key) = (read(certificate)?, read(key)?);
-    let identity = Identity { certificates: &certificates, key: &key };
-    let acceptor = || Acceptor::new(identity).map_err(|error| problem(error.to_string()));
-    match config.tls.mode {
-        TlsMode::Off => Ok(TlsPolicy::Off),
-        TlsMode::Allow => acceptor().map(TlsPolicy::Allow),
-        TlsMode::Require => acceptor().map(TlsPolicy::Require),
-    }
-}
-
 /// `auth.query`, asked on the database's home shard as the control user.
 pub struct AuthQuery<'a> {
     shared: &'a Shared,
@@ -323,13 +308,14 @@ pub struct AuthQuery<'a> {
 
 impl Lookup for AuthQuery<'_> {
     async fn find(&self, user: &str) -> Result<Option<Stored>, Error> {
-        let Some(query) = &self.shared.config.auth.query else { return Ok(None) };
+        let config = self.shared.config.load_full();
+        let Some(query) = &config.auth.query else { return Ok(None) };
         let Some(source) = self.shared.source(&self.database) else { return Ok(None) };
         let serving = source.serving.load_full();
-        let Some(server) = serving.servers.get(usize::from(serving.rules.home.0)) else {
+        let Some(server) = serving.servers.shards.get(usize::from(serving.rules.home.0)) else {
             return Ok(None);
         };
-        let client = control_client(server, &self.shared.config).await?;
+        let client = control_client(server, &config).await?;
         control::verifier(&client, query, user).await
     }
 }

@@ -3,61 +3,74 @@
 use super::assemble::control_client;
 use super::config::Config;
 use crate::backend::{self, Connection};
-use crate::error::{Error, SqlState};
+use crate::error::{Blame, Error, SqlState};
 use crate::ids::ShardId;
 use crate::pool::{self, Hook, OnConnect};
 use crate::rules::Rules;
 use crate::rules::placement::{self, Expected, Mismatch, Row};
-use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
-/// What the rules in force expect on each shard. Empty for a plain database, which has no
-/// placement to go wrong.
+/// What some rules expect on each shard, and how the last look at each ended. Empty for a plain
+/// database, which has no placement to go wrong.
 pub struct Fence {
-    expected: ArcSwap<Vec<Expected>>,
+    shards: Vec<Guarded>,
+}
+
+struct Guarded {
+    expected: Expected,
+    /// Why the shard's last new connection was not let through.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Fence {
-    pub fn new(rules: &Rules) -> Self {
-        Self { expected: ArcSwap::from_pointee(expectations(rules)) }
-    }
-
     /// Looks at every shard before the first client does, and learns the cluster's id.
-    pub async fn verify(
-        &self,
+    pub async fn verified(
         rules: &Rules,
         servers: &[pool::Shard],
         config: &Config,
-    ) -> Result<(), Error> {
+    ) -> Result<Self, Error> {
         if rules.is_plain() {
-            return Ok(());
+            return Ok(Self { shards: Vec::new() });
         }
         let mut clients = Vec::new();
         for server in servers {
             clients.push(control_client(server, config).await?);
         }
         let cluster = backend::placement::verify_all(&clients, rules).await?;
-        let expected = expectations(rules).into_iter().map(|e| e.in_cluster(&cluster)).collect();
-        self.expected.store(Arc::new(expected));
-        Ok(())
+        let guarded = |shard| Guarded {
+            expected: Expected::new(rules, shard).in_cluster(&cluster),
+            refusal: Mutex::default(),
+        };
+        Ok(Self { shards: rules.shard_ids().map(guarded).collect() })
     }
-}
 
-fn expectations(rules: &Rules) -> Vec<Expected> {
-    match rules.is_plain() {
-        true => Vec::new(),
-        false => rules.shard_ids().map(|shard| Expected::new(rules, shard)).collect(),
+    /// Remembers how a look at a shard's placement ended. One that broke off says nothing of it.
+    pub fn heard(&self, shard: ShardId, outcome: &Result<(), Error>) {
+        let Some(guarded) = self.shards.get(usize::from(shard.0)) else { return };
+        let refusal = match outcome {
+            Ok(()) => None,
+            Err(error) if error.blame == Blame::Rules => Some(error.message.clone()),
+            Err(_) => return,
+        };
+        *guarded.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// A shard that is not the one the rules mean, as far as anybody has looked.
+    pub fn refusal(&self) -> Option<String> {
+        let said = |guarded: &Guarded| {
+            guarded.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        self.shards.iter().find_map(said)
     }
 }
 
 impl OnConnect for Fence {
     fn run<'a>(&'a self, connection: &'a mut Connection, shard: ShardId) -> Hook<'a> {
         Box::pin(async move {
-            let expected = self.expected.load_full();
-            match expected.get(usize::from(shard.0)) {
-                None => Ok(()),
-                Some(expected) => check(connection, expected).await,
-            }
+            let Some(guarded) = self.shards.get(usize::from(shard.0)) else { return Ok(()) };
+            let outcome = check(connection, &guarded.expected).await;
+            self.heard(shard, &outcome);
+            outcome
         })
     }
 }

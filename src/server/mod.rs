@@ -2,15 +2,19 @@
 //!
 //! - `config`: weir.toml
 //! - `assemble`: configuration and rules files → what workers share
+//! - `door`: how clients may come in
 //! - `worker`: one thread: listener, pools, sessions
 //! - `fence`: every new server connection shows that its shard is the one the rules mean
 //! - `schema`: every weir knows the schema in force
 //! - `reload`: SIGHUP: all or nothing
+//! - `lookout`: are the shards still the ones that the rules mean?
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
 pub mod config;
 mod assemble;
+mod door;
 mod fence;
+mod lookout;
 mod reload;
 mod schema;
 mod worker;
@@ -21,11 +25,12 @@ use assemble::Shared;
 use config::Config;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub use reload::reload;
+pub use reload::Reloaded;
 
 /// A running weir.
 pub struct Server {
@@ -79,6 +84,7 @@ impl Server {
                     .map_err(|error| Error::internal(format!("cannot start a worker: {error}")))
             })
             .collect::<Result<_, _>>()?;
+        tokio::spawn(lookout::watch(shared.clone()));
         Ok(Self { shared, clients, admin, workers, phase })
     }
 
@@ -91,21 +97,32 @@ impl Server {
         self.admin
     }
 
-    /// Puts the rules files as they are now in force, or says why not and changes nothing.
-    pub async fn reload(&self) -> Result<(), Error> {
-        let outcome = reload(&self.shared).await;
+    /// Puts this configuration, and the files that it names as they are now, in force, or says why not
+    /// and changes nothing.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, Error> {
+        let outcome = reload::reload(&self.shared, config).await;
+        self.count_reload(&outcome);
+        outcome
+    }
+
+    /// A reload that did not get as far as a configuration.
+    pub fn reload_failed(&self) {
+        self.count_reload::<()>(&Err(Error::internal("the configuration cannot be read")));
+    }
+
+    fn count_reload<T>(&self, outcome: &Result<T, Error>) {
         let label = if outcome.is_ok() { "ok" } else { "refused" };
         self.shared.metrics.reloads.with_label_values(&[label]).inc();
-        outcome
     }
 
     /// No new clients; waits until those there have left, at most for `limit`.
     pub async fn drain(&self, limit: Duration) {
         /// How often the number of clients is looked at.
         const PACE: Duration = Duration::from_millis(50);
+        self.shared.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
         let empty = async {
-            while !self.shared.door.clients.is_empty() {
+            while !self.shared.clients.is_empty() {
                 tokio::time::sleep(PACE).await;
             }
         };
@@ -135,11 +152,18 @@ async fn serve_admin(address: SocketAddr, shared: &Arc<Shared>) -> Result<Socket
 
 impl Pages for Shared {
     fn metrics(&self) -> String {
-        self.metrics.text()
+        self.metrics_now()
     }
 
     fn readiness(&self) -> Readiness {
-        Readiness::Ready
+        if self.draining.load(Ordering::Relaxed) {
+            return Readiness::NotReady("weir is ending".to_owned());
+        }
+        let refusals = self.databases.values().filter_map(|source| source.fence.load().refusal());
+        match refusals.reduce(|all, more| format!("{all}; {more}")) {
+            None => Readiness::Ready,
+            Some(refusal) => Readiness::NotReady(refusal),
+        }
     }
 }
 

@@ -1,48 +1,136 @@
-//! SIGHUP: the rules files are read again. All or nothing: a file with a problem, a database that
-//! has come or gone, or rules that would put rows elsewhere, and everything stays as it was.
-//! Running transactions finish under the rules they began with.
-use super::assemble::{Shared, read_rules, servers};
+//! SIGHUP: weir.toml, the rules files and the files they name are read again. All or nothing: a file with
+//! a problem, a database that has come or gone, or rules that would put rows elsewhere than the
+//! shards say, and everything stays as it was. Running transactions finish under the rules they
+//! began with.
+use super::assemble::{Shared, Source, read_rules, refuse_session_pooling, rules_version, servers};
+use super::config::Config;
+use super::door::open_door;
+use super::fence::Fence;
 use super::schema;
 use crate::error::{Blame, Error, SqlState};
-use crate::session::Serving;
+use crate::pool;
+use crate::rules::{Rules, placement};
+use crate::session::{ServerSet, Serving};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-pub async fn reload(shared: &Arc<Shared>) -> Result<(), Error> {
+/// What a reload has in force from now on, and what it has not.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Settings that have changed in the file and that only a restart would apply.
+    pub waiting_for_restart: Vec<&'static str>,
+}
+
+/// One database's next state.
+struct Renewed<'a> {
+    source: &'a Source,
+    serving: Serving,
+    fence: Arc<Fence>,
+}
+
+pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Error> {
+    let door = open_door(&config)?;
     let mut renewed = Vec::new();
-    for path in &shared.config.rules {
-        let mut rules = read_rules(path)?;
+    let mut seen = HashSet::new();
+    for path in &config.rules {
+        let rules = read_rules(path)?;
+        refuse_session_pooling(&rules, &config)?;
         let Some(source) = shared.databases.get(&rules.database) else {
             return Err(refused(format!("database \"{}\" is new", rules.database)));
         };
-        let current = source.serving.load_full();
-        rules.version = crate::ids::RulesVersion(current.rules.version.0 + 1);
-        let servers = servers(&rules, &shared.connecting)?;
-        source.fence.verify(&rules, &servers, &shared.config).await?;
-        let known = schema::read(&rules, &servers, &shared.config).await?;
-        let unchanged = rules.shards.iter().map(|shard| &shard.primary).eq(current
-            .rules
-            .shards
-            .iter()
-            .map(|shard| &shard.primary));
-        renewed.push((
-            source,
-            Serving {
-                rules: Arc::new(rules),
-                catalog_version: known.catalog.version,
-                catalog: Arc::new(known.catalog),
-                translations: known.translations,
-                fingerprints: known.fingerprints,
-                servers: if unchanged { current.servers.clone() } else { Arc::new(servers) },
-            },
-        ));
+        if !seen.insert(rules.database.clone()) {
+            let twice = format!("two rules files describe database \"{}\"", rules.database);
+            return Err(Error::new(SqlState(*b"F0000"), Blame::Rules, twice));
+        }
+        renewed.push(renew(shared, source, rules, &config).await?);
     }
     if renewed.len() < shared.databases.len() {
         return Err(refused("a database has gone from the rules files".to_owned()));
     }
-    for (source, serving) in renewed {
+    let reloaded = Reloaded { waiting_for_restart: fixed(&shared.config.load(), &config) };
+    // From here on nothing fails.
+    shared.config.store(Arc::new(config));
+    shared.door.store(Arc::new(door));
+    for Renewed { source, serving, fence } in renewed {
+        let labels = [serving.rules.database.as_str()];
+        let version = rules_version(&serving.rules);
+        shared.metrics.rules_version.with_label_values(&labels).set(version);
+        source.fence.store(fence);
         source.serving.store(Arc::new(serving));
     }
-    Ok(())
+    Ok(reloaded)
+}
+
+async fn renew<'a>(
+    shared: &Shared,
+    source: &'a Source,
+    mut rules: Rules,
+    config: &Config,
+) -> Result<Renewed<'a>, Error> {
+    let current = source.serving.load_full();
+    rules.version = crate::ids::RulesVersion(current.rules.version.0 + 1);
+    let shards = servers(&rules, &shared.connecting.within(config))?;
+    let fence = Arc::new(Fence::verified(&rules, &shards, config).await?);
+    let known = schema::read(&rules, &shards, config).await?;
+    let keeps_pools = same_pools(&shared.config.load(), config)
+        && same_servers(&current.rules, &rules)
+        && !shards.iter().any(reads_certificates);
+    let (servers, fence) = match keeps_pools {
+        true => (current.servers.clone(), source.fence.load_full()),
+        false => {
+            let on_connect: Arc<dyn pool::OnConnect> = fence.clone();
+            (Arc::new(ServerSet { shards, on_connect: Some(on_connect) }), fence)
+        }
+    };
+    let serving = Serving {
+        rules: Arc::new(rules),
+        catalog_version: known.catalog.version,
+        catalog: Arc::new(known.catalog),
+        translations: known.translations,
+        fingerprints: known.fingerprints,
+        servers,
+    };
+    Ok(Renewed { source, serving, fence })
+}
+
+/// The same servers, and every row in the same place on them.
+fn same_servers(old: &Rules, new: &Rules) -> bool {
+    let addresses = |rules: &Rules| -> Vec<String> {
+        rules.shards.iter().map(|shard| shard.primary.clone()).collect()
+    };
+    addresses(old) == addresses(new) && placement::describe(old) == placement::describe(new)
+}
+
+/// What these files hold may have changed under the same name.
+fn reads_certificates(shard: &pool::Shard) -> bool {
+    let address = &shard.address;
+    address.root_certificate.is_some() || address.client_certificate.is_some()
+}
+
+/// Whether pools made under the one configuration are right under the other.
+fn same_pools(old: &Config, new: &Config) -> bool {
+    let sizes = |config: &Config| -> Vec<(String, Option<usize>)> {
+        config.users.iter().map(|user| (user.name.clone(), user.pool_size)).collect()
+    };
+    let times = |config: &Config| {
+        let times = &config.timeouts;
+        (times.connect, times.checkout, times.statement, times.server_idle, times.server_lifetime)
+    };
+    old.pool == new.pool
+        && old.databases == new.databases
+        && sizes(old) == sizes(new)
+        && times(old) == times(new)
+}
+
+/// Settings that a running process cannot change.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("workers", old.workers != new.workers),
+        ("limits", old.limits != new.limits),
+        ("logging", old.logging != new.logging),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
 
 fn refused(message: String) -> Error {

@@ -148,7 +148,7 @@ impl Watch {
 
     async fn join(&self) -> Result<Member, Error> {
         let serving = self.serving.load_full();
-        let home = serving.servers.get(usize::from(serving.rules.home.0));
+        let home = serving.servers.shards.get(usize::from(serving.rules.home.0));
         let home = home.ok_or_else(|| Error::internal("the home shard has no server"))?;
         let login = control_login(&home.address, &self.config);
         let place = format!("shard {}", home.name);
@@ -314,10 +314,13 @@ impl Watch {
 
     /// Connects to the shards beside the home shard. One that cannot be reached is looked at later.
     async fn connect(&mut self, serving: &Serving) {
-        let none = || (serving.servers.clone(), serving.servers.iter().map(|_| None).collect());
+        let none =
+            || (serving.servers.clone(), serving.servers.shards.iter().map(|_| None).collect());
         let kept = self.shards.take().filter(|(known, _)| Arc::ptr_eq(known, &serving.servers));
         let (servers, clients) = self.shards.insert(kept.unwrap_or_else(none));
-        for (id, (server, client)) in serving.rules.shard_ids().zip(servers.iter().zip(clients)) {
+        for (id, (server, client)) in
+            serving.rules.shard_ids().zip(servers.shards.iter().zip(clients))
+        {
             let stands = client.as_ref().is_some_and(|client| !client.is_closed());
             if stands || id == serving.rules.home {
                 continue;

@@ -5,16 +5,18 @@ use super::assemble::{Shared, Source};
 use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
-use crate::session::startup::{self, Arrival};
+use crate::session::startup::{self, Arrival, Door};
 use crate::session::{self, Database, Servers};
 use crate::wire::startup::Startup;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -38,6 +40,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 struct Worker {
     shared: Arc<Shared>,
     databases: RefCell<HashMap<String, Rc<Database>>>,
+    /// Set when weir is about to end; then the sessions' tasks are woken to see it.
+    leaving: Rc<Cell<bool>>,
+    tasks: RefCell<HashMap<u32, Waker>>,
 }
 
 pub fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>, phase: watch::Receiver<Phase>) {
@@ -48,18 +53,31 @@ pub fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>, phase: watch::Rece
             return;
         }
     };
-    let worker =
-        Rc::new(Worker { shared: shared.clone(), databases: RefCell::new(HashMap::new()) });
+    let worker = Rc::new(Worker {
+        shared: shared.clone(),
+        databases: RefCell::default(),
+        leaving: Rc::default(),
+        tasks: RefCell::default(),
+    });
     let tasks = LocalSet::new();
     for listener in listeners {
         tasks.spawn_local(accept(worker.clone(), listener, phase.clone()));
     }
+    tasks.spawn_local(send_home(worker, phase.clone()));
     tasks.block_on(&runtime, until_stopped(phase));
 }
 
 async fn until_stopped(mut phase: watch::Receiver<Phase>) {
     // The sender's end is the process's end.
     drop(phase.wait_for(|phase| *phase == Phase::Stopped).await);
+}
+
+/// Once weir drains, whoever is between transactions is asked to leave.
+async fn send_home(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
+    if phase.wait_for(|phase| *phase != Phase::Serving).await.is_ok() {
+        worker.leaving.set(true);
+        worker.tasks.borrow().values().for_each(Waker::wake_by_ref);
+    }
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
@@ -79,7 +97,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
                 // Out of descriptors, mostly: those waiting are served when some are free.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
@@ -93,12 +111,13 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
     // A client with small answers must not wait for Nagle's algorithm.
     drop(socket.set_nodelay(true));
     let line = Line::new(Stream::from(socket));
-    let arriving = startup::arrive(line, &shared.door);
-    let arrived = tokio::time::timeout(shared.config.timeouts.login, arriving).await;
+    let (door, login_limit) = (shared.door.load_full(), shared.config.load().timeouts.login);
+    let arriving = startup::arrive(line, &door);
+    let arrived = tokio::time::timeout(login_limit, arriving).await;
     let outcome = |label| shared.metrics.connections.with_label_values(&[label]).inc();
     match arrived {
         Ok(Ok(Arrival::Client(line, startup))) => {
-            worker.take_in(line, &startup).await;
+            worker.take_in(line, &startup, &door, login_limit).await;
         }
         Ok(Ok(Arrival::Cancel { pid, secret })) => {
             outcome("cancel");
@@ -113,14 +132,14 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
 }
 
 impl Worker {
-    async fn take_in(&self, mut line: Line, startup: &Startup) {
+    async fn take_in(&self, mut line: Line, startup: &Startup, door: &Door, login_limit: Duration) {
         let shared = &self.shared;
         let refused = |error: &Error| {
             shared.metrics.connections.with_label_values(&["refused"]).inc();
             shared.metrics.error(error.blame);
             tracing::info!(%error, "refused a client");
         };
-        if shared.door.clients.len() >= shared.config.limits.clients {
+        if shared.clients.len() >= shared.config.load().limits.clients {
             let error =
                 Error::client(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                     .hint("raise limits.clients in weir.toml")
@@ -138,12 +157,14 @@ impl Worker {
             }
         };
         let lookup = shared.lookup(&name);
-        let logging_in = startup::log_in(&mut line, startup, &shared.door, &lookup, &database);
-        let greeted = match tokio::time::timeout(shared.config.timeouts.login, logging_in).await {
+        let clients = &shared.clients;
+        let logging_in = startup::log_in(&mut line, startup, door, &lookup, clients, &database);
+        let greeted = match tokio::time::timeout(login_limit, logging_in).await {
             Ok(Ok(greeted)) => greeted,
             Ok(Err(error)) => {
                 let error = error.fatal();
                 refused(&error);
+                self.forget(&name, &database);
                 return startup::turn_away(line, &error).await;
             }
             Err(_) => {
@@ -153,6 +174,7 @@ impl Worker {
                 )
                 .fatal();
                 refused(&error);
+                self.forget(&name, &database);
                 return startup::turn_away(line, &error).await;
             }
         };
@@ -160,9 +182,12 @@ impl Worker {
         shared.metrics.connections.with_label_values(&["ok"]).inc();
         shared.metrics.clients.inc();
         let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
-        session::serve(line, database, greeted, mode).await;
+        let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        self.tasks.borrow_mut().insert(pid, waker);
+        session::serve(line, database, greeted, mode, self.leaving.clone()).await;
+        self.tasks.borrow_mut().remove(&pid);
         shared.metrics.clients.dec();
-        shared.door.clients.remove(pid);
+        shared.clients.remove(pid);
     }
 
     /// The database of that name as this worker serves it.
@@ -180,17 +205,25 @@ impl Worker {
         let database = Rc::new(self.open(name, source));
         let mut databases = self.databases.borrow_mut();
         if databases.len() >= MAX_NAMED {
-            databases.clear();
+            databases.retain(|_, database| Rc::strong_count(database) > 1);
         }
         databases.insert(name.to_owned(), database.clone());
         Ok(database)
     }
 
+    /// A name that nobody was let in under is not kept: with a `*` there is no end to them.
+    fn forget(&self, name: &str, database: &Rc<Database>) {
+        let only_ours = Rc::strong_count(database) <= 2;
+        if only_ours && database.is_untouched() {
+            self.databases.borrow_mut().remove(name);
+        }
+    }
+
     fn open(&self, name: &str, source: &Source) -> Database {
         let shared = self.shared.clone();
-        let fence = source.fence.clone();
         let named = name.to_owned();
-        let open = Box::new(move |servers: &Servers| shared.cluster(&named, servers, &fence));
+        let label = source.serving.load().rules.database.clone();
+        let open = Box::new(move |servers: &Servers| shared.cluster(&named, &label, servers));
         Database::new(
             name,
             source.serving.clone(),
@@ -205,7 +238,7 @@ impl Worker {
 /// Cancels what the client with this key runs, and keeps its servers from being handed on until the
 /// requests have arrived.
 async fn cancel_running(shared: &Shared, pid: u32, secret: &[u8]) {
-    let Some(slot) = shared.door.clients.find(pid, secret) else {
+    let Some(slot) = shared.clients.find(pid, secret) else {
         shared.metrics.cancels.with_label_values(&["unknown"]).inc();
         return;
     };

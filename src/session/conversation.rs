@@ -11,14 +11,33 @@ use crate::plan::{Access, Context, Planned};
 use crate::telemetry::metrics::{self, Outcome};
 use crate::txn::{Status, Transaction};
 use crate::wire::{encode, error_response, frame, frontend};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+/// Why weir ends a session, in PostgreSQL's words.
+type Farewell = (SqlState, &'static str);
+const SHUTDOWN: Farewell =
+    (SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+const LATE: Farewell = (SqlState(*b"57P05"), "terminating connection due to idle-session timeout");
+const LATE_IN_TRANSACTION: Farewell = (
+    SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
+    "terminating connection due to idle-in-transaction timeout",
+);
+
 /// Serves a client that has logged in, until it leaves.
-pub async fn serve(client: Line, database: Rc<Database>, greeted: Greeted, mode: PoolMode) {
+pub async fn serve(
+    client: Line,
+    database: Rc<Database>,
+    greeted: Greeted,
+    mode: PoolMode,
+    leaving: Rc<Cell<bool>>,
+) {
     let plain = database.serving.load().rules.is_plain();
-    let mut session = Session::new(client, database, greeted);
+    let mut session = Session::new(client, database, greeted, leaving);
     match mode {
         PoolMode::Session if plain => session.relay_all().await,
         PoolMode::Session | PoolMode::Transaction => session.converse().await,
@@ -26,7 +45,12 @@ pub async fn serve(client: Line, database: Rc<Database>, greeted: Greeted, mode:
 }
 
 impl Session {
-    fn new(client: Line, database: Rc<Database>, greeted: Greeted) -> Self {
+    fn new(
+        client: Line,
+        database: Rc<Database>,
+        greeted: Greeted,
+        leaving: Rc<Cell<bool>>,
+    ) -> Self {
         Self {
             client,
             relay: Relay::default(),
@@ -43,6 +67,7 @@ impl Session {
             segment: Segment::Sound,
             cursors: HashMap::new(),
             named_shard: None,
+            leaving,
         }
     }
 
@@ -99,21 +124,33 @@ impl Session {
 
     /// Waits for the client, and for servers that owe answers.
     async fn listen(&mut self) -> Result<Pumped, Broken> {
-        let open = self.txn.status() != Status::Idle;
-        let waiting = self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Client);
-        match self.database.limits.idle_in_transaction {
-            Some(limit) if open => match tokio::time::timeout(limit, waiting).await {
-                Ok(pumped) => pumped,
-                Err(_) => {
-                    let error = Error::client(
-                        SqlState::IDLE_IN_TRANSACTION_TIMEOUT,
-                        "terminating connection due to idle-in-transaction timeout",
-                    );
-                    self.say_goodbye(&error.fatal()).await;
-                    Err(Broken::Client)
-                }
-            },
-            _ => waiting.await,
+        let limits = &self.database.limits;
+        let (limit, end) = match (self.relay.is_empty(), self.txn.status()) {
+            (false, _) => (None, LATE_IN_TRANSACTION),
+            (true, Status::Idle) => (limits.client_idle, LATE),
+            (true, Status::Open(_) | Status::Failed(_)) => {
+                (limits.idle_in_transaction, LATE_IN_TRANSACTION)
+            }
+        };
+        let (may_leave, leaving) = (self.is_idle(), self.leaving.clone());
+        let heard = {
+            let participants = &mut self.txn.participants;
+            let mut pump = pin!(self.relay.pump(&mut self.client, participants, Listen::Client));
+            let heard = std::future::poll_fn(|cx| match may_leave && leaving.get() {
+                true => Poll::Ready(Err(SHUTDOWN)),
+                false => pump.as_mut().poll(cx).map(Ok),
+            });
+            match limit {
+                None => heard.await,
+                Some(limit) => tokio::time::timeout(limit, heard).await.unwrap_or(Err(end)),
+            }
+        };
+        match heard {
+            Ok(pumped) => pumped,
+            Err((code, message)) => {
+                self.say_goodbye(&Error::client(code, message).fatal()).await;
+                Err(Broken::Client)
+            }
         }
     }
 

@@ -93,13 +93,21 @@ pub struct Limits {
     pub statements_per_server: usize,
     pub plans: usize,
     pub idle_in_transaction: Option<Duration>,
+    pub client_idle: Option<Duration>,
 }
 
 /// How a worker opens pools to a set of servers.
 pub type OpenCluster = Box<dyn Fn(&Servers) -> Cluster>;
 
-/// The shards' servers, in the order of their ids.
-pub type Servers = Arc<Vec<pool::Shard>>;
+pub type Servers = Arc<ServerSet>;
+
+/// Where the shards are, and who looks at each new connection to them. Rules that put a row elsewhere
+/// come with another set: their connections are never lent to who goes by the old ones.
+pub struct ServerSet {
+    /// In the order of their ids.
+    pub shards: Vec<pool::Shard>,
+    pub on_connect: Option<Arc<dyn pool::OnConnect>>,
+}
 
 /// One logical database as one worker serves it.
 pub struct Database {
@@ -133,7 +141,8 @@ impl Database {
         let current = serving.load();
         let shards: Vec<_> = current.rules.shards.iter().map(|s| s.name.as_str()).collect();
         Self {
-            counters: metrics.database(name, &shards),
+            // Clients choose the names that a `*` stands for: they must not make labels.
+            counters: metrics.database(&current.rules.database, &shards),
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
             open,
@@ -161,8 +170,18 @@ impl Database {
             return cluster.clone();
         }
         let cluster = Rc::new((self.open)(&serving.servers));
+        // A transaction that outlives a reload may need another server of the old set: that must not
+        // cost the others their pools.
+        if !Arc::ptr_eq(&serving.servers, &self.serving.load().servers) {
+            return cluster;
+        }
         *kept = Some((serving.servers.clone(), cluster.clone()));
         cluster
+    }
+
+    /// Nobody has been answered anything about it yet.
+    pub fn is_untouched(&self) -> bool {
+        self.parameters.borrow().is_empty()
     }
 
     /// The shard whose turn it is to answer what any shard can.
@@ -201,6 +220,8 @@ pub struct Session {
     cursors: HashMap<String, ShardId>,
     /// `SET weir.shard`: every statement goes there.
     named_shard: Option<ShardId>,
+    /// Set when weir is about to end: who is between transactions has to leave.
+    leaving: Rc<Cell<bool>>,
 }
 
 /// Why a statement stops short.

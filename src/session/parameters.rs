@@ -3,7 +3,7 @@
 use super::site::apply;
 use super::{Database, Serving};
 use crate::auth::Login;
-use crate::error::Error;
+use crate::error::{Error, SqlState};
 use crate::txn::settings::{Settings, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,6 +13,12 @@ use std::sync::Arc;
 pub(super) struct Known {
     catalog_version: u64,
     answers: HashMap<(String, Arc<Values>), Arc<Parameters>>,
+}
+
+impl Known {
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
 }
 
 /// Names and values, as ParameterStatus tells them.

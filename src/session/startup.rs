@@ -24,7 +24,6 @@ pub struct Door {
     pub users: Users,
     /// What servers are told for a user, where it is not what the client has shown.
     pub server_secrets: HashMap<String, Secret>,
-    pub clients: Arc<Clients>,
 }
 
 pub enum TlsPolicy {
@@ -128,6 +127,7 @@ pub async fn log_in(
     startup: &Startup,
     door: &Door,
     lookup: &impl Lookup,
+    clients: &Clients,
     database: &Rc<Database>,
 ) -> Result<Greeted, Error> {
     let user = startup.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
@@ -169,7 +169,7 @@ pub async fn log_in(
     }
     // A long secret is told only to clients that have agreed to protocol 3.2.
     let secret_bytes = if startup.agreed_minor() >= 2 { 32 } else { 4 };
-    let (pid, slot) = door.clients.register(secret_bytes);
+    let (pid, slot) = clients.register(secret_bytes);
     encode::backend_key_data(pid, slot.secret(), &mut line.output);
     encode::ready(TransactionStatus::Idle, &mut line.output);
     Ok(Greeted { login, settings, pid, slot })

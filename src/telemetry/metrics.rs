@@ -8,6 +8,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use std::time::Duration;
 
 /// Declares [`Metrics`]: `field: kind = "name" [labels] "help"`.
 macro_rules! metrics {
@@ -51,7 +52,7 @@ metrics! {
     checkout: Histogram = "weir_checkout_seconds" [] "time that statements waited for a server connection";
     checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard"] "waits for a server connection that ended without one";
     server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
-    server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that weir closed";
+    server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that could not be used again";
     prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers for clients that had prepared them elsewhere";
     plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
     plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
@@ -87,15 +88,25 @@ pub struct DatabaseMetrics {
     refused: IntCounterVec,
 }
 
-/// The gauges of one shard's connections. Several pools may share them: each adds and subtracts.
+/// What the pools to one shard count. Their gauges are read from them when somebody looks:
+/// [`Metrics::set_pools`].
 #[derive(Clone, Debug)]
 pub struct PoolMetrics {
-    pub open: IntGauge,
-    pub idle: IntGauge,
-    pub waiting: IntGauge,
-    pub failed: IntCounter,
-    pub connects: IntCounter,
-    pub connects_failed: IntCounter,
+    database: String,
+    shard: String,
+    checkout: Histogram,
+    failed: IntCounter,
+    connects: IntCounter,
+    connects_failed: IntCounter,
+    closed: IntCounterVec,
+}
+
+/// A pool's connections at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolGauges {
+    pub open: u32,
+    pub idle: u32,
+    pub waiting: u32,
 }
 
 impl Metrics {
@@ -125,12 +136,27 @@ impl Metrics {
 
     pub fn pool(&self, database: &str, shard: &str) -> PoolMetrics {
         PoolMetrics {
-            open: self.server_connections.with_label_values(&[database, shard]),
-            idle: self.server_idle.with_label_values(&[database, shard]),
-            waiting: self.waiting.with_label_values(&[database, shard]),
+            database: database.to_owned(),
+            shard: shard.to_owned(),
+            checkout: self.checkout.clone(),
+            closed: self.server_closed.clone(),
             failed: self.checkout_failed.with_label_values(&[database, shard]),
             connects: self.server_connects.with_label_values(&[database, shard, "ok"]),
             connects_failed: self.server_connects.with_label_values(&[database, shard, "failed"]),
+        }
+    }
+
+    /// The pools of all workers as they are now; several may belong to one shard.
+    pub fn set_pools(&self, pools: impl Iterator<Item = (PoolMetrics, PoolGauges)>) {
+        let gauges = [&self.server_connections, &self.server_idle, &self.waiting];
+        for gauge in gauges {
+            gauge.reset();
+        }
+        for (pool, now) in pools {
+            for (gauge, value) in gauges.into_iter().zip([now.open, now.idle, now.waiting]) {
+                let labels = [pool.database.as_str(), pool.shard.as_str()];
+                gauge.with_label_values(&labels).add(value.into());
+            }
         }
     }
 
@@ -153,6 +179,27 @@ impl Metrics {
             // Half a page would look like counters gone: say what happened instead.
             Err(error) => format!("# the metrics cannot be written: {error}\n"),
         }
+    }
+}
+
+impl PoolMetrics {
+    pub fn checked_out(&self, after: Duration, granted: bool) {
+        match granted {
+            true => self.checkout.observe(after.as_secs_f64()),
+            false => self.failed.inc(),
+        }
+    }
+
+    pub fn connected(&self, connected: bool) {
+        match connected {
+            true => self.connects.inc(),
+            false => self.connects_failed.inc(),
+        }
+    }
+
+    /// Reasons are few and fixed.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.with_label_values(&[reason]).inc();
     }
 }
 
