@@ -149,6 +149,13 @@ SELECT * FROM orders WHERE (user_id IS NULL OR total > 1) AND order_no = 'A';
 SELECT * FROM orders o LEFT JOIN orders p ON p.order_no = o.order_no AND p.user_id IS NULL
 WHERE o.order_no = 'A' AND o.user_id IS NULL;
 
+-- TRAP an anti-join: IS NULL is also true where no row was found, so it limits nothing.
+SELECT * FROM tickets t LEFT JOIN orders o ON o.order_no = t.number
+WHERE t.number = 'A' AND o.user_id IS NULL;
+
+SELECT * FROM tickets t LEFT JOIN orders o ON o.order_no = t.number AND o.user_id IS NULL
+WHERE t.number = 'A';
+
 -- The fallback of one table and the key of another, both by the same number.
 SELECT * FROM orders o JOIN tickets t ON t.number = o.order_no
 WHERE o.user_id IS NULL AND t.number = 'A';

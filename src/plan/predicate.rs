@@ -43,8 +43,10 @@ impl Analyst<'_> {
                 self.visit(expr, env, scope)
             }
             Expr::IsNull(inner) => {
+                // Where an outer join may have found no row, NULL does not say that a row has it.
                 if let Some(found) = column(inner, scope)
                     && self.limited(&found, limits)
+                    && !found.cell.nullable
                 {
                     self.facts.null(found.cell.var);
                 }

@@ -27,6 +27,8 @@ fn rules() -> Rules {
         writeln!(text, "[[table]]\nname = \"{table}\"\ndistribution = \"by_k\"\nkey = \"k\"")
             .unwrap();
     }
+    // The last table's rows without k live where x says.
+    text.push_str("fallback = { key = \"x\", distribution = \"by_k\" }\n");
     rules::parse(&text, "rules.toml").unwrap()
 }
 
@@ -150,6 +152,15 @@ impl Maker<'_> {
                 [key(self), self.term(&all)],
                 [self.pick(4) as i64, self.pick(4) as i64],
             ),
+            7 if self.pick(2) == 0 => {
+                // What finds rows without a key, if anything.
+                let alias = all[self.pick(all.len())].clone();
+                let by = Term::Constant(Some(self.pick(4) as i64));
+                Condition::And(vec![
+                    Condition::IsNull(Term::Column(alias.clone(), 0)),
+                    Condition::Equal(Term::Column(alias, 1), by),
+                ])
+            }
             7 => Condition::IsNull(self.term(&all)),
             8 => Condition::Or(vec![
                 self.condition(depth - 1, inside, outer),
@@ -409,7 +420,11 @@ fn check(choices: &[u8], seed: u64) -> Result<bool, String> {
     let depth = maker.pick(4);
     let from = maker.relation(depth, &[]);
     let filter = maker.filter(2, &names(&from), &[]);
-    let statement = format!("SELECT * FROM {} WHERE {}", sql(&from), said(&filter));
+    verify(&from, &filter, seed)
+}
+
+fn verify(from: &Relation, filter: &Condition, seed: u64) -> Result<bool, String> {
+    let statement = format!("SELECT * FROM {} WHERE {}", sql(from), said(filter));
     static MADE: LazyLock<(Rules, Catalog)> = LazyLock::new(|| (rules(), catalog()));
     let (rules, catalog) = &*MADE;
     let context = Context {
@@ -439,9 +454,9 @@ fn check(choices: &[u8], seed: u64) -> Result<bool, String> {
         let database = random.database();
         let mut there = database.clone();
         for table in &mut there {
-            table.retain(|[k, _]| k.is_some_and(|k| k % SHARDS == shard));
+            table.retain(|[k, x]| k.or(*x).is_some_and(|key| key % SHARDS == shard));
         }
-        let (whole, part) = (answer(&from, &filter, &database), answer(&from, &filter, &there));
+        let (whole, part) = (answer(from, filter, &database), answer(from, filter, &there));
         if whole != part {
             let data = format!("on {database:?}\nall: {whole:?}\ns{shard}: {part:?}");
             return Err(format!("{statement}\n{data}"));
@@ -466,6 +481,12 @@ impl Random {
                 table.push([Some(self.below(4)), (x < 4).then_some(x)]);
             }
         }
+        for row in &mut database[2] {
+            let [key, x] = row;
+            if self.below(3) == 0 {
+                (*key, *x) = (None, Some(x.unwrap_or(0)));
+            }
+        }
         database
     }
 }
@@ -482,6 +503,39 @@ proptest! {
             return Err(TestCaseError::fail(wrong));
         }
     }
+}
+
+/// Two tables, one with a fallback key, under every kind of join, with up to two of these conditions
+/// in ON and up to two in WHERE.
+#[test]
+fn rows_without_a_key_are_found_on_their_fallback_shard() {
+    let column = |alias: &str, index: usize| Term::Column(alias.to_owned(), index);
+    let zero = || Term::Constant(Some(0));
+    let conditions = [
+        Condition::And(Vec::new()),
+        Condition::Equal(column("t1", 0), zero()),
+        Condition::Equal(column("t2", 0), zero()),
+        Condition::Equal(column("t2", 1), zero()),
+        Condition::Equal(column("t2", 1), column("t1", 0)),
+        Condition::IsNull(column("t2", 0)),
+    ];
+    let pairs = || {
+        conditions.iter().enumerate().flat_map(|(index, one)| {
+            let pair = |other: &Condition| Condition::And(vec![one.clone(), other.clone()]);
+            conditions[index..].iter().map(pair).collect::<Vec<_>>()
+        })
+    };
+    let table = |table: usize, alias: &str| Relation::Table { table, alias: alias.to_owned() };
+    let (mut accepted, mut seed) = (0, 0);
+    for kind in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"] {
+        for (on, filter) in pairs().flat_map(|on| pairs().map(move |filter| (on.clone(), filter))) {
+            seed += 1;
+            let sides = Box::new((table(0, "t1"), table(2, "t2")));
+            accepted +=
+                usize::from(verify(&Relation::Join { kind, sides, on }, &filter, seed).unwrap());
+        }
+    }
+    assert!(accepted > 100, "{accepted} were accepted");
 }
 
 #[test]
