@@ -363,10 +363,15 @@ impl Session {
             return Err(Error::internal("no such participant").into());
         };
         let session = &mut participant.lease.session;
-        let name = statement.server_name();
-        if session.prepared.contains(identity.id)
-            || (name.is_empty() && session.unnamed == Some(identity.id))
-        {
+        // What another client has prepared by name serves an unnamed statement as well.
+        let known = if session.prepared.contains(identity.id) {
+            Some(identity.name.as_str())
+        } else if session.unnamed == Some(identity.id) {
+            Some(statement.server_name()).filter(|name| name.is_empty())
+        } else {
+            None
+        };
+        if let Some(name) = known {
             if show == Show::Forward {
                 self.relay.local(encode::parse_complete);
             }
