@@ -302,6 +302,10 @@ impl<'a> Analyst<'a> {
             self.at_least(Access::Write);
             return Ok(Effect::None);
         }
+        if name.schema.as_deref() == Some("information_schema") && name.name.starts_with("_pg_") {
+            // PostgreSQL's own helpers, which drivers' catalog queries call.
+            return Ok(Effect::Catalog);
+        }
         if name.schema.as_deref().is_some_and(|schema| schema != "pg_catalog") {
             let found = self
                 .context

@@ -98,14 +98,16 @@ fn volatile(name: &str) -> Option<Effect> {
         "pg_advisory_xact_lock"
         | "pg_advisory_xact_lock_shared"
         | "pg_try_advisory_xact_lock"
-        | "pg_try_advisory_xact_lock_shared" => Effect::Lock,
+        | "pg_try_advisory_xact_lock_shared"
+        // Giving back what the session does not hold ties it to nothing; drivers' pools do it to
+        // each connection that they get back.
+        | "pg_advisory_unlock"
+        | "pg_advisory_unlock_shared"
+        | "pg_advisory_unlock_all" => Effect::Lock,
         "pg_advisory_lock"
         | "pg_advisory_lock_shared"
         | "pg_try_advisory_lock"
-        | "pg_try_advisory_lock_shared"
-        | "pg_advisory_unlock"
-        | "pg_advisory_unlock_shared"
-        | "pg_advisory_unlock_all" => Effect::SessionLock,
+        | "pg_try_advisory_lock_shared" => Effect::SessionLock,
         "query_to_xml"
         | "query_to_xmlschema"
         | "query_to_xml_and_xmlschema"

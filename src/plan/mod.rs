@@ -116,7 +116,7 @@ pub enum Command {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tie {
     TemporaryTable,
-    /// A session-level advisory lock, taken or given back.
+    /// A session-level advisory lock.
     AdvisoryLock,
 }
 

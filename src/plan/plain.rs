@@ -17,8 +17,7 @@ pub(super) fn plan(statement: &str, context: &Context<'_>) -> Plan {
     // CREATE TEMP VIEW, SELECT … INTO TEMP.
     let makes = matches!(verb, Verb::Create(_) | Verb::Select | Verb::With);
     let temporary = words.has("temp") || words.has("temporary");
-    const SESSION_LOCKS: [&str; 3] =
-        ["pg_advisory_lock", "pg_advisory_unlock", "pg_try_advisory_lock"];
+    const SESSION_LOCKS: [&str; 2] = ["pg_advisory_lock", "pg_try_advisory_lock"];
     let ties = match SESSION_LOCKS.iter().any(|name| words.has_name(name)) {
         true => Some(Tie::AdvisoryLock),
         false if makes && temporary => Some(Tie::TemporaryTable),

@@ -240,6 +240,10 @@ impl Reader {
             }
         }
         let name = super::parse::name(&function.name)?;
+        if matches!(function.args, FunctionArguments::Subquery(_)) && name.name == "array" {
+            // ARRAY(SELECT …) is a constructor, not a call.
+            return Ok(Expr::Other(operands));
+        }
         match name.schema.is_none() && name.name == "row" {
             true => Ok(Expr::Row(operands)),
             false => Ok(Expr::Call(Call { name, operands })),
