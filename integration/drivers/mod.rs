@@ -155,6 +155,11 @@ macro_rules! drivers {
             fn works_on_plain_postgresql() {
                 on_plain_postgresql(|endpoint| run(&mut $program, endpoint));
             }
+
+            #[test]
+            fn works_through_weir() {
+                through_weir(|endpoint| run(&mut $program, endpoint));
+            }
         }
     )*};
 }
@@ -165,9 +170,4 @@ drivers! {
     asyncpg => python("asyncpg");
     node_postgres => node("node-postgres");
     jdbc => java();
-}
-
-#[test]
-fn node_postgres_works_through_weir() {
-    through_weir(|endpoint| run(&mut node("node-postgres"), endpoint));
 }
