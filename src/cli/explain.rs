@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         search_path: &args.search_path,
         user: &args.user,
         standard_conforming_strings: true,
-        temporary: false,
+        temporary: &[],
         named_shard: None,
     };
     let statement = args.statement.trim_end().trim_end_matches(';');

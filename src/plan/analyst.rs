@@ -34,6 +34,10 @@ pub struct Analyst<'a> {
     pub locked: Vec<String>,
     pub access: Access,
     pub ties: Option<Tie>,
+    /// How many columns the query of an INSERT … SELECT gives.
+    pub selected: Option<usize>,
+    /// Temporary relations that the statement makes.
+    pub temporary: Vec<String>,
     /// Another answer each time.
     pub random: bool,
     /// Calls set_config.
@@ -126,6 +130,8 @@ impl<'a> Analyst<'a> {
             locked: Vec::new(),
             access: Access::Read,
             ties: None,
+            selected: None,
+            temporary: Vec::new(),
             random: false,
             settings: false,
             rather_home: false,

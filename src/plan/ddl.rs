@@ -33,9 +33,10 @@ impl Analyst<'_> {
                     }
                 }
             }
-            Concerns::NewView { temporary: true, .. }
-            | Concerns::NewSequence { temporary: true, .. } => {
+            Concerns::NewView { temporary: true, name, .. }
+            | Concerns::NewSequence { temporary: true, name } => {
                 self.ties = Some(Tie::TemporaryTable);
+                self.temporary.push(name.name.clone());
                 Target::Shard(home)
             }
             Concerns::NewView { .. } | Concerns::NewSequence { .. } => Target::EveryShard,
@@ -46,6 +47,7 @@ impl Analyst<'_> {
     fn create_table(&mut self, table: &CreateTable, env: &Env<'_>) -> Result<Target, Unroutable> {
         if table.temporary || is_temporary(&table.name) {
             self.ties = Some(Tie::TemporaryTable);
+            self.temporary.push(table.name.name.clone());
             if let Some(query) = &table.query {
                 self.filled_from(query, self.context.rules.home, env)?;
             }
@@ -162,19 +164,30 @@ fn place_of(name: &Name, drops: bool, context: &Context<'_>) -> Result<Place, Un
     }
 }
 
+/// What a statement's words alone say.
+pub struct ByWords {
+    pub target: Target,
+    pub ties: Option<Tie>,
+    /// Temporary tables that it makes.
+    pub temporary: Vec<String>,
+}
+
+impl From<Target> for ByWords {
+    fn from(target: Target) -> Self {
+        Self { target, ties: None, temporary: Vec::new() }
+    }
+}
+
 /// A statement that the parser does not know, by its first words; `None`: they do not say enough.
-pub fn by_words(
-    text: &str,
-    context: &Context<'_>,
-) -> Result<Option<(Target, Option<Tie>)>, Unroutable> {
+pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<ByWords>, Unroutable> {
     let verb = classify(text);
     let one_only = |what: &str| Err(Unroutable::OneShardOnly { what: what.to_owned() });
-    let every = Ok(Some((Target::EveryShard, None)));
+    let every = || Ok(Some(Target::EveryShard.into()));
     let on_tables = |words: &Words<'_>, keyword: &str, drops: bool| {
         let names = words.names_after(keyword);
         match names.is_empty() {
             true => Ok(None),
-            false => Ok(Some((target(place_of_all(&names, drops, context)?), None))),
+            false => Ok(Some(target(place_of_all(&names, drops, context)?).into())),
         }
     };
     let words = Words::new(text);
@@ -184,7 +197,13 @@ pub fn by_words(
             let creates = matches!(verb, Verb::Create(_));
             match object {
                 Object::TemporaryTable => {
-                    Ok(Some((Target::Shard(context.rules.home), Some(Tie::TemporaryTable))))
+                    let temporary: Vec<String> =
+                        words.names_after("table").into_iter().map(|name| name.name).collect();
+                    Ok((!temporary.is_empty()).then(|| ByWords {
+                        ties: Some(Tie::TemporaryTable),
+                        temporary,
+                        ..Target::Shard(context.rules.home).into()
+                    }))
                 }
                 Object::Table | Object::ForeignTable => on_tables(&words, "table", drops),
                 Object::Index if words.has("concurrently") => one_only("create index concurrently"),
@@ -205,7 +224,7 @@ pub fn by_words(
                 | Object::EventTrigger
                 | Object::Extension
                 | Object::DefaultPrivileges
-                | Object::Other => every,
+                | Object::Other => every(),
                 Object::Role
                 | Object::Database
                 | Object::Tablespace
@@ -216,7 +235,7 @@ pub fn by_words(
         }
         Verb::Truncate => on_tables(&words, "truncate", false),
         Verb::Comment if words.has("table") => on_tables(&words, "table", false),
-        Verb::Comment | Verb::SecurityLabel | Verb::Grant | Verb::Revoke => every,
+        Verb::Comment | Verb::SecurityLabel | Verb::Grant | Verb::Revoke => every(),
         Verb::Lock => one_only("LOCK TABLE"),
         Verb::Vacuum => one_only("VACUUM"),
         Verb::Analyze => one_only("ANALYZE"),
@@ -224,12 +243,12 @@ pub fn by_words(
         Verb::Reindex => one_only("REINDEX"),
         Verb::RefreshMaterializedView => on_tables(&words, "view", false),
         Verb::Checkpoint | Verb::Load | Verb::ImportForeignSchema => one_only("this statement"),
-        Verb::ReassignOwned | Verb::DropOwned => every,
+        Verb::ReassignOwned | Verb::DropOwned => every(),
         Verb::Do => Err(Unroutable::Opaque { what: String::from("DO") }),
         Verb::Call => Err(Unroutable::Opaque { what: String::from("CALL") }),
-        Verb::Notify => Ok(Some((Target::Shard(context.rules.home), None))),
+        Verb::Notify => Ok(Some(Target::Shard(context.rules.home).into())),
         // Not PostgreSQL's: it says so itself, on whichever server.
-        Verb::Unknown => Ok(Some((Target::Shard(context.rules.home), None))),
+        Verb::Unknown => Ok(Some(Target::Shard(context.rules.home).into())),
         Verb::Select
         | Verb::Insert
         | Verb::Update
@@ -304,7 +323,7 @@ impl<'t> Words<'t> {
 
 /// Nothing in the text can name a table, view or function of the users: it concerns the system.
 pub fn names_nothing_of_users(text: &str, context: &Context<'_>) -> bool {
-    if context.catalog.is_empty() || context.temporary {
+    if context.catalog.is_empty() || !context.temporary.is_empty() {
         return false;
     }
     let words = Words::new(text);

@@ -104,6 +104,7 @@ impl<'a> Analyst<'a> {
                 }
                 Source::Query(query) => {
                     let columns = analyst.query(query, env, None)?;
+                    analyst.selected = columns.placed.then_some(columns.slots.len());
                     if let Some(placing) = &placing {
                         analyst.selected(placing, &columns)?;
                     }

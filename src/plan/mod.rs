@@ -60,8 +60,8 @@ pub struct Context<'a> {
     /// The current user: `"$user"` in search_path.
     pub user: &'a str,
     pub standard_conforming_strings: bool,
-    /// The session has temporary tables, which may hide others.
-    pub temporary: bool,
+    /// Temporary relations that the session has made; they may hide others, or be gone again.
+    pub temporary: &'a [String],
     /// `SET weir.shard`: everything runs there.
     pub named_shard: Option<ShardId>,
 }
@@ -83,6 +83,8 @@ pub struct Plan {
     pub splices: Vec<Splice>,
     /// What ties the session to the server that runs this.
     pub ties: Option<Tie>,
+    /// Temporary relations that this makes.
+    pub temporary: Vec<String>,
     /// A replica's answer is as good as the primary's.
     pub replica: bool,
     /// It calls set_config, so the server's settings may be other ones afterwards.

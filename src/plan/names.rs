@@ -75,8 +75,8 @@ pub fn find<'a>(name: &Name, context: &Context<'a>) -> Result<Found<'a>, Unrouta
     }
     let relation = relation(name, context);
     let rule = rule(name, relation, context);
-    if context.temporary && name.schema.is_none() {
-        // The session has temporary tables, and they come first: a known name may be hidden.
+    if name.schema.is_none() && context.temporary.contains(&name.name) {
+        // It comes first, unless it is gone again: a known name may be hidden or not.
         return match rule.is_none() && relation.is_none() {
             true => Ok(Found { home: Home::Temporary, relation: None }),
             false => Err(Unroutable::MaybeTemporary { table: name.to_string() }),

@@ -4,7 +4,7 @@
 //! and writes are cached; plans that depend on a literal's value, or on a session's temporary
 //! tables, are not.
 use super::analyst::{Analyst, ParamUse};
-use super::ddl::{by_words, names_nothing_of_users};
+use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::keys::Proof;
 use super::scope::Env;
 use super::value::Operand;
@@ -59,7 +59,10 @@ impl Planner {
         shape_into(statement, strings, &mut shape)
             .map_err(|error| Unroutable::Value(error.into()))?;
         // Where tables may be hidden, or a shard is named, nothing is kept.
-        if context.temporary || context.named_shard.is_some() || context.rules.is_plain() {
+        if !context.temporary.is_empty()
+            || context.named_shard.is_some()
+            || context.rules.is_plain()
+        {
             let (plan, _) = build(statement, &shape, context)?;
             return Ok(Planned { plan: Arc::new(plan), shape });
         }
@@ -154,6 +157,7 @@ fn hinted(
     match told {
         Some((true, command)) => Plan {
             ties: analyst.ties,
+            temporary: analyst.temporary,
             settings: analyst.settings,
             replica: analyst.access == Access::Read && !analyst.random,
             ..plain(analyst.access, target, command)
@@ -185,8 +189,9 @@ fn command_of(statement: &Statement) -> Command {
 
 pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
     let (splices, ties) = (Vec::new(), None);
-    let replica = false;
-    Plan { access, target, command, splices, ties, replica, settings: false, needs_types: false }
+    let (replica, settings, needs_types) = (false, false, false);
+    let temporary = Vec::new();
+    Plan { access, target, command, splices, ties, temporary, replica, settings, needs_types }
 }
 
 fn root(state: &RefCell<Vec<super::scope::CteState>>) -> Env<'_> {
@@ -232,7 +237,9 @@ fn analyse(
         None => decide(&analyst)?,
     };
     let splices = match inserted(&parsed) {
-        Some(insert) => column_list(insert, &analysis, context)?.into_iter().collect(),
+        Some(insert) => {
+            column_list(insert, &analysis, context, analyst.selected)?.into_iter().collect()
+        }
         None => Vec::new(),
     };
     let needs_types = match &target {
@@ -251,6 +258,7 @@ fn analyse(
             && analyst.ties.is_none(),
         settings: analyst.settings,
         ties: analyst.ties,
+        temporary: analyst.temporary,
         target,
         command: told.command,
         splices,
@@ -261,8 +269,8 @@ fn analyse(
 
 /// What the parser does not know goes by its first words, or not at all.
 fn unparsed(unread: Unroutable, shape: &Shape, context: &Context<'_>) -> Result<Plan, Unroutable> {
-    if let Some((target, ties)) = by_words(&shape.text, context)? {
-        return Ok(Plan { ties, ..plain(Access::Write, target, Command::Ddl) });
+    if let Some(ByWords { target, ties, temporary }) = by_words(&shape.text, context)? {
+        return Ok(Plan { ties, temporary, ..plain(Access::Write, target, Command::Ddl) });
     }
     match names_nothing_of_users(&shape.text, context) {
         true => {
@@ -480,15 +488,18 @@ fn column_list(
     insert: &Insert,
     analysis: &Analysis<'_>,
     context: &Context<'_>,
+    selected: Option<usize>,
 ) -> Result<Option<Splice>, Unroutable> {
     if !insert.columns.is_empty() {
         return Ok(None);
     }
     let found = super::names::find(&insert.table, context)?;
-    let (Some(columns), Source::Rows(rows)) = (found.columns(), &insert.source) else {
-        return Ok(None);
+    let width = match &insert.source {
+        Source::Rows(rows) => rows.iter().map(Vec::len).max(),
+        Source::Query(_) => selected,
+        Source::Defaults => None,
     };
-    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let (Some(columns), Some(width)) = (found.columns(), width) else { return Ok(None) };
     // More values than columns: PostgreSQL says so.
     let Some(listed) = columns.get(..width).filter(|listed| !listed.is_empty()) else {
         return Ok(None);

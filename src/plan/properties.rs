@@ -433,7 +433,7 @@ fn verify(from: &Relation, filter: &Condition, seed: u64) -> Result<bool, String
         search_path: "public",
         user: "u",
         standard_conforming_strings: true,
-        temporary: false,
+        temporary: &[],
         named_shard: None,
     };
     let route = Planner::new(1)

@@ -3,8 +3,8 @@
 //! A file is made of blocks between empty lines: comments, perhaps `-- $1 = 42` (text values, `NULL`
 //! for NULL) with the parameters, then one statement.
 use super::catalog::Catalog;
-use super::{Context, explain};
-use crate::ids::Oid;
+use super::{Context, Planner, Route, explain};
+use crate::ids::{Oid, ShardId};
 use crate::rules::{self, Rules};
 use crate::wire::params::{Params, Value};
 use std::fmt::Write;
@@ -58,7 +58,7 @@ fn plans(queries: &str, rules: &Rules, catalog: &Catalog) -> String {
             search_path: "\"$user\", public",
             user: "app",
             standard_conforming_strings: true,
-            temporary: false,
+            temporary: &[],
             named_shard: None,
         };
         let plan = explain(statement, &context, &params);
@@ -83,4 +83,89 @@ fn parameters(list: &str) -> Vec<Option<String>> {
         .map(|item| item.split_once(" = ").map_or(item, |(_, value)| value))
         .map(|value| (value != "NULL").then(|| value.to_owned()))
         .collect()
+}
+
+/// The trap rules under another search_path and with temporary tables.
+fn told(statement: &str, search_path: &str, temporary: &[String]) -> String {
+    let rules = rules::parse(include_str!("../../rules/traps/rules.toml"), "rules.toml").unwrap();
+    let catalog = Catalog::from_ddl(include_str!("../../rules/traps/schema.sql")).unwrap();
+    let context = Context {
+        rules: &rules,
+        catalog: &catalog,
+        search_path,
+        user: "app",
+        standard_conforming_strings: true,
+        temporary,
+        named_shard: None,
+    };
+    explain(statement, &context, &Params::default())
+}
+
+#[test]
+fn search_path_decides_which_table_is_meant() {
+    let statement = "SELECT * FROM users WHERE id = 5";
+    assert!(told(statement, "public, archive", &[]).starts_with("shard s1"));
+    assert!(told(statement, "archive, public", &[]).contains("no rule names table users"));
+    assert!(
+        told("SELECT * FROM old_orders WHERE user_id = 5", "archive", &[]).starts_with("shard s1")
+    );
+    assert!(told("SELECT * FROM old_orders WHERE user_id = 5", "public", &[]).contains("42P01"));
+}
+
+#[test]
+fn a_temporary_table_may_hide_a_sharded_one() {
+    let made = [String::from("orders"), String::from("scratch")];
+    assert!(told("SELECT * FROM scratch", "public", &made).starts_with("shard s0"));
+    let hidden = told("SELECT * FROM orders WHERE user_id = 5", "public", &made);
+    assert!(hidden.contains("maybe_temporary"), "{hidden}");
+    let named = told("SELECT * FROM public.orders WHERE user_id = 5", "public", &made);
+    assert!(named.starts_with("shard s1"), "{named}");
+    assert!(told("SELECT * FROM users WHERE id = 5", "public", &made).starts_with("shard s1"));
+}
+
+#[test]
+fn one_plan_serves_all_constants_of_a_shape() {
+    let rules = rules::parse(include_str!("../../rules/traps/rules.toml"), "rules.toml").unwrap();
+    let catalog = Catalog::from_ddl(include_str!("../../rules/traps/schema.sql")).unwrap();
+    let context = Context {
+        rules: &rules,
+        catalog: &catalog,
+        search_path: "public",
+        user: "app",
+        standard_conforming_strings: true,
+        temporary: &[],
+        named_shard: None,
+    };
+    let mut planner = Planner::new(2);
+    for (key, shard) in [("1", 1), ("'2'", 2), ("- 1", 3), ("4.0", 0)] {
+        let statement = format!("SELECT * FROM orders WHERE user_id = {key}");
+        let planned = planner.plan(&statement, &context).unwrap();
+        let route = planned.route(&statement, &Params::default(), &rules).unwrap();
+        assert_eq!(route, Route::One(ShardId(shard)), "{key}");
+    }
+    // `- 1` is another shape than `1`.
+    assert_eq!(planner.len(), 2);
+    for number in 0..20 {
+        let columns = vec!["1"; number + 1].join(", ");
+        planner.plan(&format!("SELECT {columns} FROM countries"), &context).unwrap();
+    }
+    assert!(planner.len() <= 4, "{planner:?}");
+}
+
+#[test]
+fn what_a_sequence_function_names_is_looked_at_each_time() {
+    let rules = rules::parse(include_str!("../../rules/traps/rules.toml"), "rules.toml").unwrap();
+    let catalog = Catalog::from_ddl(include_str!("../../rules/traps/schema.sql")).unwrap();
+    let context = Context {
+        rules: &rules,
+        catalog: &catalog,
+        search_path: "public",
+        user: "app",
+        standard_conforming_strings: true,
+        temporary: &[],
+        named_shard: None,
+    };
+    let mut planner = Planner::new(2);
+    assert!(planner.plan("SELECT setval('counter', 1)", &context).is_ok());
+    assert!(planner.plan("SELECT setval('orders_id_seq', 1)", &context).is_err());
 }

@@ -429,6 +429,7 @@ impl Session {
         self.statements.clear();
         self.cursors.clear();
         self.named_shard = None;
+        self.temporary.clear();
         for participant in &mut self.txn.participants {
             participant.tied = false;
             participant.lease.taint("its session was discarded");
@@ -637,6 +638,7 @@ impl Session {
 
     /// A statement that leaves something on its server ties the session to it.
     pub(super) fn tie(&mut self, at: usize, planned: &Planned) {
+        self.temporary.extend(planned.plan.temporary.iter().cloned());
         if planned.plan.ties.is_some()
             && let Some(participant) = self.txn.participants.get_mut(at)
         {

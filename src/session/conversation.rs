@@ -66,6 +66,7 @@ impl Session {
             held: VecDeque::new(),
             segment: Segment::Sound,
             cursors: HashMap::new(),
+            temporary: Vec::new(),
             named_shard: None,
             leaving,
         }
@@ -302,7 +303,7 @@ impl Session {
                 .filter(|r| *r != "none")
                 .unwrap_or(&self.login.user),
             standard_conforming_strings: self.standard_conforming_strings(),
-            temporary: self.txn.participants.iter().any(|participant| participant.tied),
+            temporary: &self.temporary,
             named_shard: self.named_shard,
         }
     }

@@ -218,6 +218,8 @@ pub struct Session {
     segment: Segment,
     /// SQL cursors of the open transaction, or held ones: where each lives.
     cursors: HashMap<String, ShardId>,
+    /// Temporary relations that this session has made, whether or not they still exist.
+    temporary: Vec<String>,
     /// `SET weir.shard`: every statement goes there.
     named_shard: Option<ShardId>,
     /// Set when weir is about to end: who is between transactions has to leave.
