@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod raw;
 mod weir;
 
 mod backend;
@@ -17,3 +18,4 @@ mod survey;
 mod pool;
 mod serving;
 mod values;
+mod protocol;

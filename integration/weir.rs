@@ -105,6 +105,7 @@ impl Weir {
         Self::with_rules(cluster, &rules, settings)
     }
 
+    /// Marks the shards with these rules' placement and serves them.
     pub fn with_rules(cluster: &Cluster, rules: &str, settings: &str) -> Self {
         let home = Home::new(cluster, rules, settings);
         if rules.contains("[[distribution]]") {

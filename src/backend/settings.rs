@@ -17,7 +17,7 @@ pub struct ServerSession {
 pub struct Prepared {
     order: VecDeque<u64>,
     known: HashSet<u64>,
-    /// A Parse of these may have been skipped: they are closed before they are prepared again.
+    /// A Parse or Close of these may have been skipped: they are closed before anything is prepared.
     doubtful: HashSet<u64>,
 }
 
@@ -28,10 +28,7 @@ impl Prepared {
 
     /// Notes that `id` is being prepared; returns what has to be closed first.
     pub fn prepare(&mut self, id: u64, limit: usize) -> Vec<u64> {
-        let mut close = Vec::new();
-        if self.doubtful.remove(&id) {
-            close.push(id);
-        }
+        let mut close: Vec<u64> = self.doubtful.drain().collect();
         while self.order.len() >= limit.max(1)
             && let Some(oldest) = self.order.pop_front()
         {
@@ -47,6 +44,13 @@ impl Prepared {
     pub fn doubt(&mut self, id: u64) {
         if self.known.remove(&id) {
             self.order.retain(|known| *known != id);
+            self.doubtful.insert(id);
+        }
+    }
+
+    /// The segment in which `id` was closed failed: the server may still have it.
+    pub fn doubt_closed(&mut self, id: u64) {
+        if !self.known.contains(&id) {
             self.doubtful.insert(id);
         }
     }

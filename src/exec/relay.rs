@@ -5,14 +5,15 @@
 //! mix, and a pipeline on one server is never run in lock-step. Result bytes go on untouched.
 use super::describe::ResultShape;
 use super::line::{self, Line};
-use crate::error::{Error, SqlState};
+use crate::error::{Blame, Error, Severity, SqlState};
 use crate::txn::Participant;
 use crate::wire::error_response;
 use crate::wire::frame;
 use crate::wire::server::{self, ErrorFields, ParameterDescription, RowDescription};
 use bytes::{Buf, BytesMut};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
@@ -41,8 +42,6 @@ pub enum Show {
     Swallow,
     /// Nothing, and rows and tags are kept for weir itself.
     Capture,
-    /// Only what the client must know of its settings.
-    Report,
     /// Nothing at all, whatever comes.
     Discard,
 }
@@ -56,9 +55,21 @@ pub enum Reply {
         at: usize,
         step: Step,
         show: Show,
+        edit: Option<Rc<Edit>>,
     },
     /// Which server answers is not known yet.
     Unsited,
+    /// No answer: everything before it has been answered.
+    Mark,
+}
+
+/// How an error speaks of the client's statement, where a server was sent another text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Edit {
+    /// What is added to an error's position, in characters.
+    pub shift: i32,
+    /// A server's name for a prepared statement, and the client's.
+    pub name: Option<(String, String)>,
 }
 
 /// Why `pump` came back.
@@ -102,6 +113,36 @@ pub struct Relay {
     pub described: VecDeque<ResultShape>,
     /// A Sync went to a server that was already in COPY mode, which ignores it.
     pub sync_ignored: bool,
+    /// How many marks have been passed; taken by the session.
+    pub marks: usize,
+    /// What servers have said of parameters; the session tells the client before ReadyForQuery.
+    pub reports: BTreeMap<String, Vec<u8>>,
+}
+
+/// The answer that is read now.
+struct Head {
+    at: usize,
+    step: Step,
+    show: Show,
+    edit: Option<Rc<Edit>>,
+}
+
+impl Edit {
+    /// A field of an error in the client's terms; `None` where it stays.
+    fn text(&self, field: u8, text: &[u8]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(text).ok()?;
+        match (field, &self.name) {
+            (b'P', _) => {
+                let position = text.parse::<i32>().ok()?.saturating_add(self.shift);
+                Some(position.max(1).to_string().into_bytes())
+            }
+            (b'M', Some((theirs, ours))) => {
+                let (theirs, ours) = (format!("\"{theirs}\""), format!("\"{ours}\""));
+                Some(text.replace(&theirs, &ours).into_bytes())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How far the head of the queue got.
@@ -115,7 +156,15 @@ enum Advance {
 
 impl Relay {
     pub fn expect(&mut self, at: usize, step: Step, show: Show) {
-        self.replies.push_back(Reply::Server { at, step, show });
+        self.expect_edited(at, step, show, None);
+    }
+
+    pub fn expect_edited(&mut self, at: usize, step: Step, show: Show, edit: Option<Rc<Edit>>) {
+        self.replies.push_back(Reply::Server { at, step, show, edit });
+    }
+
+    pub fn mark(&mut self) {
+        self.replies.push_back(Reply::Mark);
     }
 
     /// Queues a message of weir's own.
@@ -150,23 +199,30 @@ impl Relay {
         self.replies.push_back(reply);
     }
 
-    /// Forgets what servers would have answered before the next Sync. A Sync that is on its way is
-    /// answered all the same.
-    pub fn void(&mut self) {
+    /// Forgets what is expected: the servers are gone.
+    pub fn abandon(&mut self) {
+        self.replies.clear();
+        self.copy_in = None;
+        self.passing = (0, true);
+    }
+
+    /// The segment has failed: of what is on its way nothing is shown. Only each ReadyForQuery is
+    /// still expected; the server that failed answers no query before it has seen a Sync.
+    pub fn void(&mut self, failed: Option<usize>) {
         self.replies.retain_mut(|reply| match reply {
-            Reply::Server { step: Step::Sync | Step::Query, show, .. } => {
+            Reply::Server { at, step, show, .. } => {
                 *show = Show::Discard;
-                true
+                *step == Step::Sync || *step == Step::Query && Some(*at) != failed
             }
-            Reply::Server { .. } | Reply::Local(_) | Reply::Unsited => false,
+            Reply::Local(_) | Reply::Unsited | Reply::Mark => false,
         });
         self.copy_in = None;
     }
 
-    /// Forgets what is expected: its servers are gone.
-    pub fn abandon(&mut self) {
-        self.replies.clear();
-        self.copy_in = None;
+    /// Whether a Sync is on its way to that participant.
+    pub fn expects_sync(&self, of: usize) -> bool {
+        let mut replies = self.replies.iter();
+        replies.any(|r| matches!(r, Reply::Server { at, step: Step::Sync, .. } if *at == of))
     }
 
     /// Drops the Sync that a server in COPY mode has read and ignored.
@@ -244,7 +300,7 @@ impl Relay {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            let (at, step, show) = match self.replies.front() {
+            let (at, step, show, edit) = match self.replies.front() {
                 None => return Poll::Ready(Ok(Pumped::Drained)),
                 Some(Reply::Unsited) => return Poll::Pending,
                 Some(Reply::Local(bytes)) => {
@@ -252,13 +308,18 @@ impl Relay {
                     self.replies.pop_front();
                     continue;
                 }
-                Some(Reply::Server { at, step, show }) => (*at, *step, *show),
+                Some(Reply::Mark) => {
+                    self.marks += 1;
+                    self.replies.pop_front();
+                    continue;
+                }
+                Some(Reply::Server { at, step, show, edit }) => (*at, *step, *show, edit.clone()),
             };
             let Some(participant) = participants.get_mut(at) else {
                 let error = Error::internal("an answer is expected of no participant");
                 return Poll::Ready(Err(Broken::Server(at, error)));
             };
-            match self.advance(cx, client, participant, at, step, show)? {
+            match self.advance(cx, client, participant, Head { at, step, show, edit })? {
                 Advance::Done => {
                     self.replies.pop_front();
                 }
@@ -296,10 +357,9 @@ impl Relay {
         cx: &mut Context<'_>,
         client: &mut Line,
         participant: &mut Participant,
-        at: usize,
-        step: Step,
-        show: Show,
+        head: Head,
     ) -> Result<Advance, Broken> {
+        let Head { at, step, show, edit } = head;
         let mut taken = 0;
         let mut run = 0;
         let outcome = loop {
@@ -343,21 +403,24 @@ impl Relay {
             }
             let Some(message) = rest.get(..header.len) else { break Advance::NeedsBytes };
             let body = message.get(5..).unwrap_or_default();
-            let mut heard = None;
+            if header.kind == b'E'
+                && let Ok(fields) = ErrorFields::read(body)
+                && fields.is_fatal()
+            {
+                return Err(ended(at, participant, fields.to_error(Blame::Shard)));
+            }
             let seen = self.see(header.kind, body, step, show);
             if let Seen::Status(status) = seen {
                 participant.status = status;
             }
-            if header.kind == b'S' {
-                heard = Some(message.to_vec());
+            let heard = (header.kind == b'S').then(|| message.to_vec());
+            if let Some(heard) = heard {
+                let body = heard.get(5..).unwrap_or_default();
+                self.hear_parameter(body, participant)
+                    .map_err(|reason| desync(at, participant, reason))?;
             }
-            if let Some(heard) = heard
-                && let Err(reason) =
-                    participant.lease.hear_parameter(heard.get(5..).unwrap_or_default())
-            {
-                return Err(desync(at, participant, reason));
-            }
-            let translated = translated(header.kind, participant, taken, header.len);
+            let translated =
+                translated(header.kind, participant, taken, header.len, edit.as_deref());
             if translated.is_some() || !shows(header.kind, show) {
                 send_run(client, &participant.lease.input, run, taken, cx)?;
                 run = taken + header.len;
@@ -392,6 +455,18 @@ impl Relay {
         send_run(client, &participant.lease.input, run, taken, cx)?;
         participant.lease.input.advance(taken);
         Ok(outcome)
+    }
+
+    fn hear_parameter(
+        &mut self,
+        body: &[u8],
+        participant: &mut Participant,
+    ) -> Result<(), &'static str> {
+        participant.lease.hear_parameter(body)?;
+        if let Ok((name, value)) = server::parameter_status(body) {
+            self.reports.insert(name.to_owned(), value.to_vec());
+        }
+        Ok(())
     }
 
     /// What a control message means for the step it came in.
@@ -484,16 +559,23 @@ enum Seen {
     Alien,
 }
 
-/// A description with the ids that the home shard uses; `None` where they are the same anyway.
+/// A description with the ids that the home shard uses, an error in the client's terms; `None` where
+/// that is the same anyway.
 fn translated(
     kind: u8,
     participant: &Participant,
     from: usize,
     length: usize,
+    edit: Option<&Edit>,
 ) -> Option<Result<BytesMut, Error>> {
-    let translation = participant.translation.as_deref()?;
     let body = participant.lease.input.get(from + 5..from + length)?;
     let mut message = BytesMut::new();
+    if let (b'E' | b'N', Some(edit)) = (kind, edit) {
+        let fields = ErrorFields::read(body).ok()?;
+        fields.write_edited(kind, |field, text| edit.text(field, text), &mut message);
+        return Some(Ok(message));
+    }
+    let translation = participant.translation.as_deref()?;
     match kind {
         b'T' => {
             let description = RowDescription::read(body).ok()?;
@@ -519,9 +601,8 @@ fn is_bulk(kind: u8) -> bool {
 
 fn shows(kind: u8, show: Show) -> bool {
     match show {
-        Show::Forward => kind != b'Z',
+        Show::Forward => !matches!(kind, b'Z' | b'S'),
         Show::Swallow | Show::Capture => matches!(kind, b'E' | b'A'),
-        Show::Report => matches!(kind, b'E' | b'A' | b'S' | b'N'),
         Show::Discard => kind == b'A',
     }
 }
@@ -568,6 +649,11 @@ fn poll_idle(
                         return Some(Broken::Client);
                     }
                 }
+                b'E' => {
+                    let error = ErrorFields::read(message.get(5..).unwrap_or_default());
+                    let error = error.map(|fields| fields.to_error(Blame::Shard));
+                    return Some(ended(index, participant, error.unwrap_or_else(Error::from)));
+                }
                 _ => return Some(desync(index, participant, "a message that nobody asked for")),
             }
         }
@@ -586,6 +672,13 @@ fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broke
             "the statement may or may not have taken effect there; look before you repeat it",
         ),
     )
+}
+
+/// The server has ended its session. The client's may go on, so to the client this is not fatal.
+fn ended(index: usize, participant: &mut Participant, mut error: Error) -> Broken {
+    participant.lease.taint("the server ended its session");
+    error.severity = Severity::Error;
+    Broken::Server(index, error)
 }
 
 fn desync(index: usize, participant: &mut Participant, what: &str) -> Broken {

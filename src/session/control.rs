@@ -4,17 +4,20 @@ use super::extended::{Portal, already_prepared};
 use super::statements::{Form, Naming, Statement, meaning};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
-use crate::exec::relay::Show;
+use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{self, Access, Command, Planned, Route, Target};
 use crate::sql::control::Control;
-use crate::txn::settings::{differences, quote_identifier, quote_literal};
-use crate::txn::{Block, Ending, SchemaChange, Status};
+use crate::sql::lexer::Lexer;
+use crate::txn::settings::{IDENTITY, differences, quote_identifier, quote_literal};
+use crate::txn::{Block, Ending, Participant, SchemaChange, Setup, Status};
+use crate::wire::frontend::Object;
 use crate::wire::params::{Params, Value};
 use crate::wire::server::{DataRow, Field};
 use crate::wire::{encode, frame};
 use bytes::BytesMut;
 use std::rc::Rc;
+use std::sync::Arc;
 
 impl Session {
     /// Acts on a control statement. Everything said before it has been answered.
@@ -51,10 +54,12 @@ impl Session {
             Control::DiscardAll => self.discard_all().await,
             Control::DiscardPlans => self.complete("DISCARD PLANS"),
             Control::DiscardSequences => self.complete("DISCARD SEQUENCES"),
-            Control::Prepare { name, types, statement } => {
-                self.prepare_sql(name, &types, &statement).await
+            Control::Prepare { name, types, statement: inner } => {
+                self.prepare_sql(name, &types, &inner, statement).await
             }
-            Control::Execute { name, arguments } => self.execute_sql(&name, &arguments).await,
+            Control::Execute { name, arguments } => {
+                self.execute_sql(&name, &arguments, statement).await
+            }
             Control::Deallocate { name } => self.deallocate(name.as_deref()),
             Control::ExplainWeir { statement } => self.explain_weir(&statement),
             Control::Show { name } if is_own_setting(&name) => self.show_own(&name),
@@ -96,7 +101,9 @@ impl Session {
             Status::Open(Block::Implicit) => {
                 self.txn.become_explicit();
                 if !modes.is_empty() {
-                    self.set_transaction_on_all(&format!("SET TRANSACTION {modes}")).await?;
+                    let statement = format!("SET TRANSACTION {modes}");
+                    self.set_transaction_on_all(&statement).await?;
+                    self.txn.remember_setup(Setup::Characteristics(statement));
                 }
             }
             Status::Open(Block::Explicit) => self.warn(
@@ -111,7 +118,7 @@ impl Session {
     }
 
     async fn end_block(&mut self, chain: bool, ending: Ending) -> Result<(), Stop> {
-        let modes = self.txn.modes().to_owned();
+        let characteristics = self.txn.characteristics();
         let tag = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
         match self.txn.status() {
             Status::Idle if chain => {
@@ -120,6 +127,9 @@ impl Session {
                     format!("{tag} AND CHAIN can only be used in transaction blocks"),
                 )
                 .into());
+            }
+            Status::Idle if !self.txn.unsynced().is_empty() => {
+                return self.end_pipelined(ending).await;
             }
             Status::Idle => {
                 self.warn(
@@ -144,7 +154,28 @@ impl Session {
         }
         self.settle().await;
         if chain {
-            self.txn.begin(Block::Explicit, &modes);
+            self.txn.chain(characteristics);
+        }
+        Ok(())
+    }
+
+    /// COMMIT or ROLLBACK in a pipeline, without BEGIN: what was executed since the last Sync ends
+    /// here. The servers warn of it themselves.
+    async fn end_pipelined(&mut self, ending: Ending) -> Result<(), Stop> {
+        let text = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
+        let mut show = Show::Forward;
+        let mut order = self.txn.unsynced();
+        order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
+        for at in order {
+            self.say(at, text, show).await?;
+            show = Show::Swallow;
+        }
+        match ending {
+            Ending::Committed => self.txn.segment_done(),
+            Ending::RolledBack => {
+                self.txn.segment_failed();
+                self.txn.participants.iter_mut().for_each(Participant::segment_undone);
+            }
         }
         Ok(())
     }
@@ -263,13 +294,12 @@ impl Session {
             return self.complete("SET");
         }
         self.set_transaction_on_all(statement).await?;
+        self.txn.remember_setup(Setup::Characteristics(statement.to_owned()));
         self.complete("SET")
     }
 
     async fn set_transaction_on_all(&mut self, statement: &str) -> Result<(), Stop> {
-        self.say_to_all(statement).await?;
-        self.txn.remember_setup(statement);
-        Ok(())
+        self.say_to_all(statement).await
     }
 
     async fn set_constraints(&mut self, statement: &str) -> Result<(), Stop> {
@@ -281,6 +311,7 @@ impl Session {
             return self.complete("SET CONSTRAINTS");
         }
         self.set_transaction_on_all(statement).await?;
+        self.txn.remember_setup(Setup::Local(statement.to_owned()));
         self.complete("SET CONSTRAINTS")
     }
 
@@ -321,6 +352,10 @@ impl Session {
         let at = self.site(Route::Any, Access::Read).await?;
         self.say(at, statement, Show::Forward).await?;
         let value = self.setting_on(at, name).await?;
+        if name == "session_authorization" {
+            // Who changes that is no longer in any role.
+            self.txn.settings.reset("role");
+        }
         self.txn.settings.set(name, value);
         self.aligned(at);
         self.settle_unless_pipelined().await;
@@ -373,7 +408,11 @@ impl Session {
             self.ask(other, statement, Show::Swallow);
         }
         self.drain().await?;
-        self.txn.remember_setup(statement);
+        let statement = statement.to_owned();
+        self.txn.remember_setup(match name.starts_with("transaction_") {
+            true => Setup::Characteristics(statement),
+            false => Setup::Local(statement),
+        });
         if value.is_some() || self.txn.settings.get(name).is_some() {
             let value = self.setting_on(at, name).await?;
             self.txn.settings.set_local(name, value);
@@ -399,7 +438,7 @@ impl Session {
             }
         };
         let at = self.site(Route::Any, Access::Read).await?;
-        self.say(at, &text, Show::Report).await?;
+        self.say(at, &text, Show::Swallow).await?;
         self.txn.settings.reset(name);
         self.aligned(at);
         self.settle_unless_pipelined().await;
@@ -408,12 +447,13 @@ impl Session {
 
     async fn reset_all(&mut self, tag: &str) -> Result<(), Stop> {
         let at = self.site(Route::Any, Access::Read).await?;
-        self.say(at, "RESET ALL", Show::Report).await?;
+        self.say(at, "RESET ALL", Show::Swallow).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
-            participant.lease.session.applied = Default::default();
+            let applied = Arc::make_mut(&mut participant.lease.session.applied);
+            applied.retain(|name, _| IDENTITY.contains(&name.as_str()));
         }
         self.txn.settings.reset_all();
-        self.align(at, Show::Report).await?;
+        self.align(at, Show::Swallow).await?;
         self.settle_unless_pipelined().await;
         self.complete(tag)
     }
@@ -435,6 +475,9 @@ impl Session {
             participant.lease.taint("its session was discarded");
         }
         self.settle().await;
+        for name in IDENTITY {
+            self.txn.settings.reset(name);
+        }
         self.reset_all("DISCARD ALL").await
     }
 
@@ -443,6 +486,7 @@ impl Session {
         name: String,
         types: &[String],
         text: &str,
+        said: &str,
     ) -> Result<(), Stop> {
         if self.statements.contains_key(&name) {
             return Err(already_prepared(&name).into());
@@ -452,7 +496,15 @@ impl Session {
             types => format!(" ({})", types.join(", ")),
         };
         let oids = types.iter().map(|name| builtin_oid(name)).collect();
-        let statement = Rc::new(self.prepare(text, oids, Form::Prepare(list), Naming::Named)?);
+        let mut prepared = self.prepare(&name, text, oids, Form::Prepare(list), Naming::Named)?;
+        // Errors point into PREPARE as the client wrote it.
+        let ours = preparing(&prepared).chars().count() - prepared.sent.chars().count();
+        let theirs = said.rfind(text).and_then(|start| said.get(..start));
+        let theirs = theirs.map_or(0, |before| before.chars().count());
+        let outer = self.edit.as_ref().map_or(0, |edit| edit.shift);
+        let shift = outer + i32::try_from(theirs).unwrap_or(0) - i32::try_from(ours).unwrap_or(0);
+        prepared.edit = Rc::new(Edit { shift, name: prepared.edit.name.clone() });
+        let statement = Rc::new(prepared);
         let at = self.site(Route::Any, Access::Read).await?;
         self.ensure_said(at, &statement).await?;
         self.keep_statement(name, statement)?;
@@ -468,24 +520,20 @@ impl Session {
         if participant.lease.session.prepared.contains(id) {
             return Ok(());
         }
-        let mut text = String::new();
         for id in participant.lease.session.prepared.prepare(id, limit) {
-            text.push_str(&format!("DEALLOCATE weir_{id};"));
+            // A Close of what is not there is no error, a DEALLOCATE would be.
+            let name = format!("weir_{id}");
+            encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
+            self.relay.expect(at, Step::Close, Show::Swallow);
         }
-        if !text.is_empty() {
-            // One that is not there is no error to the client.
-            self.say(at, &text, Show::Discard).await?;
-        }
-        let types = match &statement.form {
-            Form::Prepare(types) => types.as_str(),
-            Form::Parse => "",
-        };
-        let text = format!("PREPARE {}{types} AS {}", statement.identity.name, statement.sent);
+        let text = preparing(statement);
         let now = meaning(&self.txn.settings);
         for there in differences(&now, &statement.settings) {
             self.say(at, &there, Show::Swallow).await?;
         }
+        let edit = self.edit.replace(statement.edit.clone());
         let said = self.say(at, &text, Show::Swallow).await;
+        self.edit = edit;
         for back in differences(&statement.settings, &now) {
             self.say(at, &back, Show::Swallow).await?;
         }
@@ -497,8 +545,32 @@ impl Session {
         said
     }
 
-    async fn execute_sql(&mut self, name: &str, arguments: &[String]) -> Result<(), Stop> {
+    async fn execute_sql(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        said: &str,
+    ) -> Result<(), Stop> {
         let statement = self.statement(name)?;
+        let route = self.route_executed(&statement, name, arguments)?;
+        let at = self.site_evenly(route, statement.planned.plan.access).await?;
+        self.tie(at, &statement.planned);
+        self.ensure_said(at, &statement).await?;
+        let outer = self.edit.take();
+        let (text, edit) = executing(said, name, &statement, outer.as_deref());
+        self.edit = Some(Rc::new(edit));
+        let outcome = self.say(at, &text, Show::Forward).await;
+        self.edit = outer;
+        outcome
+    }
+
+    /// Where an EXECUTE goes.
+    pub(super) fn route_executed(
+        &self,
+        statement: &Statement,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<Route, Stop> {
         let owned: Vec<Option<String>> =
             arguments.iter().map(|argument| literal_value(argument)).collect();
         let keyed = matches!(statement.planned.plan.target, Target::Keyed(_));
@@ -517,15 +589,7 @@ impl Session {
             .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
             .collect();
         let params = Params { types: &statement.types, values: &values };
-        let route = statement.planned.route(&statement.text, &params, &self.serving.rules)?;
-        let at = self.site_evenly(route, statement.planned.plan.access).await?;
-        self.tie(at, &statement.planned);
-        self.ensure_said(at, &statement).await?;
-        let text = match arguments {
-            [] => format!("EXECUTE {}", statement.identity.name),
-            list => format!("EXECUTE {}({})", statement.identity.name, list.join(", ")),
-        };
-        self.say(at, &text, Show::Forward).await
+        Ok(statement.planned.route(&statement.text, &params, &self.serving.rules)?)
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Result<(), Stop> {
@@ -564,6 +628,7 @@ impl Session {
     /// Statements that a server answers as they stand, at the place that their object has.
     pub(super) fn is_forwarded(&self, statement: &Statement) -> bool {
         match &statement.planned.plan.command {
+            Command::Control(Control::Execute { .. }) => statement.executes.is_some(),
             Command::Control(Control::Show { name }) => !is_own_setting(name),
             Command::Control(control) => matches!(
                 control,
@@ -599,6 +664,8 @@ impl Session {
             Control::Fetch { cursor } | Control::CloseCursor { name: Some(cursor) } => {
                 match self.cursor_shard(cursor) {
                     Some(shard) => Ok(Route::One(shard)),
+                    // A function may have opened it: the one server there is knows.
+                    None if self.serving.rules.is_plain() => Ok(Route::Any),
                     None => Err(Error::client(
                         SqlState::INVALID_CURSOR_NAME,
                         format!("cursor \"{cursor}\" does not exist"),
@@ -681,6 +748,35 @@ fn unknown_setting(name: &str) -> Error {
         format!("unrecognized configuration parameter \"{name}\""),
     )
     .hint("weir's own settings: weir.shard")
+}
+
+/// The PREPARE that a server gets.
+fn preparing(statement: &Statement) -> String {
+    let types = match &statement.form {
+        Form::Prepare(types) => types.as_str(),
+        Form::Parse => "",
+    };
+    format!("PREPARE {}{types} AS {}", statement.identity.name, statement.sent)
+}
+
+/// The client's EXECUTE under the server's name for the statement, and how errors about it read.
+pub(super) fn executing(
+    said: &str,
+    name: &str,
+    statement: &Statement,
+    outer: Option<&Edit>,
+) -> (String, Edit) {
+    let tokens =
+        Lexer::new(said, true).map_while(Result::ok).filter(|token| !token.kind.is_blank());
+    // What comes after EXECUTE and the name.
+    let rest = tokens.map(|token| token.start).nth(2).unwrap_or(said.len());
+    let before = said.get(..rest).unwrap_or_default().chars().count();
+    let server_name = &statement.identity.name;
+    let start = format!("EXECUTE {server_name} ");
+    let shift = i32::try_from(before).unwrap_or(0) - i32::try_from(start.len()).unwrap_or(0)
+        + outer.map_or(0, |edit| edit.shift);
+    let text = format!("{start}{}", said.get(rest..).unwrap_or_default());
+    (text, Edit { shift, name: Some((server_name.clone(), name.to_owned())) })
 }
 
 /// Transaction modes are repeated to servers, so they may consist of PostgreSQL's words only.

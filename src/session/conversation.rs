@@ -1,8 +1,10 @@
 //! Take a message, act, carry answers: the loop of one session.
+use super::encoding::{self, Encoding};
 use super::extended::Segment;
+use super::parameters::Told;
 use super::simple::Ended;
 use super::startup::Greeted;
-use super::{Database, PoolMode, Session, Stop};
+use super::{Database, PoolMode, Protocol, Session, Stop};
 use crate::backend::cancel::cancel;
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
@@ -10,7 +12,8 @@ use crate::exec::relay::{Broken, Listen, Pumped, Relay};
 use crate::plan::{Access, Context, Planned};
 use crate::telemetry::metrics::{self, Outcome};
 use crate::txn::{Status, Transaction};
-use crate::wire::{encode, error_response, frame, frontend};
+use crate::wire::{error_response, frame, frontend};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -65,6 +68,10 @@ impl Session {
             describing: VecDeque::new(),
             held: VecDeque::new(),
             segment: Segment::Sound,
+            changes: Vec::new(),
+            told: Told::new(greeted.parameters),
+            edit: None,
+            protocol: Protocol::Simple,
             cursors: HashMap::new(),
             temporary: Vec::new(),
             named_shard: None,
@@ -188,6 +195,13 @@ impl Session {
                     return Err(Ended);
                 }
             };
+            let copied = matches!(header.kind, b'd' | b'c' | b'f');
+            if copied && !self.relay.is_empty() && self.segment == Segment::Sound {
+                // Sent along with the Execute that will ask for it.
+                let outcome = self.catch_up().await;
+                self.conclude(outcome)?;
+                continue;
+            }
             let message = self.client.input.split_to(header.len).freeze();
             let body = message.get(5..).unwrap_or_default();
             let kind = match frontend::Kind::of(header.kind) {
@@ -216,15 +230,7 @@ impl Session {
             // What a client still sends of a COPY that has failed.
             Kind::CopyData | Kind::CopyDone | Kind::CopyFail => Ok(()),
             Kind::Terminate => Err(Ended),
-            Kind::FunctionCall => {
-                let error = Error::refused(
-                    "the function call protocol is not supported",
-                    "call the function in a SELECT",
-                );
-                self.told(&error);
-                encode::ready(self.txn.status().wire(), &mut self.client.output);
-                Ok(())
-            }
+            Kind::FunctionCall => self.function_call(body).await,
             Kind::Password => {
                 let error = Error::client(
                     SqlState::PROTOCOL_VIOLATION,
@@ -237,12 +243,16 @@ impl Session {
     }
 
     async fn query_message(&mut self, body: &[u8]) -> Result<(), Ended> {
+        if !self.leave_segment().await? {
+            return Ok(());
+        }
+        self.protocol = Protocol::Simple;
+        // As in PostgreSQL, a simple query ends the unnamed statement and portal.
+        self.statements.remove("");
+        self.portals.remove("");
         match frontend::Query::read(body) {
             Ok(query) => self.simple_query(query.sql).await,
-            Err(error) => {
-                self.say_goodbye(&Error::from(error).fatal()).await;
-                Err(Ended)
-            }
+            Err(error) => self.conclude_simple(Err(Stop::Say(error.into()))).await,
         }
     }
 
@@ -258,7 +268,7 @@ impl Session {
 
     /// A statement's text as weir reads it: within the limit, and in an encoding in which no byte
     /// of another character can be taken for a quote.
-    pub(super) fn readable<'a>(&self, sql: &'a [u8]) -> Result<&'a str, Error> {
+    pub(super) fn readable<'a>(&self, sql: &'a [u8]) -> Result<Cow<'a, str>, Error> {
         let limit = self.database.limits.statement_bytes;
         if sql.len() > limit {
             return Err(Error::client(
@@ -267,19 +277,25 @@ impl Session {
             )
             .hint("raise limits.statement_bytes in weir.toml, or use COPY"));
         }
-        let utf8 = matches!(
-            self.txn.settings.get("client_encoding").map(str::to_ascii_lowercase).as_deref(),
-            None | Some("utf8" | "utf-8" | "unicode" | "sql_ascii")
-        );
-        if !utf8 && !sql.is_ascii() {
-            return Err(Error::refused(
+        match self.encoding() {
+            Encoding::Utf8 => std::str::from_utf8(sql)
+                .map(Cow::Borrowed)
+                .map_err(|error| encoding::invalid_utf8(sql, error.valid_up_to())),
+            // Keys and names would have to be read as the server will read them.
+            Encoding::Bytes if self.serving.rules.is_plain() || sql.is_ascii() => {
+                Ok(encoding::from_bytes(sql))
+            }
+            Encoding::Unsafe if sql.is_ascii() => Ok(encoding::from_bytes(sql)),
+            Encoding::Bytes | Encoding::Unsafe => Err(Error::refused(
                 "a statement with characters beyond ASCII in a client encoding other than UTF8",
                 "SET client_encoding = 'UTF8'",
-            ));
+            )),
         }
-        std::str::from_utf8(sql).map_err(|_| {
-            Error::client(SqlState(*b"22021"), "invalid byte sequence for encoding \"UTF8\"")
-        })
+    }
+
+    /// In what the client writes its statements.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.txn.settings.get("client_encoding").map_or(Encoding::Utf8, Encoding::named)
     }
 
     pub(super) fn standard_conforming_strings(&self) -> bool {

@@ -1,5 +1,6 @@
 //! COPY data from the client: on to the server that waits for it.
 use super::{Session, Stop};
+use crate::error::{Error, SqlState};
 use crate::exec::relay::{Listen, Pumped};
 use crate::wire::{encode, frame};
 use bytes::Buf;
@@ -14,7 +15,13 @@ impl Session {
         // What is left of a CopyData message that has begun.
         let mut passing = 0;
         loop {
-            let done = self.take_copy(at, &mut passing)?;
+            let done = match self.take_copy(at, &mut passing) {
+                Ok(done) => done,
+                Err(error) => {
+                    self.say_goodbye(&error.fatal()).await;
+                    return Err(Stop::End);
+                }
+            };
             if done {
                 self.relay.copy_in = None;
                 return Ok(());
@@ -41,7 +48,7 @@ impl Session {
     }
 
     /// Hands over what has arrived; `true` once the client has ended the COPY.
-    fn take_copy(&mut self, at: usize, passing: &mut usize) -> Result<bool, Stop> {
+    fn take_copy(&mut self, at: usize, passing: &mut usize) -> Result<bool, Error> {
         loop {
             let Some(participant) = self.txn.participants.get_mut(at) else { return Ok(true) };
             let output = &mut participant.lease.output;
@@ -56,9 +63,7 @@ impl Session {
                 continue;
             }
             let limit = self.database.limits.message_bytes;
-            let header =
-                frame::scan(&self.client.input, limit).map_err(|error| Stop::Say(error.into()))?;
-            let Some(header) = header else { return Ok(false) };
+            let Some(header) = frame::scan(&self.client.input, limit)? else { return Ok(false) };
             match header.kind {
                 b'd' => *passing = header.len,
                 // Flush and Sync mean nothing while COPY data flows.
@@ -69,11 +74,19 @@ impl Session {
                     }
                     let message = self.client.input.split_to(header.len);
                     output.extend_from_slice(&message);
+                    // In the extended protocol the server keeps its answer to itself otherwise.
+                    encode::flush(output);
                     return Ok(true);
                 }
-                _ => {
-                    encode::copy_fail("unexpected message during COPY from stdin", output);
-                    return Ok(true);
+                other => {
+                    self.told(&Error::client(
+                        SqlState::PROTOCOL_VIOLATION,
+                        format!("unexpected message type 0x{other:02X} during COPY from stdin"),
+                    ));
+                    return Err(Error::client(
+                        SqlState::PROTOCOL_VIOLATION,
+                        "terminating connection because protocol synchronization was lost",
+                    ));
                 }
             }
         }

@@ -3,17 +3,18 @@
 //!
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
-use super::control::{describe_own, forwarded_access};
+use super::control::{describe_own, executing, forwarded_access};
 use super::simple::Ended;
-use super::statements::{Form, Naming, Statement, meaning};
-use super::{Session, Stop};
+use super::statements::{Change, Form, Naming, Statement, meaning};
+use super::{Protocol, Session, Stop};
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::exec::describe;
-use crate::exec::relay::{Reply, Show, Step};
+use crate::exec::relay::{Edit, Reply, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Access, Command, Planned, Route};
 use crate::sql;
+use crate::sql::control::Control;
 use crate::txn::settings::differences;
 use crate::txn::{Begun, Block, Status};
 use crate::wire::frontend::{self, Format, Object};
@@ -58,12 +59,13 @@ impl Session {
         if self.segment == Segment::Failed {
             return Ok(());
         }
+        self.protocol = Protocol::Extended;
         let outcome = match kind {
             frontend::Kind::Parse => self.parse(body),
             frontend::Kind::Bind => self.bind(body).await,
             frontend::Kind::Describe => self.describe(body).await,
             frontend::Kind::Execute => self.execute(body).await,
-            frontend::Kind::Close => self.close(body),
+            frontend::Kind::Close => self.close(body).await,
             frontend::Kind::Flush => self.flush().await,
             _ => Err(Error::internal("not an extended message").into()),
         };
@@ -75,7 +77,7 @@ impl Session {
         Ok(())
     }
 
-    fn conclude(&mut self, outcome: Result<(), Stop>) -> Result<(), Ended> {
+    pub(super) fn conclude(&mut self, outcome: Result<(), Stop>) -> Result<(), Ended> {
         match outcome {
             Ok(()) => Ok(()),
             Err(Stop::Said) => {
@@ -109,7 +111,7 @@ impl Session {
                         self.relay.local(encode::parse_complete);
                     }
                 }
-                Reply::Local(_) | Reply::Server { .. } => self.relay.push(reply),
+                Reply::Local(_) | Reply::Server { .. } | Reply::Mark => self.relay.push(reply),
             }
         }
     }
@@ -124,7 +126,7 @@ impl Session {
     pub(super) fn fail_segment(&mut self, at: Option<usize>) {
         self.note_descriptions();
         self.describing.clear();
-        self.relay.void();
+        self.relay.void(at);
         self.unsited.clear();
         self.held.clear();
         self.segment = Segment::Failed;
@@ -134,25 +136,52 @@ impl Session {
             // a new plan.
             self.database.identities.borrow_mut().forget_all();
         }
+        self.txn.segment_failed();
+        self.undo_changes();
         for participant in &mut self.txn.participants {
             participant.doubt_statements();
         }
-        if let Some(participant) = at.and_then(|at| self.txn.participants.get_mut(at)) {
+        if let Some(at) = at
+            && let Some(participant) = self.txn.participants.get_mut(at)
+        {
+            participant.segment_undone();
             participant.failed = true;
+            participant.unsynced = !self.relay.expects_sync(at);
         }
+    }
+
+    /// What a failed segment did to the client's statements stays as far as it was answered.
+    fn undo_changes(&mut self) {
+        let done = std::mem::take(&mut self.relay.marks).min(self.changes.len());
+        for change in self.changes.drain(..).skip(done).rev() {
+            match change.before {
+                Some(statement) => self.statements.insert(change.name, statement),
+                None => self.statements.remove(&change.name),
+            };
+        }
+    }
+
+    /// A change of the client's statements, whose answer is queued.
+    fn note_change(&mut self, name: String, before: Option<Rc<Statement>>) {
+        self.changes.push(Change { name, before });
+        self.relay.mark();
     }
 
     fn parse(&mut self, body: &[u8]) -> Result<(), Stop> {
         let parse = frontend::Parse::read(body).map_err(Error::from)?;
         let name = parse.name_str().map_err(Error::from)?.to_owned();
-        let text = self.readable(parse.sql)?.to_owned();
+        let text = self.readable(parse.sql)?.into_owned();
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(already_prepared(&name).into());
         }
         let types: Vec<Oid> = parse.types().collect();
         let naming = if name.is_empty() { Naming::Unnamed } else { Naming::Named };
-        let statement = Rc::new(self.prepare(&text, types, Form::Parse, naming)?);
-        self.keep_statement(name, statement.clone())?;
+        if name.is_empty() {
+            // As in PostgreSQL, it is gone whatever becomes of the new one.
+            self.statements.remove("");
+        }
+        let statement = Rc::new(self.prepare(&name, &text, types, Form::Parse, naming)?);
+        self.keep_statement(name.clone(), statement.clone())?;
         match statement.planned.plan.command {
             Command::Control(_) if !self.is_forwarded(&statement) => {
                 self.relay.local(encode::parse_complete);
@@ -162,12 +191,14 @@ impl Session {
                 self.unsited.push_back(Unsited::Parse(statement));
             }
         }
+        self.note_change(name, None);
         Ok(())
     }
 
     /// Plans a statement and gives it its identity.
     pub(super) fn prepare(
         &mut self,
+        name: &str,
         text: &str,
         types: Vec<Oid>,
         form: Form,
@@ -182,17 +213,33 @@ impl Session {
             )
             .into());
         }
+        let start = ranges.first().map_or(0, |range| range.start);
+        let before = text.get(..start).unwrap_or_default().chars().count();
         let text = match ranges.first() {
             Some(range) => text.get(range.clone()).unwrap_or_default(),
             None => "",
         };
         let planned = self.plan(text)?;
+        let executes = match (&planned.plan.command, &form) {
+            // One that is not there is told when it is executed, as in PostgreSQL.
+            (Command::Control(Control::Execute { name, .. }), Form::Parse) => {
+                self.statements.get(name).cloned().map(|statement| (name.clone(), statement))
+            }
+            _ => None,
+        };
         match &planned.plan.command {
             Command::Control(control) => self.refuse_if_failed(Some(control))?,
             _ => self.refuse_if_failed(None)?,
         }
         let settings = meaning(&self.txn.settings);
-        let sent = planned.text(text).into_owned();
+        let shift = i32::try_from(before).unwrap_or_default();
+        let (sent, edit) = match &executes {
+            Some((name, inner)) => {
+                let outer = Edit { shift, name: None };
+                executing(text, name, inner, Some(&outer))
+            }
+            None => (planned.text(text).into_owned(), Edit { shift, name: None }),
+        };
         let identity = self.database.identities.borrow_mut().intern(
             &sent,
             &types,
@@ -203,6 +250,9 @@ impl Session {
         let text = text.to_owned();
         let catalog_version = Cell::new(self.serving.catalog_version);
         let told = Cell::new(None);
+        let renamed = edit.name.or_else(|| Some((identity.name.clone(), name.to_owned())));
+        let edit = Rc::new(Edit { shift: edit.shift, name: renamed });
+        let executes = executes.map(|(_, inner)| inner);
         Ok(Statement {
             text,
             sent,
@@ -211,6 +261,9 @@ impl Session {
             form,
             naming,
             identity,
+            edit,
+            executes,
+            encoding: self.encoding(),
             settings,
             catalog_version,
             told,
@@ -259,31 +312,34 @@ impl Session {
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
         self.hold_unsited();
-        let access = match &statement.planned.plan.command {
+        let runs = statement.executes.as_ref().unwrap_or(&statement);
+        let access = match &runs.planned.plan.command {
             Command::Control(control) => forwarded_access(control),
             Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
-                statement.planned.plan.access
+                runs.planned.plan.access
             }
         };
+        let runs = runs.clone();
         let at = self.site_evenly(route, access).await?;
-        self.tie(at, &statement.planned);
+        self.tie(at, &runs.planned);
         if let Command::Control(control) = &statement.planned.plan.command {
             self.note_forwarded(&control.clone(), at);
         }
         self.count(&statement.planned, at);
         self.site_messages(at).await?;
-        let server_name = self.ensure_prepared(at, &statement, Show::Swallow).await?;
+        let server_name = self.ensure_prepared(at, &statement, Show::Swallow)?;
         let Some(participant) = self.txn.participants.get_mut(at) else {
             return Err(Error::internal("no such participant").into());
         };
-        participant.unsynced = true;
+        participant.begins_segment();
         encode::bind_with_tail(
             portal.as_bytes(),
             server_name.as_bytes(),
             bind.tail_after_statement(),
             &mut participant.lease.output,
         );
-        self.relay.expect(at, Step::Bind, Show::Forward);
+        let edit = Some(statement.edit.clone());
+        self.relay.expect_edited(at, Step::Bind, Show::Forward, edit.clone());
         // Binary values may carry object ids inside: the description shows whether they do.
         let binary = bind.result_formats().any(|format| format == Format::Binary);
         if binary && participant.translation.is_some() {
@@ -301,6 +357,11 @@ impl Session {
         values: &[Value<'_>],
     ) -> Result<Route, Stop> {
         if let Command::Control(control) = &statement.planned.plan.command {
+            if let (Control::Execute { name, arguments }, Some(inner)) =
+                (control, &statement.executes)
+            {
+                return self.route_executed(inner, name, arguments);
+            }
             let params = Params { types: &statement.types, values };
             return self.forwarded_route(&control.clone(), &params);
         }
@@ -352,24 +413,25 @@ impl Session {
     }
 
     /// Makes a server know a statement; returns the name it has there.
-    pub(super) async fn ensure_prepared(
+    pub(super) fn ensure_prepared(
         &mut self,
         at: usize,
         statement: &Rc<Statement>,
         show: Show,
     ) -> Result<String, Stop> {
+        if let Some(inner) = &statement.executes {
+            self.ensure_prepared(at, inner, Show::Swallow)?;
+        }
         let identity = &statement.identity;
         let Some(participant) = self.txn.participants.get_mut(at) else {
             return Err(Error::internal("no such participant").into());
         };
         let session = &mut participant.lease.session;
         // What another client has prepared by name serves an unnamed statement as well.
-        let known = if session.prepared.contains(identity.id) {
-            Some(identity.name.as_str())
-        } else if session.unnamed == Some(identity.id) {
-            Some(statement.server_name()).filter(|name| name.is_empty())
-        } else {
-            None
+        let known = match statement.naming {
+            _ if session.prepared.contains(identity.id) => Some(identity.name.as_str()),
+            Naming::Unnamed if session.unnamed == Some(identity.id) => Some(""),
+            Naming::Unnamed | Naming::Named => None,
         };
         if let Some(name) = known {
             if show == Show::Forward {
@@ -377,7 +439,7 @@ impl Session {
             }
             return Ok(name.to_owned());
         }
-        participant.unsynced = true;
+        participant.begins_segment();
         // The client may have changed its settings since it prepared the statement.
         let now = meaning(&self.txn.settings);
         let there = differences(&now, &statement.settings);
@@ -396,6 +458,7 @@ impl Session {
         const NO_VALUES: &[u8] = &[0; 6];
         let quiet = if show == Show::Forward { Show::Swallow } else { show };
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        participant.begins_segment();
         for text in texts {
             let output = &mut participant.lease.output;
             encode::parse(NAME, text.as_bytes(), [].into_iter(), output);
@@ -418,28 +481,30 @@ impl Session {
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
         if name.is_empty() {
             participant.lease.session.unnamed = Some(identity.id);
-            let text = statement.sent.as_bytes();
+            let text = statement.encoding.bytes(&statement.sent);
             encode::parse(
                 b"",
-                text,
+                &text,
                 statement.types.iter().copied(),
                 &mut participant.lease.output,
             );
-            self.relay.expect(at, Step::Parse, show);
+            self.relay.expect_edited(at, Step::Parse, show, Some(statement.edit.clone()));
             return;
         }
         participant.preparing.push(identity.id);
         for id in participant.lease.session.prepared.prepare(identity.id, limit) {
+            participant.closing.push(id);
             let name = format!("weir_{id}");
             encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
             self.relay.expect(at, Step::Close, Show::Swallow);
         }
         match &statement.form {
             Form::Parse => {
-                let (name, text) = (identity.name.as_bytes(), statement.sent.as_bytes());
+                let name = identity.name.as_bytes();
+                let text = statement.encoding.bytes(&statement.sent);
                 let types = there(&participant.translation, &statement.types);
-                encode::parse(name, text, types, &mut participant.lease.output);
-                self.relay.expect(at, Step::Parse, show);
+                encode::parse(name, &text, types, &mut participant.lease.output);
+                self.relay.expect_edited(at, Step::Parse, show, Some(statement.edit.clone()));
             }
             Form::Prepare(types) => {
                 let text = format!("PREPARE {}{types} AS {}", identity.name, statement.sent);
@@ -453,6 +518,9 @@ impl Session {
 
     /// Sends the messages that waited for a server, in their order.
     pub(super) async fn site_messages(&mut self, at: usize) -> Result<(), Stop> {
+        if self.unsited.is_empty() && self.held.is_empty() {
+            return Ok(());
+        }
         self.hold_unsited();
         while let Some(reply) = self.held.pop_front() {
             if !matches!(reply, Reply::Unsited) {
@@ -461,12 +529,12 @@ impl Session {
             }
             match self.unsited.pop_front() {
                 Some(Unsited::Parse(statement)) => {
-                    self.ensure_prepared(at, &statement, Show::Forward).await?;
+                    self.ensure_prepared(at, &statement, Show::Forward)?;
                 }
                 Some(Unsited::Describe(statement)) => {
-                    let name = self.ensure_prepared(at, &statement, Show::Swallow).await?;
+                    let name = self.ensure_prepared(at, &statement, Show::Swallow)?;
                     let Some(participant) = self.txn.participants.get_mut(at) else { continue };
-                    participant.unsynced = true;
+                    participant.begins_segment();
                     let output = &mut participant.lease.output;
                     encode::describe(Object::Statement, name.as_bytes(), output);
                     self.relay.expect(at, Step::DescribeStatement, Show::Forward);
@@ -520,6 +588,7 @@ impl Session {
                     }
                 },
                 Portal::On(at) => {
+                    self.site_messages(at).await?;
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::DescribePortal, Show::Forward);
                 }
@@ -533,12 +602,14 @@ impl Session {
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
             Portal::On(at) => {
+                self.site_messages(at).await?;
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
                 self.relay.expect(at, Step::Execute, Show::Forward);
                 Ok(())
             }
             Portal::Own(statement) => {
                 self.catch_up().await?;
+                self.txn.remember_settings();
                 self.execute_own(&statement).await
             }
         }
@@ -563,16 +634,18 @@ impl Session {
         }
     }
 
-    fn close(&mut self, body: &[u8]) -> Result<(), Stop> {
+    async fn close(&mut self, body: &[u8]) -> Result<(), Stop> {
         let close = frontend::Close::read(body).map_err(Error::from)?;
         let name = close.name_str().map_err(Error::from)?;
         match close.object {
             Object::Statement => {
-                self.statements.remove(name);
+                let before = self.statements.remove(name);
                 self.relay.local(encode::close_complete);
+                self.note_change(name.to_owned(), before);
             }
             Object::Portal => match self.portals.remove(name) {
                 Some(Portal::On(at)) => {
+                    self.site_messages(at).await?;
                     self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::Close, Show::Forward);
                 }
@@ -596,13 +669,26 @@ impl Session {
     }
 
     /// Waits for all answers without ending the segment.
-    async fn catch_up(&mut self) -> Result<(), Stop> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), Stop> {
         if self.relay.is_empty() {
             return Ok(());
         }
         self.site_rest().await?;
         self.ask_for_answers();
-        self.drain().await
+        self.drain().await?;
+        self.changes.clear();
+        self.relay.marks = 0;
+        Ok(())
+    }
+
+    /// A simple query or a function call after extended messages: as if a Sync had come between,
+    /// but for what PostgreSQL does after an error: `false`, the message is skipped.
+    pub(super) async fn leave_segment(&mut self) -> Result<bool, Ended> {
+        if self.segment == Segment::Sound {
+            let outcome = self.catch_up().await;
+            self.conclude(outcome)?;
+        }
+        Ok(self.segment == Segment::Sound)
     }
 
     /// The end of a segment. With one server the Sync travels behind the messages; with several
@@ -622,8 +708,11 @@ impl Session {
             self.conclude(outcome)?;
         }
         self.segment = Segment::Sound;
+        self.txn.segment_done();
+        self.changes.clear();
+        self.relay.marks = 0;
         self.settle().await;
-        encode::ready(self.txn.status().wire(), &mut self.client.output);
+        self.ready();
         Ok(())
     }
 
@@ -649,7 +738,6 @@ impl Session {
         if let Some(participant) = self.txn.participants.get_mut(at) {
             encode::sync(&mut participant.lease.output);
             participant.unsynced = false;
-            participant.preparing.clear();
             self.relay.expect(at, Step::Sync, show);
         }
     }
@@ -666,18 +754,21 @@ impl Session {
             let Some(participant) = self.txn.participants.get_mut(at) else { continue };
             let undone = participant.failed || participant.begun == Begun::Block;
             if undone || participant.access == Access::Read {
-                participant.failed = false;
                 self.sync_one(at, Show::Discard);
             } else {
                 participant.lease.taint("its part of a failed pipeline must not be committed");
             }
         }
-        self.drain().await
+        let outcome = self.drain().await;
+        for participant in &mut self.txn.participants {
+            participant.failed = false;
+        }
+        outcome
     }
 
     fn send(&mut self, at: usize, write: impl FnOnce(&mut bytes::BytesMut)) {
         if let Some(participant) = self.txn.participants.get_mut(at) {
-            participant.unsynced = true;
+            participant.begins_segment();
             write(&mut participant.lease.output);
         }
     }

@@ -6,6 +6,7 @@
 //! - `conversation`: take a message, act, carry answers
 //! - `simple`: the simple protocol
 //! - `extended`: Parse, Bind, Describe, Execute, Close, Flush, Sync
+//! - `encoding`: statements in other encodings than UTF-8
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
 //! - `site`: bring a shard into the transaction
@@ -19,6 +20,7 @@ pub mod startup;
 pub mod cancel;
 mod parameters;
 mod conversation;
+mod encoding;
 mod simple;
 mod extended;
 mod statements;
@@ -34,7 +36,7 @@ use crate::backend::connection::CancelKey;
 use crate::backend::translate::Translation;
 use crate::error::Error;
 use crate::exec::line::Line;
-use crate::exec::relay::{Broken, Relay, Reply};
+use crate::exec::relay::{Broken, Edit, Relay, Reply};
 use crate::ids::ShardId;
 use crate::plan::{Catalog, Planner, Unroutable};
 use crate::pool::{self, Cluster};
@@ -45,7 +47,7 @@ use arc_swap::ArcSwap;
 use cancel::Slot;
 use extended::Segment;
 use spread::Spreader;
-use statements::{Identities, Statement};
+use statements::{Change, Identities, Statement};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -216,6 +218,12 @@ pub struct Session {
     /// Replies taken out of the relay while a server is brought in.
     held: VecDeque<Reply>,
     segment: Segment,
+    /// What the segment has done to `statements`, oldest first.
+    changes: Vec<Change>,
+    told: parameters::Told,
+    protocol: Protocol,
+    /// How errors about the statement that runs now speak of the client's text.
+    edit: Option<Rc<Edit>>,
     /// SQL cursors of the open transaction, or held ones: where each lives.
     cursors: HashMap<String, ShardId>,
     /// Temporary relations that this session has made, whether or not they still exist.
@@ -224,6 +232,14 @@ pub struct Session {
     named_shard: Option<ShardId>,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
+}
+
+/// How the client said what runs now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Protocol {
+    Simple,
+    /// Everything up to a Sync is one transaction.
+    Extended,
 }
 
 /// Why a statement stops short.

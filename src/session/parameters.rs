@@ -5,6 +5,8 @@ use super::{Database, Serving};
 use crate::auth::Login;
 use crate::error::{Error, SqlState};
 use crate::txn::settings::{Settings, Values};
+use crate::wire::encode;
+use bytes::BytesMut;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,7 +24,31 @@ impl Known {
 }
 
 /// Names and values, as ParameterStatus tells them.
-type Parameters = BTreeMap<String, String>;
+pub type Parameters = BTreeMap<String, String>;
+
+/// What one client believes of its server's parameters.
+pub(super) struct Told {
+    at_start: Arc<Parameters>,
+    since: BTreeMap<String, Vec<u8>>,
+}
+
+impl Told {
+    pub fn new(at_start: Arc<Parameters>) -> Self {
+        Self { at_start, since: BTreeMap::new() }
+    }
+
+    /// Writes what a server has reported and the client does not know yet.
+    pub fn tell(&mut self, reports: &mut BTreeMap<String, Vec<u8>>, out: &mut BytesMut) {
+        while let Some((name, value)) = reports.pop_first() {
+            let at_start = self.at_start.get(&name).map(String::as_bytes);
+            let known = self.since.get(&name).map(Vec::as_slice).or(at_start);
+            if known != Some(value.as_slice()) {
+                encode::parameter_status(&name, &value, out);
+                self.since.insert(name, value);
+            }
+        }
+    }
+}
 
 /// So many different start-ups are remembered.
 const MAX_KNOWN: usize = 1024;

@@ -1,7 +1,6 @@
 //! Session pooling of a plain database: one server is the client's alone, bytes go both ways
 //! unread, so everything works as on PostgreSQL itself.
 use super::Session;
-use crate::error::Error;
 use crate::exec::line;
 use crate::plan::{Access, Route};
 use std::task::Poll;
@@ -14,15 +13,15 @@ impl Session {
             }
             return;
         }
-        if let Some(error) = self.carry_both_ways().await {
-            self.say_goodbye(&error.fatal()).await;
-        }
+        self.carry_both_ways().await;
+        // The server's last words; the client may be gone already.
+        drop(self.client.flush().await);
         self.lose_participants("its client left").await;
     }
 
-    /// Until either side closes; an error if it was the server.
-    async fn carry_both_ways(&mut self) -> Option<Error> {
-        let participant = self.txn.participants.first_mut()?;
+    /// Until either side closes.
+    async fn carry_both_ways(&mut self) {
+        let Some(participant) = self.txn.participants.first_mut() else { return };
         let connection = &mut *participant.lease;
         let client = &mut self.client;
         std::future::poll_fn(|cx| {
@@ -32,23 +31,23 @@ impl Session {
                 if line::poll_flush(&mut connection.stream, &mut connection.output, cx)
                     .is_ready_err()
                 {
-                    return Poll::Ready(Some(lost()));
+                    return Poll::Ready(());
                 }
                 client.output.unsplit(connection.input.split());
                 if client.poll_flush(cx).is_ready_err() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(());
                 }
                 if connection.output.is_empty() {
                     match client.poll_fill(cx) {
                         Poll::Ready(Ok(count)) if count > 0 => moved = true,
-                        Poll::Ready(_) => return Poll::Ready(None),
+                        Poll::Ready(_) => return Poll::Ready(()),
                         Poll::Pending => {}
                     }
                 }
                 if client.output.is_empty() {
                     match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
                         Poll::Ready(Ok(count)) if count > 0 => moved = true,
-                        Poll::Ready(_) => return Poll::Ready(Some(lost())),
+                        Poll::Ready(_) => return Poll::Ready(()),
                         Poll::Pending => {}
                     }
                 }
@@ -57,7 +56,7 @@ impl Session {
                 }
             }
         })
-        .await
+        .await;
     }
 }
 
@@ -69,8 +68,4 @@ impl<T, E> ReadyErr for Poll<Result<T, E>> {
     fn is_ready_err(&self) -> bool {
         matches!(self, Poll::Ready(Err(_)))
     }
-}
-
-fn lost() -> Error {
-    Error::shard(crate::error::SqlState::CONNECTION_FAILURE, "the server closed the connection")
 }

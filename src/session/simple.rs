@@ -1,14 +1,17 @@
 //! The simple protocol: one text, one or more statements, each routed for itself.
 use super::control::{describe_own, own_columns};
+use super::extended::Segment;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
-use crate::exec::relay::Show;
-use crate::plan::{Command, Planned, Route};
+use crate::exec::relay::{Edit, Show, Step};
+use crate::plan::{Access, Command, Planned, Route};
 use crate::sql;
 use crate::sql::control::Control;
 use crate::txn::{Block, Status};
 use crate::wire::params::Params;
 use crate::wire::{encode, error_response};
+use std::ops::Range;
+use std::rc::Rc;
 
 /// Whether the message ended the session.
 pub(super) struct Ended;
@@ -19,6 +22,11 @@ impl Session {
         if self.txn.status() == Status::Open(Block::Implicit) && outcome.is_ok() {
             outcome = self.commit(Show::Swallow).await;
         }
+        self.conclude_simple(outcome).await
+    }
+
+    /// The end of a message that is answered with ReadyForQuery.
+    pub(super) async fn conclude_simple(&mut self, outcome: Result<(), Stop>) -> Result<(), Ended> {
         match outcome {
             Ok(()) => {}
             Err(Stop::Say(error)) => {
@@ -28,15 +36,46 @@ impl Session {
             Err(Stop::Said) => self.txn.fail(),
             Err(Stop::End) => return Err(Ended),
         }
+        // A simple query is no segment: what follows an error is not skipped.
+        self.segment = Segment::Sound;
         if self.txn.status() == Status::Failed(Block::Implicit) {
             self.roll_back(Show::Discard).await.or_else(|stop| match stop {
                 Stop::End => Err(Ended),
                 Stop::Say(_) | Stop::Said => Ok(()),
             })?;
         }
+        self.txn.segment_done();
         self.settle().await;
-        encode::ready(self.txn.status().wire(), &mut self.client.output);
+        self.ready();
         Ok(())
+    }
+
+    /// The fast-path interface: where there is one server, it goes there as it is.
+    pub(super) async fn function_call(&mut self, body: &[u8]) -> Result<(), Ended> {
+        if !self.leave_segment().await? {
+            return Ok(());
+        }
+        let outcome = self.call_function(body).await;
+        self.conclude_simple(outcome).await
+    }
+
+    async fn call_function(&mut self, body: &[u8]) -> Result<(), Stop> {
+        if !self.serving.rules.is_plain() {
+            return Err(Error::refused(
+                "the function call protocol is not supported over several shards",
+                "call the function in a SELECT",
+            )
+            .into());
+        }
+        self.refuse_if_failed(None)?;
+        let at = self.site(Route::One(self.serving.rules.home), Access::Write).await?;
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.unsynced = false;
+            let output = &mut participant.lease.output;
+            encode::message(b'F', output, |out| out.extend_from_slice(body));
+            self.relay.expect(at, Step::Query, Show::Forward);
+        }
+        self.drain().await
     }
 
     /// An error of weir's own, to the client and the metrics.
@@ -46,7 +85,7 @@ impl Session {
     }
 
     async fn run_text(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let text = self.readable(text)?.to_owned();
+        let text = self.readable(text)?.into_owned();
         let statements =
             sql::split::split(&text, self.standard_conforming_strings()).map_err(Error::from)?;
         match statements.as_slice() {
@@ -54,17 +93,71 @@ impl Session {
                 encode::empty_query(&mut self.client.output);
                 Ok(())
             }
-            [one] => self.simple_statement(text.get(one.clone()).unwrap_or_default()).await,
+            [one] => self.run_part(&text, one.clone()).await,
             several => {
+                if let Some(outcome) = self.run_whole(&text, several).await {
+                    return outcome;
+                }
                 for range in several {
                     if self.txn.status() == Status::Idle {
                         self.txn.begin(Block::Implicit, "");
                     }
-                    self.simple_statement(text.get(range.clone()).unwrap_or_default()).await?;
+                    self.run_part(&text, range.clone()).await?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// One statement of a text; errors point into the whole text.
+    async fn run_part(&mut self, text: &str, range: Range<usize>) -> Result<(), Stop> {
+        let before = text.get(..range.start).unwrap_or_default().chars().count();
+        let shift = i32::try_from(before).unwrap_or_default();
+        self.edit = (shift > 0).then(|| Rc::new(Edit { shift, name: None }));
+        let outcome = self.simple_statement(text.get(range).unwrap_or_default()).await;
+        self.edit = None;
+        outcome
+    }
+
+    /// Several statements that all go to one server, and none of which weir has to act on, go there
+    /// in one message: the implicit transaction is PostgreSQL's own. `None`: they do not.
+    async fn run_whole(
+        &mut self,
+        text: &str,
+        statements: &[Range<usize>],
+    ) -> Option<Result<(), Stop>> {
+        if matches!(self.txn.status(), Status::Failed(_)) {
+            return None;
+        }
+        let (mut route, mut access) = (Route::Any, Access::Read);
+        let mut all = Vec::with_capacity(statements.len());
+        for range in statements {
+            let statement = text.get(range.clone()).unwrap_or_default();
+            // What cannot be planned or routed is told in its turn.
+            let planned = self.plan(statement).ok()?;
+            let goes =
+                matches!(planned.plan.command, Command::Query | Command::CopyIn | Command::CopyOut);
+            if !goes || planned.text(statement) != statement {
+                return None;
+            }
+            match planned.route(statement, &Params::default(), &self.serving.rules).ok()? {
+                Route::Any => {}
+                one @ Route::One(_) if route == Route::Any || route == one => route = one,
+                Route::One(_) | Route::Every | Route::Proxy => return None,
+            }
+            access = access.max(planned.plan.access);
+            all.push(planned);
+        }
+        let at = match self.site_evenly(route, access).await {
+            Ok(at) => at,
+            Err(stop) => return Some(Err(stop)),
+        };
+        for planned in &all {
+            self.tie(at, planned);
+            self.count(planned, at);
+        }
+        self.ask(at, text, Show::Forward);
+        Some(self.drain().await)
     }
 
     pub(super) async fn simple_statement(&mut self, statement: &str) -> Result<(), Stop> {

@@ -1,12 +1,12 @@
 //! Bring a shard into the transaction: lease, settings, BEGIN, savepoints.
-use super::{Session, Stop};
+use super::{Protocol, Session, Stop};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Listen, Pumped, Show, Step};
 use crate::ids::ShardId;
 use crate::plan::{Access, Route};
 use crate::pool::Lease;
-use crate::txn::settings::{Values, alignment};
+use crate::txn::settings::{Values, alignment, differences};
 use crate::txn::{Begun, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
@@ -93,10 +93,15 @@ impl Session {
     pub(super) async fn align(&mut self, at: usize, show: Show) -> Result<(), Stop> {
         let wanted = self.txn.settings.session().clone();
         let Some(participant) = self.txn.participants.get(at) else { return Ok(()) };
-        let Some(text) = alignment(&participant.lease.session.applied, &wanted) else {
+        let applied = &participant.lease.session.applied;
+        if Arc::ptr_eq(applied, &wanted) || *applied == wanted {
             return Ok(());
-        };
-        self.say(at, &text, show).await?;
+        }
+        let statements = differences(applied, &wanted);
+        let edit = self.edit.take();
+        let said = self.say_all(at, &statements, show).await;
+        self.edit = edit;
+        said?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.lease.session.applied = wanted;
         }
@@ -124,11 +129,13 @@ impl Session {
 
     /// Sends a simple query and queues its answer; does not wait.
     pub(super) fn ask(&mut self, at: usize, text: &str, show: Show) {
+        let encoding = self.encoding();
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.lease.session.unnamed = None;
             participant.unsynced = false;
-            encode::query(text.as_bytes(), &mut participant.lease.output);
-            self.relay.expect(at, Step::Query, show);
+            encode::query(&encoding.bytes(text), &mut participant.lease.output);
+            let edit = self.edit.clone();
+            self.relay.expect_edited(at, Step::Query, show, edit);
         }
     }
 
@@ -136,14 +143,19 @@ impl Session {
     /// extended messages outside a block a simple query would commit what they did, so there it
     /// goes as extended messages too.
     pub(super) async fn say(&mut self, at: usize, text: &str, show: Show) -> Result<(), Stop> {
-        let Some(participant) = self.txn.participants.get_mut(at) else {
+        self.say_all(at, &[text.to_owned()], show).await
+    }
+
+    async fn say_all(&mut self, at: usize, texts: &[String], show: Show) -> Result<(), Stop> {
+        let Some(participant) = self.txn.participants.get(at) else {
             return Err(Error::internal("no such participant").into());
         };
-        if participant.unsynced && participant.begun == Begun::No {
-            self.whisper(at, &[text.to_owned()], show);
+        let pipelined = participant.unsynced || self.protocol == Protocol::Extended;
+        if pipelined && participant.begun == Begun::No {
+            self.whisper(at, texts, show);
             self.ask_for_answers();
         } else {
-            self.ask(at, text, show);
+            self.ask(at, &texts.join(";"), show);
         }
         self.drain().await
     }
@@ -175,6 +187,12 @@ impl Session {
             stop = Err(Stop::Said);
         }
         stop
+    }
+
+    /// Tells the client what it must know of its settings, and that it may go on.
+    pub(super) fn ready(&mut self) {
+        self.told.tell(&mut self.relay.reports, &mut self.client.output);
+        encode::ready(self.txn.status().wire(), &mut self.client.output);
     }
 
     /// Outside a block: gives the servers back. A server that is left in a transaction, or that

@@ -1,6 +1,7 @@
 //! From a new connection to a client that is known: greeting, TLS, cancel requests, start-up
 //! parameters, authentication, first answers.
 use super::cancel::{Clients, Slot};
+use super::parameters::Parameters;
 use super::{Database, parameters};
 use crate::auth::client::{self, Lookup, Method};
 use crate::auth::tls::Acceptor;
@@ -36,6 +37,8 @@ pub enum TlsPolicy {
 pub struct Greeted {
     pub login: Arc<Login>,
     pub settings: Settings,
+    /// What it was told of the server's parameters.
+    pub parameters: Arc<Parameters>,
     pub pid: u32,
     pub slot: Arc<Slot>,
 }
@@ -172,7 +175,7 @@ pub async fn log_in(
     let (pid, slot) = clients.register(secret_bytes);
     encode::backend_key_data(pid, slot.secret(), &mut line.output);
     encode::ready(TransactionStatus::Idle, &mut line.output);
-    Ok(Greeted { login, settings, pid, slot })
+    Ok(Greeted { login, settings, parameters, pid, slot })
 }
 
 /// The settings that a start-up packet asks for, `options` included.

@@ -3,7 +3,9 @@
 //! A server statement's name is shared by everything that decides its meaning: text, parameter
 //! types, catalog, and the settings that parsing looks at. So a connection that prepared it for one
 //! client serves all others with the same one.
+use super::encoding::Encoding;
 use crate::exec::describe::ResultShape;
+use crate::exec::relay::Edit;
 use crate::ids::Oid;
 use crate::plan::Planned;
 use crate::txn::settings::{Settings, Values};
@@ -35,6 +37,12 @@ pub struct Statement {
     pub form: Form,
     pub naming: Naming,
     pub identity: Rc<Identity>,
+    /// What an EXECUTE executes: a server has to know that first.
+    pub executes: Option<Rc<Statement>>,
+    /// What the client wrote it in.
+    pub(super) encoding: Encoding,
+    /// How a server's errors about it become the client's.
+    pub edit: Rc<Edit>,
     /// Of the settings under which the client prepared it, those that decide its meaning: a server
     /// that prepares it later does so under the same.
     pub settings: Arc<Values>,
@@ -45,7 +53,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// What a server calls it: a client's unnamed statement is the server's, too, so that texts
+    /// What a server is to call it: a client's unnamed statement is the server's, too, so that texts
     /// that are used once do not crowd out those that are used again.
     pub fn server_name(&self) -> &str {
         match self.naming {
@@ -53,6 +61,12 @@ impl Statement {
             Naming::Unnamed => "",
         }
     }
+}
+
+/// A change of a client's statements that a failed segment may have to undo.
+pub struct Change {
+    pub name: String,
+    pub before: Option<Rc<Statement>>,
 }
 
 /// Which name a server knows a statement by.

@@ -61,8 +61,9 @@ pub struct Participant {
     pub unsynced: bool,
     /// An extended message failed on it: until a Sync it ignores everything.
     pub failed: bool,
-    /// Statements being prepared on it since the last Sync.
+    /// Statements being prepared on it since the last Sync, and being closed.
     pub preparing: Vec<u64>,
+    pub closing: Vec<u64>,
     /// A session that is tied to this server keeps it after the transaction.
     pub tied: bool,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
@@ -79,12 +80,46 @@ pub enum Begun {
 }
 
 impl Participant {
+    /// An extended message goes to it. Outside a block the first one begins a transaction.
+    pub fn begins_segment(&mut self) {
+        if !self.unsynced {
+            self.unsynced = true;
+            if self.begun == Begun::No {
+                self.applied_at_begin = self.lease.session.applied.clone();
+            }
+        }
+    }
+
+    /// Its transaction outside a block has failed, and with it what was SET on the way.
+    pub fn segment_undone(&mut self) {
+        if self.begun == Begun::No {
+            self.lease.session.applied = self.applied_at_begin.clone();
+        }
+    }
+
     /// Something failed after these were sent to be prepared: nobody knows which of them were.
     pub fn doubt_statements(&mut self) {
-        for id in self.preparing.drain(..) {
-            self.lease.session.prepared.doubt(id);
-        }
+        let prepared = &mut self.lease.session.prepared;
+        self.preparing.drain(..).for_each(|id| prepared.doubt(id));
+        self.closing.drain(..).for_each(|id| prepared.doubt_closed(id));
         self.lease.session.unnamed = None;
+    }
+}
+
+/// What was said after BEGIN and a shard that joins later has to hear.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Setup {
+    /// SET TRANSACTION: COMMIT AND CHAIN hands it on to the next transaction.
+    Characteristics(String),
+    /// SET LOCAL, SET CONSTRAINTS.
+    Local(String),
+}
+
+impl Setup {
+    fn text(&self) -> &str {
+        match self {
+            Setup::Characteristics(text) | Setup::Local(text) => text,
+        }
     }
 }
 
@@ -122,9 +157,11 @@ pub struct Transaction {
     status: Status,
     /// Text after BEGIN, and later SET TRANSACTION and SET LOCAL statements in order.
     modes: String,
-    setup: Vec<String>,
+    setup: Vec<Setup>,
     savepoints: Vec<Savepoint>,
     settings_at_begin: Settings,
+    /// Outside a block: the settings to go back to if the segment fails.
+    settings_at_segment: Option<Settings>,
     writers: Writers,
     schema: SchemaChange,
     continuity: Continuity,
@@ -140,6 +177,7 @@ impl Transaction {
             setup: Vec::new(),
             savepoints: Vec::new(),
             settings_at_begin: settings.clone(),
+            settings_at_segment: None,
             writers: Writers::One,
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
@@ -158,6 +196,31 @@ impl Transaction {
         self.status = Status::Open(block);
         modes.clone_into(&mut self.modes);
         self.settings_at_begin = self.settings.clone();
+    }
+
+    /// An extended message is about to change settings.
+    pub fn remember_settings(&mut self) {
+        if self.status == Status::Idle && self.settings_at_segment.is_none() {
+            self.settings_at_segment = Some(self.settings.clone());
+        }
+    }
+
+    /// What was executed since the last Sync is committed.
+    pub fn segment_done(&mut self) {
+        self.settings_at_segment = None;
+        for participant in &mut self.participants {
+            participant.preparing.clear();
+            participant.closing.clear();
+        }
+    }
+
+    /// What was executed since the last Sync is undone.
+    pub fn segment_failed(&mut self) {
+        if let Some(settings) = self.settings_at_segment.take()
+            && self.status == Status::Idle
+        {
+            self.settings = settings;
+        }
     }
 
     /// BEGIN inside an implicit block makes it an explicit one, statements so far included.
@@ -215,10 +278,6 @@ impl Transaction {
         std::mem::replace(&mut self.schema, SchemaChange::None)
     }
 
-    pub fn modes(&self) -> &str {
-        &self.modes
-    }
-
     /// Whether a joining shard hears nothing but BEGIN, which cannot fail.
     pub fn opens_plainly(&self) -> bool {
         self.modes.is_empty() && self.setup.is_empty() && self.savepoints.is_empty()
@@ -244,8 +303,20 @@ impl Transaction {
     }
 
     /// SET TRANSACTION or SET LOCAL: a shard that joins later hears it too.
-    pub fn remember_setup(&mut self, statement: &str) {
-        self.setup.push(statement.to_owned());
+    pub fn remember_setup(&mut self, statement: Setup) {
+        self.setup.push(statement);
+    }
+
+    /// BEGIN's modes and what SET TRANSACTION said, for `chain`.
+    pub fn characteristics(&self) -> (String, Vec<Setup>) {
+        let said = self.setup.iter().filter(|said| matches!(said, Setup::Characteristics(_)));
+        (self.modes.clone(), said.cloned().collect())
+    }
+
+    /// The next transaction has the characteristics of the one before.
+    pub fn chain(&mut self, (modes, setup): (String, Vec<Setup>)) {
+        self.begin(Block::Explicit, &modes);
+        self.setup = setup;
     }
 
     /// The one statement text that opens the block on a shard that joins now: BEGIN with its modes,
@@ -258,13 +329,13 @@ impl Transaction {
         let mut said = 0;
         for savepoint in &self.savepoints {
             for statement in self.setup.iter().take(savepoint.setup).skip(said) {
-                text.push_str(&format!(";{statement}"));
+                text.push_str(&format!(";{}", statement.text()));
             }
             said = said.max(savepoint.setup);
             text.push_str(&format!(";SAVEPOINT {}", settings::quote_identifier(&savepoint.name)));
         }
         for statement in self.setup.iter().skip(said) {
-            text.push_str(&format!(";{statement}"));
+            text.push_str(&format!(";{}", statement.text()));
         }
         text
     }
@@ -309,6 +380,7 @@ impl Transaction {
             unsynced: false,
             failed: false,
             preparing: Vec::new(),
+            closing: Vec::new(),
             tied: false,
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,

@@ -57,9 +57,15 @@ impl Settings {
         }
     }
 
+    /// RESET ALL: as in PostgreSQL, who the client is stays.
     pub fn reset_all(&mut self) {
-        self.session = self.startup.clone();
-        self.effective = self.startup.clone();
+        let mut values = (*self.startup).clone();
+        for name in IDENTITY {
+            values.remove(name);
+            values.extend(self.session.get(name).map(|value| (name.to_owned(), value.clone())));
+        }
+        self.session = Arc::new(values);
+        self.effective = self.session.clone();
     }
 
     /// The transaction has ended: what was LOCAL is gone.
@@ -82,16 +88,32 @@ pub fn alignment(applied: &Arc<Values>, wanted: &Arc<Values>) -> Option<String> 
     Some(differences(applied, wanted).join(";"))
 }
 
-/// The same, one statement each.
+/// Who the client is: RESET ALL leaves these alone, and changing the first undoes the second.
+pub const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
+/// The same, one statement each. Other settings are changed by the user who logged in, who may be
+/// allowed more: identity is taken off before and put on again at the end.
 pub fn differences(applied: &Values, wanted: &Values) -> Vec<String> {
-    let gone = applied.keys().filter(|name| !wanted.contains_key(*name));
-    let resets = gone.map(|name| format!("RESET {}", reset_target(name)));
+    let identity = |name: &str| IDENTITY.contains(&name);
+    let gone = applied.keys().filter(|name| !identity(name) && !wanted.contains_key(*name));
+    let mut changes: Vec<_> = gone.map(|name| format!("RESET {}", reset_target(name))).collect();
     let changed = wanted.iter().filter(|(name, value)| applied.get(*name) != Some(*value));
-    let sets = changed.map(|(name, value)| {
-        let (name, value) = (quote_literal(name), quote_literal(value));
-        format!("SELECT pg_catalog.set_config({name}, {value}, false)")
-    });
-    resets.chain(sets).collect()
+    changes.extend(changed.filter(|(name, _)| !identity(name)).map(|(n, v)| set(n, v)));
+    let same_identity = IDENTITY.iter().all(|name| applied.get(*name) == wanted.get(*name));
+    if same_identity && (changes.is_empty() || IDENTITY.iter().all(|n| !applied.contains_key(*n))) {
+        return changes;
+    }
+    let off = IDENTITY.iter().filter(|name| applied.contains_key(**name));
+    let on = IDENTITY.iter().filter_map(|name| wanted.get(*name).map(|value| set(name, value)));
+    let mut statements: Vec<_> = off.map(|name| format!("RESET {}", reset_target(name))).collect();
+    statements.append(&mut changes);
+    statements.extend(on);
+    statements
+}
+
+fn set(name: &str, value: &str) -> String {
+    let (name, value) = (quote_literal(name), quote_literal(value));
+    format!("SELECT pg_catalog.set_config({name}, {value}, false)")
 }
 
 /// RESET takes a name, `session_authorization` has a form of its own.
@@ -143,6 +165,23 @@ mod tests {
                 "RESET \"datestyle\";\
                  SELECT pg_catalog.set_config('timezone', 'Asia/Tokyo', false)"
             )
+        );
+    }
+
+    #[test]
+    fn settings_are_changed_by_the_user_who_logged_in() {
+        assert_eq!(
+            differences(
+                &values(&[("role", "a"), ("session_authorization", "s")]),
+                &values(&[("role", "b"), ("session_authorization", "s"), ("x.y", "1")]),
+            ),
+            [
+                "RESET SESSION AUTHORIZATION",
+                "RESET \"role\"",
+                "SELECT pg_catalog.set_config('x.y', '1', false)",
+                "SELECT pg_catalog.set_config('session_authorization', 's', false)",
+                "SELECT pg_catalog.set_config('role', 'b', false)",
+            ]
         );
     }
 

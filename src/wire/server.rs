@@ -169,6 +169,23 @@ impl<'a> ErrorFields<'a> {
         String::from_utf8_lossy(self.get(b'M').unwrap_or_default())
     }
 
+    /// Appends the same message, of kind `E` or `N`, with other texts where `edit` gives one.
+    pub fn write_edited(
+        &self,
+        kind: u8,
+        edit: impl Fn(u8, &[u8]) -> Option<Vec<u8>>,
+        out: &mut BytesMut,
+    ) {
+        super::encode::message(kind, out, |out| {
+            for (field, text) in self.iter() {
+                out.put_u8(field);
+                out.put_slice(edit(field, text).as_deref().unwrap_or(text));
+                out.put_u8(0);
+            }
+            out.put_u8(0);
+        });
+    }
+
     /// The same as our own error, where it is not passed on as sent.
     pub fn to_error(&self, blame: Blame) -> Error {
         let text = |field| self.get(field).map(|t| String::from_utf8_lossy(t).into_owned());
