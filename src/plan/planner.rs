@@ -133,10 +133,10 @@ pub(super) fn build(
             Some(found.ok_or(Unroutable::NoSuchShard { shard: named })?)
         }
     };
-    match named {
+    parse::with_room(&shape.text, || match named {
         None => analyse(statement, shape, context),
         Some(shard) => Ok((hinted(shard, statement, shape, context), Keep::Shape)),
-    }
+    })
 }
 
 /// The client says where: only what the statement does is found out, as far as possible.

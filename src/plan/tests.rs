@@ -169,3 +169,47 @@ fn what_a_sequence_function_names_is_looked_at_each_time() {
     assert!(planner.plan("SELECT setval('counter', 1)", &context).is_ok());
     assert!(planner.plan("SELECT setval('orders_id_seq', 1)", &context).is_err());
 }
+
+#[test]
+fn no_statement_is_too_deep_or_too_long() {
+    let rules = rules::parse(include_str!("../../rules/traps/rules.toml"), "rules.toml").unwrap();
+    let catalog = Catalog::default();
+    let context = Context {
+        rules: &rules,
+        catalog: &catalog,
+        search_path: "public",
+        user: "app",
+        standard_conforming_strings: true,
+        temporary: &[],
+        named_shard: None,
+    };
+    let long = |start: &str, part: &str, count: usize, end: &str| {
+        format!("{start}{}{end}", part.repeat(count))
+    };
+    for statement in [
+        long("SELECT ", "1+", 1_500, "1"),
+        long("SELECT ", "1+", 19_000, "1"),
+        long("SELECT ", "1+", 90_000, "1"),
+        long("SELECT ", "NOT ", 900, "true"),
+        long("SELECT ", "NOT ", 100_000, "true"),
+        long("SELECT ", "- ", 1_900, "1"),
+        long("SELECT ", "- ", 90_000, "1"),
+        long("SELECT ", "(", 250, &long("1", ")", 250, "")),
+        long("SELECT ", "(", 50_000, "1"),
+        long("SELECT ", "(SELECT ", 290, &long("1", ")", 290, "")),
+        long("SELECT 1 FROM orders WHERE user_id = 5", " AND total = 1", 9_900, ""),
+        long("SELECT 1 FROM orders WHERE user_id = 5", " OR total = 1", 9_900, ""),
+        long("SELECT 1", " UNION SELECT 1", 19_900, ""),
+        long("SELECT 1 FROM countries a", " JOIN countries b ON true", 19_900, ""),
+        long("SELECT ", "CASE WHEN true THEN ", 280, &long("1", " END", 280, "")),
+        long("SELECT 1", "::int", 19_900, ""),
+        long("SELECT a", "[1]", 19_900, ""),
+        long("SELECT 1 FROM orders WHERE user_id IN (5", ",5", 90_000, ")"),
+        long("SELECT 1", ";SELECT 1", 20_000, ""),
+        long("SELECT ", "f(", 290, &long("1", ")", 290, "")),
+    ] {
+        // What it says does not matter; that it comes back does.
+        let said = explain(&statement, &context, &Params::default());
+        assert!(!said.is_empty());
+    }
+}

@@ -16,11 +16,13 @@ pub const BYTES_MAX: usize = 1 << 20;
 pub const TOKENS_MAX: usize = 200_000;
 /// Expressions nested deeper are not analysed.
 const NESTING_MAX: usize = 300;
-/// Room for trees of that size, in a debug build, too.
-const STACK_BYTES: usize = 256 << 20;
+/// Each operator may make a tree one level deeper: statements with more are not analysed.
+const OPERATORS_MAX: usize = 20_000;
+/// Room for trees of that depth, in a debug build, too; untouched pages cost nothing.
+const STACK_BYTES: usize = 512 << 20;
 /// Statements this short cannot nest deeper than a small stack bears.
 const SMALL_BYTES: usize = 4 << 10;
-const SMALL_STACK_BYTES: usize = 16 << 20;
+const SMALL_STACK_BYTES: usize = 64 << 20;
 
 /// Why there are no facts about a statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,11 +48,17 @@ pub fn parse(text: &str) -> Result<Statement, Unread> {
     if text.len() > BYTES_MAX {
         return Err(Unread::TooBig);
     }
+    with_room(text, || read(text))
+}
+
+/// Runs what walks over (or drops) a tree of this text on a stack that is large enough for it.
+pub fn with_room<T>(text: &str, work: impl FnOnce() -> T) -> T {
     let stack = match text.len() <= SMALL_BYTES {
         true => SMALL_STACK_BYTES,
         false => STACK_BYTES,
     };
-    stacker::grow(stack, || read(text))
+    // A caller that has made room already is not moved again.
+    stacker::maybe_grow(stack - (1 << 20), stack, work)
 }
 
 fn read(text: &str) -> Result<Statement, Unread> {
@@ -59,7 +67,10 @@ fn read(text: &str) -> Result<Statement, Unread> {
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|error| Unread::Syntax(error.to_string()))?;
-    if tokens.len() > TOKENS_MAX || nesting(&tokens) > NESTING_MAX {
+    if tokens.len() > TOKENS_MAX
+        || nesting(&tokens) > NESTING_MAX
+        || operators(&tokens) > OPERATORS_MAX
+    {
         return Err(Unread::TooBig);
     }
     let statements = Parser::new(&PostgreSqlDialect {})
@@ -93,6 +104,44 @@ fn nesting(tokens: &[TokenWithSpan]) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// Tokens that put what stands before or behind them one level deeper.
+fn operators(tokens: &[TokenWithSpan]) -> usize {
+    const WORDS: [&str; 15] = [
+        "and",
+        "or",
+        "not",
+        "union",
+        "intersect",
+        "except",
+        "join",
+        "is",
+        "collate",
+        "at",
+        "between",
+        "like",
+        "ilike",
+        "similar",
+        "in",
+    ];
+    let deepens = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) => WORDS.iter().any(|known| word.value.eq_ignore_ascii_case(known)),
+        Token::EOF
+        | Token::Whitespace(_)
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::DollarQuotedString(_)
+        | Token::Placeholder(_)
+        | Token::Comma
+        | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::RBracket => false,
+        _ => true,
+    };
+    tokens.iter().filter(|token| deepens(token)).count()
 }
 
 /// Reads sqlparser's tree into facts.
