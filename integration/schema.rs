@@ -4,13 +4,13 @@ use crate::weir::Weir;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-const SETTINGS: &str = "\
+pub const SETTINGS: &str = "\
     [auth]\nmethod = 'trust'\n\
     [pool]\nsize = 4\n\
     [control]\ncatalog_interval = '300ms'\n";
 
 /// Orders by user on all shards; products everywhere; migrations on s0.
-fn rules(cluster: &Cluster) -> String {
+pub fn rules(cluster: &Cluster) -> String {
     let mut text = "database = \"shop\"\n".to_owned();
     for (index, shard) in cluster.shards().iter().enumerate() {
         let dsn = shard.dsn(DATABASE).replace(" user=postgres", "");
@@ -29,11 +29,11 @@ fn rules(cluster: &Cluster) -> String {
     text
 }
 
-fn weirs(cluster: &Cluster, count: usize) -> Vec<Weir> {
+pub fn weirs(cluster: &Cluster, count: usize) -> Vec<Weir> {
     (0..count).map(|_| Weir::with_rules(cluster, &rules(cluster), SETTINGS)).collect()
 }
 
-async fn client(weir: &Weir) -> Client {
+pub async fn client(weir: &Weir) -> Client {
     let config = format!("host=127.0.0.1 port={} user=postgres dbname=shop", weir.port());
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("weir serves");
     tokio::spawn(async move { drop(connection.await) });
@@ -41,7 +41,7 @@ async fn client(weir: &Weir) -> Client {
 }
 
 /// The first column of a simple query's rows.
-async fn texts(client: &Client, sql: &str) -> Vec<String> {
+pub async fn texts(client: &Client, sql: &str) -> Vec<String> {
     let messages =
         client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     let first = |message: &SimpleQueryMessage| match message {
@@ -51,7 +51,7 @@ async fn texts(client: &Client, sql: &str) -> Vec<String> {
     messages.iter().filter_map(first).collect()
 }
 
-async fn refused(client: &Client, sql: &str) -> SqlState {
+pub async fn refused(client: &Client, sql: &str) -> SqlState {
     let error = client.simple_query(sql).await.expect_err(sql);
     error.code().unwrap_or_else(|| panic!("{sql}: {error:?}")).clone()
 }

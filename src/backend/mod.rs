@@ -15,6 +15,7 @@
 //! - `members`: which weirs serve a database, and that all know of a change
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
+//! - `sequences`: generated ids, brought into line by set-up
 //! - `survey`: the tables, as `weir check --connect` compares them
 //!
 //! Invariant: only a connection whose health is `Clean` is ever given to another client.
@@ -33,6 +34,7 @@ pub mod catalog;
 pub mod members;
 pub mod misplaced;
 pub mod placement;
+pub mod sequences;
 pub mod survey;
 
 pub use address::Address;

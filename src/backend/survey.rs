@@ -1,5 +1,6 @@
 //! Reads from one server's catalogs what `rules::survey` compares.
 use super::control::{Client, failed};
+use super::sequences;
 use crate::error::Error;
 use crate::rules::survey::{ColumnFacts, Filled, ForeignKey, ShardSurvey, TableFacts, Unique};
 use std::collections::BTreeMap;
@@ -77,7 +78,12 @@ pub async fn survey(client: &Client) -> Result<ShardSurvey, Error> {
             collation = format!("{collation} {version}");
         }
     }
-    let mut survey = ShardSurvey { encoding: get(&database, 2)?, collation, tables: Vec::new() };
+    let mut survey = ShardSurvey {
+        encoding: get(&database, 2)?,
+        collation,
+        tables: Vec::new(),
+        sequences: sequences::read(client).await?,
+    };
     let mut position = BTreeMap::new();
     for row in client.query(TABLES, &[]).await.map_err(failed)? {
         position.insert(get::<u32>(&row, 0)?, survey.tables.len());

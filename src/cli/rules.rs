@@ -2,6 +2,7 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check};
 use crate::backend::placement::{self, Adopted};
+use crate::backend::sequences;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args, Debug)]
@@ -42,7 +43,10 @@ fn adopt(args: &Adopt) -> Result<ExitCode, Failure> {
     }
     let adopted = block_on(async {
         let mut clients = args.servers.connect(&rules).await?;
-        Ok(placement::adopt(&mut clients, &rules).await?)
+        let adopted = placement::adopt(&mut clients, &rules).await?;
+        // A shard that is new, a table that is sharded now, another stride.
+        sequences::set_up(&clients, &rules).await?;
+        Ok(adopted)
     });
     match adopted? {
         Adopted::Already => println!("every shard has this placement already"),

@@ -2,14 +2,16 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check};
 use crate::backend::placement::{self, SetUp};
+use crate::backend::sequences;
 use crate::rules::Rules;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Writes weir.placement on every shard of the rules file: the cluster's id, the shard's name, and what
-decides where rows live. A weir whose rules say otherwise does not serve. Running it again does
-nothing; shards with another placement, or with rows that would be misplaced, are refused.")]
+decides where rows live. A weir whose rules say otherwise does not serve. Sequences of sharded tables
+are given values of their own on each shard, past those in use. Running it again does nothing; shards
+with another placement, or with rows that would be misplaced, are refused.")]
 pub struct Args {
     /// The rules file.
     #[arg(long, value_name = "FILE")]
@@ -20,19 +22,29 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let rules = check::load(&args.rules)?;
-    match block_on(set_up(&rules, &args.servers))? {
+    let (set_up, sequences) = block_on(set_up_all(&rules, &args.servers))?;
+    match set_up {
         SetUp::Already => println!("every shard has this placement already"),
         SetUp::Done { shards: 1 } => println!("1 shard was given its placement"),
         SetUp::Done { shards } => println!("{shards} shards were given their placement"),
+    }
+    for name in sequences {
+        println!("sequence {name} gives each shard values of its own");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The same for who has rules and servers already, as `weir demo` does.
 pub async fn set_up(rules: &Rules, servers: &Servers) -> Result<SetUp, Failure> {
+    set_up_all(rules, servers).await.map(|(set_up, _)| set_up)
+}
+
+/// The placement, then the sequences of sharded tables: the names of those that were changed.
+async fn set_up_all(rules: &Rules, servers: &Servers) -> Result<(SetUp, Vec<String>), Failure> {
     if rules.is_plain() {
         return Err(Failure::new("a database without distributions needs no set-up"));
     }
     let mut clients = servers.connect(rules).await?;
-    Ok(placement::set_up(&mut clients, rules).await?)
+    let set_up = placement::set_up(&mut clients, rules).await?;
+    Ok((set_up, sequences::set_up(&clients, rules).await?))
 }

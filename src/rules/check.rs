@@ -3,6 +3,7 @@ use super::distribution::distributions;
 use super::file::{At, File, ShardEntry};
 use super::live::InUse;
 use super::problem::{Problem, nearest};
+use super::sequences::DEFAULT_STRIDE;
 use super::table::{split_name, tables};
 use super::{Distribution, Function, Gather, PoolMode, Rules, Shard, Table, Unlisted, dsn};
 use crate::ids::{RulesVersion, ShardId};
@@ -41,6 +42,7 @@ fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
         unlisted: unlisted(file, names, report),
         pool_mode: pool_mode(file, report),
         gather: gather(file, report),
+        stride: stride(file, report),
         shards,
         distributions: distributions.into_iter().map(|(_, checked)| checked).collect(),
         tables,
@@ -237,6 +239,23 @@ fn gather(file: &File, report: &mut Report) -> Option<Gather> {
     Some(Gather { dsn: dsn.value.clone() })
 }
 
+/// A sequence's step is multiplied by it, so it may not be huge.
+const MOST_STRIDE: i64 = MOST_SHARDS as i64;
+
+fn stride(file: &File, report: &mut Report) -> u16 {
+    let written = file.ids.as_ref().and_then(|ids| ids.stride.as_ref());
+    let stride = written.map_or(i64::from(DEFAULT_STRIDE), |stride| stride.value);
+    let line = written.map_or(1, |stride| stride.line);
+    let hint = "generated ids are the shard's number modulo the stride: it bounds the shards";
+    if !(1..=MOST_STRIDE).contains(&stride) {
+        report.add(line, format!("a stride of {stride} is not from 1 to {MOST_STRIDE}"), hint);
+    } else if (file.shards.len() as i64) > stride && !file.distributions.is_empty() {
+        let message = format!("{} shards are more than the stride of {stride}", file.shards.len());
+        report.add(line, message, hint);
+    }
+    u16::try_from(stride).unwrap_or(DEFAULT_STRIDE)
+}
+
 fn functions(file: &File, tables: &[Table], report: &mut Report) -> Vec<Function> {
     // By the names that are written, so that a function is not reported for a table's problem.
     let written: Vec<&str> =
@@ -270,6 +289,9 @@ fn only_what_a_plain_database_has(file: &File, report: &mut Report) {
     }
     if let Some(unlisted) = &file.unlisted {
         report.add(unlisted.line, "unlisted, but no distribution", hint);
+    }
+    if let Some(stride) = file.ids.as_ref().and_then(|ids| ids.stride.as_ref()) {
+        report.add(stride.line, "a stride, but no distribution", hint);
     }
 }
 

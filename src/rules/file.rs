@@ -22,6 +22,7 @@ pub struct File {
     pub unlisted: Option<At<String>>,
     pub pool_mode: Option<At<String>>,
     pub gather: Option<GatherEntry>,
+    pub ids: Option<IdsEntry>,
     pub shards: Vec<ShardEntry>,
     pub distributions: Vec<DistributionEntry>,
     pub tables: Vec<TableEntry>,
@@ -31,6 +32,12 @@ pub struct File {
 #[derive(Debug)]
 pub struct GatherEntry {
     pub dsn: Option<At<String>>,
+}
+
+/// How generated ids are kept apart.
+#[derive(Debug)]
+pub struct IdsEntry {
+    pub stride: Option<At<i64>>,
 }
 
 #[derive(Debug)]
@@ -101,6 +108,11 @@ pub fn read(text: &str) -> (File, Vec<Problem>) {
         pool_mode: root.text("pool_mode", &mut reader),
         gather: root.section("gather", "[gather]", &mut reader).map(|mut section| {
             let entry = GatherEntry { dsn: section.required_text("dsn", &mut reader) };
+            section.finish(&mut reader);
+            entry
+        }),
+        ids: root.section("ids", "[ids]", &mut reader).map(|mut section| {
+            let entry = IdsEntry { stride: section.number("stride", &mut reader) };
             section.finish(&mut reader);
             entry
         }),
@@ -266,6 +278,18 @@ impl<'a, 'i> Section<'a, 'i> {
             reader.wrong_type(key, value, "true");
         }
         flag
+    }
+
+    fn number(&mut self, key: &'static str, reader: &mut Reader) -> Option<At<i64>> {
+        let value = self.take(key)?;
+        let line = reader.line(value.span().start);
+        let number = value.get_ref().as_integer().and_then(|number| {
+            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+        });
+        if number.is_none() {
+            reader.wrong_type(key, value, "64");
+        }
+        number.map(|value| At { value, line })
     }
 
     fn section(

@@ -2,7 +2,7 @@
 //!
 //! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
 //! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
-//! reads a server's address, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
+//! reads a server's address, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
 //! the snapshot in force.
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
@@ -19,6 +19,7 @@ mod file;
 mod live;
 pub mod placement;
 mod problem;
+pub mod sequences;
 pub mod survey;
 mod table;
 #[cfg(test)]
@@ -45,6 +46,8 @@ pub struct Rules {
     pub pool_mode: PoolMode,
     /// The empty database in which statements over several shards are to be finished.
     pub gather: Option<Gather>,
+    /// Generated ids of sharded tables: that many shards can have values of their own.
+    pub stride: u16,
     pub distributions: Vec<Distribution>,
     pub tables: Vec<Table>,
     pub functions: Vec<Function>,

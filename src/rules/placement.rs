@@ -22,6 +22,7 @@ pub fn describe(rules: &Rules) -> String {
         Unlisted::Refuse => "unlisted tables refused".to_owned(),
         Unlisted::Shard(id) => format!("unlisted tables on {}", rules.shard_name(id)),
     });
+    lines.push(format!("generated ids in strides of {}", rules.stride));
     let mut distributions: Vec<String> =
         rules.distributions.iter().map(|entry| distribution(entry, rules)).collect();
     distributions.sort();

@@ -2,6 +2,7 @@
 //! do what the rules say.
 //!
 //! [`ShardSurvey`] is what one server says; [`compare`] judges all of them together.
+use super::sequences::{self, Sequence};
 use super::{Placement, Rules, Table};
 use crate::ids::ShardId;
 use crate::sharding::KeyType;
@@ -16,6 +17,8 @@ pub struct ShardSurvey {
     pub collation: String,
     /// Every table of the database that is not the system's.
     pub tables: Vec<TableFacts>,
+    /// What fills columns, sharded tables' or not.
+    pub sequences: Vec<Sequence>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -109,6 +112,7 @@ pub fn compare(rules: &Rules, surveys: &[ShardSurvey]) -> Vec<Difference> {
         judge.table(table);
     }
     judge.unlisted();
+    judge.sequences();
     judge.found.sort();
     judge.found.dedup();
     judge.found
@@ -135,6 +139,25 @@ impl<'a> Judge<'a> {
 
     fn shards(&self) -> impl Iterator<Item = (ShardId, &'a ShardSurvey)> + use<'a> {
         self.rules.shard_ids().zip(self.surveys)
+    }
+
+    fn sequences(&mut self) {
+        for (shard, survey) in self.shards() {
+            for sequence in &survey.sequences {
+                if sequences::is_sharded(sequence, self.rules)
+                    && !sequences::in_line(sequence, shard, self.rules.stride)
+                {
+                    let table = format!("{}.{}", sequence.table_schema, sequence.table);
+                    let (name, on) = (&sequence.name, self.rules.shard_name(shard));
+                    let text = format!(
+                        "{} draws from {name}, which on {on} may give other shards' values: run \
+                         weir setup",
+                        sequence.column
+                    );
+                    self.problem(&table, text);
+                }
+            }
+        }
     }
 
     fn databases(&mut self) {

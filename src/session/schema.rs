@@ -9,6 +9,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::{Access, Planned, Route};
+use crate::rules::sequences;
 use crate::sql::verb::{Verb, classify};
 use crate::txn::{Block, Ending, SchemaChange, Status};
 use crate::wire::params::Params;
@@ -64,10 +65,26 @@ impl Session {
         for shard in others {
             let at = self.site_on(shard, planned.plan.access).await?;
             self.say(at, &text, Show::Swallow).await?;
+            self.claim_sequences(at, shard, statement).await?;
         }
         let at = self.site_on(home, planned.plan.access).await?;
         self.say(at, &text, Show::Forward).await?;
+        self.claim_sequences(at, home, statement).await?;
         Ok(at)
+    }
+
+    /// Ids that the shards generate must not collide: what the statement made is brought into line.
+    async fn claim_sequences(
+        &mut self,
+        at: usize,
+        shard: ShardId,
+        statement: &str,
+    ) -> Result<(), Stop> {
+        let makes = matches!(classify(statement), Verb::Create(_) | Verb::Alter(_));
+        match sequences::claim(&self.serving.rules, shard).filter(|_| makes) {
+            Some(text) => self.say(at, &text, Show::Swallow).await,
+            None => Ok(()),
+        }
     }
 
     async fn on_one_shard(
