@@ -707,6 +707,10 @@ impl Session {
             let outcome = self.sync_failed().await;
             self.conclude(outcome)?;
         }
+        // What was sent to be prepared and has not failed, the servers know by now.
+        for participant in &mut self.txn.participants {
+            participant.preparing.clear();
+        }
         self.segment = Segment::Sound;
         self.txn.segment_done();
         self.changes.clear();
