@@ -159,8 +159,7 @@ fn volatile(name: &str) -> Option<Effect> {
         | "pg_current_logfile"
         | "pg_notification_queue_usage" => Effect::Catalog,
         name if HOME_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => Effect::Home,
-        "pg_notify"
-        | "pg_cancel_backend"
+        "pg_cancel_backend"
         | "pg_terminate_backend"
         | "pg_reload_conf"
         | "pg_rotate_logfile"
