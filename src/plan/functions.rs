@@ -99,6 +99,8 @@ fn volatile(name: &str) -> Option<Effect> {
         | "pg_advisory_xact_lock_shared"
         | "pg_try_advisory_xact_lock"
         | "pg_try_advisory_xact_lock_shared"
+        // Heard when the transaction commits, and undone with it.
+        | "pg_notify"
         // Giving back what the session does not hold ties it to nothing; drivers' pools do it to
         // each connection that they get back.
         | "pg_advisory_unlock"
@@ -260,6 +262,7 @@ mod tests {
             ("nextval", Some(Effect::Sequence)),
             ("pg_advisory_lock", Some(Effect::SessionLock)),
             ("lo_unlink", Some(Effect::Home)),
+            ("pg_notify", Some(Effect::Lock)),
             ("query_to_xml", Some(Effect::HiddenTables)),
             ("my_function", None),
         ] {
