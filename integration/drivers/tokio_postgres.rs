@@ -1,6 +1,6 @@
 //! tokio-postgres: the program is this test itself. Its requests are pipelined whenever their
 //! futures are polled together.
-use super::{Endpoint, PASSWORD, Peer, USER, on_plain_postgresql};
+use super::{Endpoint, PASSWORD, Peer, USER, on_plain_postgresql, through_weir};
 use crate::cluster::DATABASE;
 use futures_util::{SinkExt, TryStreamExt, future::join_all, pin_mut};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,11 @@ const FIRST_USER: i64 = 10_000;
 #[test]
 fn works_on_plain_postgresql() {
     on_plain_postgresql(test);
+}
+
+#[test]
+fn works_through_weir() {
+    through_weir(test);
 }
 
 fn test(endpoint: &Endpoint) {
@@ -119,7 +124,7 @@ async fn transactions_and_savepoints(endpoint: &Endpoint) {
 
     let mut transaction = client.transaction().await.unwrap();
     transaction.execute(&rename, &[&user, &"Outer"]).await.unwrap();
-    let savepoint = transaction.savepoint("inner").await.unwrap();
+    let savepoint = transaction.savepoint("inner_one").await.unwrap();
     let error = savepoint.execute(&rename, &[&user, &None::<String>]).await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::NOT_NULL_VIOLATION));
     let error = savepoint.execute(&rename, &[&user, &"Too late"]).await.unwrap_err();
@@ -226,11 +231,18 @@ async fn copy_where_one_shard_is_concerned(endpoint: &Endpoint) {
     }
     assert_eq!(sink.finish().await.unwrap(), 1000);
     transaction.rollback().await.unwrap();
+    let sink = client.copy_in("COPY audit_log (actor, action) FROM STDIN").await.unwrap();
+    pin_mut!(sink);
+    sink.send(bytes::Bytes::from_static(b"tokio\tkept\n")).await.unwrap();
+    assert_eq!(sink.finish().await.unwrap(), 1);
     // A COPY that the client breaks off leaves nothing and a usable session.
     let sink = client.copy_in::<_, bytes::Bytes>("COPY audit_log (actor, action) FROM STDIN").await;
     drop(sink.unwrap());
+    let bystander = connect(endpoint).await;
     let count = "SELECT count(*) FROM audit_log WHERE actor = 'tokio'";
-    assert_eq!(client.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 0);
+    for client in [&client, &bystander] {
+        assert_eq!(client.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 1);
+    }
 }
 
 async fn cancel_meets_only_the_own_statement(endpoint: &Endpoint) {

@@ -225,11 +225,13 @@ impl Relay {
         replies.any(|r| matches!(r, Reply::Server { at, step: Step::Sync, .. } if *at == of))
     }
 
-    /// Drops the Sync that a server in COPY mode has read and ignored.
-    pub fn forget_sync(&mut self) {
+    /// Drops the Sync that a server in COPY mode has read and ignored; whether there was one.
+    pub fn forget_sync(&mut self) -> bool {
         let before = self.replies.len();
         self.replies.retain(|reply| !matches!(reply, Reply::Server { step: Step::Sync, .. }));
-        self.sync_ignored |= self.replies.len() < before;
+        let forgotten = self.replies.len() < before;
+        self.sync_ignored |= forgotten;
+        forgotten
     }
 
     /// Moves bytes until something happens that the session must know.

@@ -11,7 +11,11 @@ impl Session {
     pub(super) async fn feed_copy(&mut self) -> Result<(), Stop> {
         let Some(at) = self.relay.copy_in else { return Ok(()) };
         // The server has read and ignored a Sync that was sent along with Execute.
-        self.relay.forget_sync();
+        if self.relay.forget_sync()
+            && let Some(participant) = self.txn.participants.get_mut(at)
+        {
+            participant.unsynced = true;
+        }
         // What is left of a CopyData message that has begun.
         let mut passing = 0;
         loop {
