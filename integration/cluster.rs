@@ -40,6 +40,11 @@ impl Cluster {
         self.shards[index].crash().expect("the server was running");
     }
 
+    /// Starts a crashed server again, where it was, with what it had.
+    pub fn restart(&mut self, index: usize) {
+        self.shards[index].restart(&self.farm).expect("the server starts again");
+    }
+
     /// Where everything of this cluster lies; it goes with the cluster unless the test fails.
     pub fn folder(&self) -> &Path {
         self.farm.folder()

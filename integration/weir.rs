@@ -56,6 +56,14 @@ impl Home {
         fs::write(self.folder.join(file), text).unwrap();
     }
 
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.join(file)).unwrap()
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Runs a command of weir in this folder to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         command().args(arguments).current_dir(&self.folder).output().expect("weir runs")
@@ -93,7 +101,6 @@ pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-#[allow(dead_code)] // until all of serving/ is there
 impl Weir {
     /// Marks the cluster's shards with `weir setup` and serves them under the rules of rules/shop.
     /// `settings` is what weir.toml says besides where to listen.

@@ -1,6 +1,12 @@
 //! `weir serve` and its commands as their users meet them, in front of real servers.
 //!
 //! - `plain`: pooling without sharding
+//! - `door`: TLS and passwords, on both sides
+//! - `life`: start, dying shards, reloads, metrics, the end
+//! - `fence`: placement
+mod door;
+mod fence;
+mod life;
 mod plain;
 
 use crate::cluster::Cluster;
@@ -31,4 +37,27 @@ async fn backend(client: &Client) -> i32 {
 fn connections(cluster: &Cluster, user: &str) -> usize {
     let text = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
     cluster.shard(0).sql("postgres", &text).unwrap().parse().unwrap()
+}
+
+fn two_shards() -> Cluster {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard("CREATE TABLE orders (id bigint, user_id bigint)");
+    cluster
+}
+
+/// Orders by user on these shards, each with the number of its server.
+fn sharded(cluster: &Cluster, shards: &[(&str, usize)], buckets: u32, more: &str) -> String {
+    let mut text = "database = 'shop'\n".to_owned();
+    for (name, server) in shards {
+        let port = cluster.shard(*server).port();
+        text += &format!(
+            "[[shard]]\nname = '{name}'\nprimary = 'host=127.0.0.1 port={port} dbname=shop'\n"
+        );
+    }
+    text += &format!(
+        "[[distribution]]\nname = 'by_user'\nfunction = 'modulo'\nkey_type = 'bigint'\n\
+         buckets = {buckets}\n\
+         [[table]]\nname = 'orders'\ndistribution = 'by_user'\nkey = 'user_id'\n{more}"
+    );
+    text
 }

@@ -34,6 +34,7 @@ impl Servers {
     async fn connect_to(&self, dsn: &str, place: &str) -> Result<Client, Failure> {
         let address = Address::parse(dsn)
             .map_err(|problem| Failure::new(format!("{place}: {}", problem.0)))?;
+        let place = &format!("{place} ({address})");
         let user = address.user.clone().unwrap_or_else(|| self.user.clone());
         let password = address.password.clone().or_else(|| self.password.clone());
         let login = Login::new(user, password.map_or(Secret::None, Secret::Password));

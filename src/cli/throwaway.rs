@@ -373,6 +373,26 @@ impl Postgres {
         Ok(())
     }
 
+    /// Starts a server that has ended again, with its data, on its port.
+    pub fn restart(&mut self, farm: &Farm) -> Result<(), Failure> {
+        let mut fresh = farm.launch(&self.name, self.port)?;
+        std::mem::swap(&mut self.process, &mut fresh.process);
+        // What is dropped here is the process that has ended; the data is ours.
+        fresh.keep = Keep::Data;
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.says_ready() {
+            if let Some(status) = self.process.try_wait()? {
+                let log = self.log_tail();
+                return Err(Failure::new(format!("it ended ({status}):\n{log}")));
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::new("it did not start in time"));
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
     fn signal(&self, name: &str) -> Result<(), Failure> {
         let pid = self.process.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status()?;

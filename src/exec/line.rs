@@ -16,21 +16,41 @@ pub struct Line {
     pub stream: Stream,
     pub input: BytesMut,
     pub output: BytesMut,
+    moved: Moved,
+}
+
+/// Bytes that a line has carried.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Moved {
+    pub received: u64,
+    pub sent: u64,
 }
 
 impl Line {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), output: BytesMut::new(), moved: Moved::default() }
     }
 
     /// More input, at end of file `0`.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_fill(&mut self.stream, &mut self.input, cx)
+        let filled = poll_fill(&mut self.stream, &mut self.input, cx);
+        if let Poll::Ready(Ok(count)) = filled {
+            self.moved.received += count as u64;
+        }
+        filled
     }
 
     /// Sends what is unsent; ready when nothing is left.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        poll_flush(&mut self.stream, &mut self.output, cx)
+        let before = self.output.len();
+        let flushed = poll_flush(&mut self.stream, &mut self.output, cx);
+        self.moved.sent += before.saturating_sub(self.output.len()) as u64;
+        flushed
+    }
+
+    /// What the line has carried since this was last asked.
+    pub fn take_moved(&mut self) -> Moved {
+        std::mem::take(&mut self.moved)
     }
 
     /// Sends `bytes` at once as far as the socket takes them; the rest is kept.
@@ -47,6 +67,7 @@ impl Line {
                 }
             }
         }
+        self.moved.sent += sent as u64;
         self.output.extend_from_slice(bytes.get(sent..).unwrap_or_default());
         Ok(())
     }

@@ -28,6 +28,14 @@ pub struct Planner {
     old: HashMap<Box<str>, Arc<Plan>>,
     /// The look-up key under construction.
     key: String,
+    looked_up: LookedUp,
+}
+
+/// How look-ups ended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LookedUp {
+    pub hits: u64,
+    pub misses: u64,
 }
 
 impl std::fmt::Debug for Planner {
@@ -40,7 +48,13 @@ impl Planner {
     /// `capacity`: how many plans to keep, at least.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        Self { capacity, young: HashMap::new(), old: HashMap::new(), key: String::new() }
+        Self {
+            capacity,
+            young: HashMap::new(),
+            old: HashMap::new(),
+            key: String::new(),
+            looked_up: LookedUp::default(),
+        }
     }
 
     /// Plans that are kept now.
@@ -50,6 +64,11 @@ impl Planner {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What has been looked up since this was last asked.
+    pub fn take_looked_up(&mut self) -> LookedUp {
+        std::mem::take(&mut self.looked_up)
     }
 
     /// How this statement (one, without its semicolon) runs.
@@ -69,12 +88,15 @@ impl Planner {
         self.key.clear();
         write_key(&mut self.key, &shape, context);
         if let Some(plan) = self.young.get(self.key.as_str()) {
+            self.looked_up.hits += 1;
             return Ok(Planned { plan: Arc::clone(plan), shape });
         }
         if let Some((key, plan)) = self.old.remove_entry(self.key.as_str()) {
+            self.looked_up.hits += 1;
             self.keep(key, Arc::clone(&plan));
             return Ok(Planned { plan, shape });
         }
+        self.looked_up.misses += 1;
         let (plan, keep) = build(statement, &shape, context)?;
         let plan = Arc::new(plan);
         if keep == Keep::Shape {

@@ -292,10 +292,15 @@ pub async fn control_client(
     let connecting = control::connect(&server.address, &login, &server.options);
     match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
         Ok(Ok(client)) => Ok(client),
-        Ok(Err(error)) => Err(error.to_error(&format!("shard {}", server.name))),
+        Ok(Err(error)) => {
+            Err(error.to_error(&format!("shard {} ({})", server.name, server.address)))
+        }
         Err(_) => Err(Error::shard(
             SqlState::CANNOT_CONNECT,
-            format!("shard {} did not answer in {CONTROL_TIMEOUT:?}", server.name),
+            format!(
+                "shard {} ({}) did not answer in {CONTROL_TIMEOUT:?}",
+                server.name, server.address
+            ),
         )),
     }
 }

@@ -118,6 +118,16 @@ impl Session {
     }
 
     async fn end_block(&mut self, chain: bool, ending: Ending) -> Result<(), Stop> {
+        let failed = matches!(self.txn.status(), Status::Failed(_));
+        let block = self.txn.status() != Status::Idle;
+        let outcome = self.end_open_block(chain, ending).await;
+        if block {
+            self.database.counters.ended(outcome.is_ok() && !failed && ending == Ending::Committed);
+        }
+        outcome
+    }
+
+    async fn end_open_block(&mut self, chain: bool, ending: Ending) -> Result<(), Stop> {
         let characteristics = self.txn.characteristics();
         let tag = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
         match self.txn.status() {

@@ -10,7 +10,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Listen, Pumped, Relay};
 use crate::plan::{Access, Context, Planned};
-use crate::telemetry::metrics::{self, Outcome};
+use crate::telemetry::metrics;
 use crate::txn::{Status, Transaction};
 use crate::wire::{error_response, frame, frontend};
 use std::borrow::Cow;
@@ -88,6 +88,7 @@ impl Session {
             if self.is_idle() {
                 self.client.release_buffers();
             }
+            self.count_moved();
             match self.listen().await {
                 Ok(Pumped::ClientSpoke | Pumped::Drained) => {}
                 Ok(Pumped::CopyIn) => {
@@ -105,6 +106,7 @@ impl Session {
                 }
             }
         }
+        self.count_moved();
         self.stop_running().await;
         // What is open is rolled back by closing it.
         self.lose_participants("its client left").await;
@@ -124,6 +126,13 @@ impl Session {
                 tracing::debug!(shard = %participant.shard, "could not cancel for a client that left");
             }
         }
+    }
+
+    pub(super) fn count_moved(&mut self) {
+        let moved = self.client.take_moved();
+        let looked_up = self.database.planner.borrow_mut().take_looked_up();
+        self.database.metrics.moved(moved.received, moved.sent);
+        self.database.metrics.looked_up(looked_up.hits, looked_up.misses);
     }
 
     fn is_idle(&self) -> bool {
@@ -331,7 +340,7 @@ impl Session {
                 Access::Lock => metrics::Access::Lock,
                 Access::Write => metrics::Access::Write,
             };
-            self.database.counters.statement(Some(participant.shard), access, Outcome::Ok);
+            self.database.counters.statement(participant.shard, access);
         }
     }
 }

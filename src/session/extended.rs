@@ -492,6 +492,7 @@ impl Session {
             return;
         }
         participant.preparing.push(identity.id);
+        self.database.metrics.prepares.inc();
         for id in participant.lease.session.prepared.prepare(identity.id, limit) {
             participant.closing.push(id);
             let name = format!("weir_{id}");

@@ -16,6 +16,7 @@ impl Session {
         self.carry_both_ways().await;
         // The server's last words; the client may be gone already.
         drop(self.client.flush().await);
+        self.count_moved();
         self.lose_participants("its client left").await;
     }
 

@@ -158,7 +158,7 @@ pub async fn log_in(
         TlsPolicy::Allow(_) | TlsPolicy::Require(_) | TlsPolicy::Off => None,
     };
     let ask = client::Door { method: door.method, users: &door.users, lookup, end_point };
-    let Line { stream, input, output } = line;
+    let Line { stream, input, output, .. } = line;
     let mut login = client::authenticate(stream, input, output, user, &ask).await?;
     if let Some(secret) = door.server_secrets.get(&login.user) {
         login.secret = secret.clone();

@@ -41,10 +41,10 @@ macro_rules! metrics {
 metrics! {
     clients: IntGauge = "weir_clients" [] "clients connected now";
     connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
-    statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access", "outcome"] "statements run, by where, what they may do, and how they ended";
+    statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access"] "statements sent to servers, by where and what they may do";
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
-    errors: IntCounterVec = "weir_errors_total" ["blame"] "errors sent to clients, by who has to act";
-    transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transactions ended";
+    errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
+    transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transaction blocks that clients ended";
     cancels: IntCounterVec = "weir_cancels_total" ["outcome"] "cancel requests, by whether they met a running statement";
     server_connections: IntGaugeVec = "weir_server_connections" ["database", "shard"] "connections to servers that are open now";
     server_idle: IntGaugeVec = "weir_server_connections_idle" ["database", "shard"] "connections to servers that nobody uses now";
@@ -53,7 +53,7 @@ metrics! {
     checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard"] "waits for a server connection that ended without one";
     server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
     server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that could not be used again";
-    prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers for clients that had prepared them elsewhere";
+    prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers";
     plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
     plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
     bytes_from_clients: IntCounter = "weir_client_bytes_received_total" [] "bytes read from clients";
@@ -70,20 +70,13 @@ pub enum Access {
     Write,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Ok,
-    Error,
-}
-
 /// The counters that every statement of one database touches.
 #[derive(Clone, Debug)]
 pub struct DatabaseMetrics {
-    /// For each shard; the last one is for statements that weir answers itself.
-    statements: Vec<[IntCounter; 6]>,
-    pub pools: Vec<PoolMetrics>,
-    pub commits: IntCounter,
-    pub rollbacks: IntCounter,
+    /// For each shard.
+    statements: Vec<[IntCounter; 3]>,
+    commits: IntCounter,
+    rollbacks: IntCounter,
     database: String,
     refused: IntCounterVec,
 }
@@ -112,21 +105,13 @@ pub struct PoolGauges {
 impl Metrics {
     /// The counters of one database, whose shards have these names in the rules' order.
     pub fn database(&self, database: &str, shards: &[&str]) -> DatabaseMetrics {
-        let statements = shards
-            .iter()
-            .chain(&["proxy"])
-            .map(|shard| {
-                ["read", "lock", "write"].map(|access| (shard, access)).map(|(shard, access)| {
-                    ["ok", "error"].map(|outcome| {
-                        self.statements.with_label_values(&[database, shard, access, outcome])
-                    })
-                })
-            })
-            .map(|[[a, b], [c, d], [e, f]]| [a, b, c, d, e, f])
-            .collect();
+        let of_shard = |shard: &&str| {
+            ["read", "lock", "write"]
+                .map(|access| self.statements.with_label_values(&[database, shard, access]))
+        };
+        let statements = shards.iter().map(of_shard).collect();
         DatabaseMetrics {
             statements,
-            pools: shards.iter().map(|shard| self.pool(database, shard)).collect(),
             commits: self.transactions.with_label_values(&[database, "committed"]),
             rollbacks: self.transactions.with_label_values(&[database, "rolled back"]),
             database: database.to_owned(),
@@ -158,6 +143,18 @@ impl Metrics {
                 gauge.with_label_values(&labels).add(value.into());
             }
         }
+    }
+
+    /// Bytes of a client's line.
+    pub fn moved(&self, received: u64, sent: u64) {
+        self.bytes_from_clients.inc_by(received);
+        self.bytes_to_clients.inc_by(sent);
+    }
+
+    /// Look-ups of plans.
+    pub fn looked_up(&self, hits: u64, misses: u64) {
+        self.plan_hits.inc_by(hits);
+        self.plan_misses.inc_by(misses);
     }
 
     /// An error goes to a client.
@@ -210,18 +207,24 @@ impl Default for Metrics {
 }
 
 impl DatabaseMetrics {
-    /// Counts a statement; `None`: weir answered it.
-    pub fn statement(&self, shard: Option<ShardId>, access: Access, outcome: Outcome) {
-        let proxy = self.statements.len().saturating_sub(1);
-        let row = shard.map_or(proxy, |shard| usize::from(shard.0));
-        let access = match access {
+    /// Counts a statement that is sent to a server.
+    pub fn statement(&self, shard: ShardId, access: Access) {
+        let column = match access {
             Access::Read => 0,
-            Access::Lock => 2,
-            Access::Write => 4,
+            Access::Lock => 1,
+            Access::Write => 2,
         };
-        let column = access + usize::from(outcome == Outcome::Error);
-        if let Some(counter) = self.statements.get(row).and_then(|columns| columns.get(column)) {
+        let row = self.statements.get(usize::from(shard.0));
+        if let Some(counter) = row.and_then(|columns| columns.get(column)) {
             counter.inc();
+        }
+    }
+
+    /// Counts a transaction block.
+    pub fn ended(&self, committed: bool) {
+        match committed {
+            true => self.commits.inc(),
+            false => self.rollbacks.inc(),
         }
     }
 
@@ -291,13 +294,13 @@ mod tests {
     fn a_statement_is_counted_where_it_ran() {
         let metrics = Metrics::new();
         let shop = metrics.database("shop", &["s0", "s1"]);
-        shop.statement(Some(ShardId(1)), Access::Write, Outcome::Error);
-        shop.statement(None, Access::Read, Outcome::Ok);
+        shop.statement(ShardId(1), Access::Write);
+        shop.ended(false);
         shop.refused("several shards");
         let text = metrics.text();
         for line in [
-            r#"weir_statements_total{access="write",database="shop",outcome="error",shard="s1"} 1"#,
-            r#"weir_statements_total{access="read",database="shop",outcome="ok",shard="proxy"} 1"#,
+            r#"weir_statements_total{access="write",database="shop",shard="s1"} 1"#,
+            r#"weir_transactions_total{database="shop",outcome="rolled back"} 1"#,
             r#"weir_refused_total{database="shop",reason="several shards"} 1"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
@@ -308,7 +311,7 @@ mod tests {
     fn a_shard_that_the_rules_do_not_have_is_not_counted_and_does_no_harm() {
         let metrics = Metrics::new();
         let shop = metrics.database("shop", &["s0"]);
-        shop.statement(Some(ShardId(9)), Access::Read, Outcome::Ok);
+        shop.statement(ShardId(9), Access::Read);
         assert!(!metrics.text().contains(" 1\n"));
     }
 
