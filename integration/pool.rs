@@ -291,3 +291,21 @@ async fn futures<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> 
     .await;
     all.into_iter().filter_map(|(_, done)| done).collect()
 }
+
+#[tokio::test]
+async fn more_users_than_pools_take_turns() {
+    let servers = Cluster::start(1);
+    for user in ["u0", "u1", "u2"] {
+        servers.shard(0).sql("postgres", &format!("CREATE ROLE {user} LOGIN")).unwrap();
+    }
+    let pools = pools(&servers, PoolConfig { max_pools: 2, ..size(1) });
+    let login = |name: &str| Arc::new(Login::new(name, Secret::None));
+    for user in ["u0", "u1", "u2", "u0"] {
+        let mut lease = pools.lease(S0, None, &login(user)).await.unwrap();
+        assert_eq!(ask(&mut lease, "SELECT current_user").await.unwrap(), user);
+    }
+    let _held = pools.lease(S0, None, &login("u0")).await.unwrap();
+    let _too = pools.lease(S0, None, &login("u1")).await.unwrap();
+    let error = pools.lease(S0, None, &login("u2")).await.unwrap_err();
+    assert!(error.message.contains("pools are in use"), "{error}");
+}

@@ -61,7 +61,8 @@ async fn a_reload_is_all_or_nothing() {
     cluster.on_every_shard("CREATE TABLE extra (user_id bigint); CREATE ROLE late LOGIN SUPERUSER");
     let shards = [("s0", 0), ("s1", 1)];
     let rules = sharded(&cluster, &shards, 2, "");
-    let home = Home::new(&cluster, &rules, "[auth]\nusers_file = 'users.txt'\n");
+    let settings = "workers = 2\n[auth]\nusers_file = 'users.txt'\n";
+    let home = Home::new(&cluster, &rules, settings);
     home.write("users.txt", "\"postgres\" \"first\"\n");
     assert!(home.run(&["setup", "--rules", "rules.toml"]).status.success());
     let weir = home.serve();
@@ -152,6 +153,24 @@ async fn sigterm_lets_transactions_finish_and_sends_the_others_home() {
         assert_eq!(weir.ended(), Some(0), "{}", weir.log());
         assert_eq!(cluster.shard(0).sql(DATABASE, "DROP TABLE t").as_deref(), Ok(""));
     }
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_ended() {
+    let cluster = Cluster::start(1);
+    let settings = "[timeouts]\nstatement = '300ms'\nclient_idle = '700ms'\n\
+                    idle_in_transaction = '700ms'\n";
+    let weir = Weir::plain(&cluster, DATABASE, &format!("{TRUST}{settings}"));
+    let client = connect(weir.port(), "postgres", DATABASE).await;
+    let error = client.batch_execute("SELECT pg_sleep(5)").await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error}");
+    client.batch_execute("SET statement_timeout = 0; SELECT pg_sleep(0.5)").await.unwrap();
+    let open = connect(weir.port(), "postgres", DATABASE).await;
+    // A statement that runs is no idle transaction.
+    open.batch_execute("BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_sleep(1)").await.unwrap();
+    open.query("SELECT pg_sleep(0.2)", &[]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(client.is_closed() && open.is_closed());
 }
 
 #[tokio::test]

@@ -227,8 +227,13 @@ fn replication_is_refused_with_a_way_out() {
 #[tokio::test]
 async fn a_cancel_request_stops_the_clients_own_statement_only() {
     let cluster = server();
-    for settings in ["[pool]\nmode = 'session'", "[pool]\nmode = 'transaction'"] {
-        let weir = Weir::plain(&cluster, DATABASE, &format!("{TRUST}{settings}"));
+    for (workers, settings) in [
+        ("", "[pool]\nmode = 'session'"),
+        ("", "[pool]\nmode = 'transaction'"),
+        // The request may arrive at another worker than the client's.
+        ("workers = 4\n", "[pool]\nmode = 'transaction'"),
+    ] {
+        let weir = Weir::plain(&cluster, DATABASE, &format!("{workers}{TRUST}{settings}"));
         let one = connect(weir.port(), "app", DATABASE).await;
         let other = connect(weir.port(), "app", DATABASE).await;
         let token = one.cancel_token();
