@@ -17,6 +17,30 @@ pub struct Described {
     pub result: ResultShape,
 }
 
+impl Described {
+    /// From the messages that answered a Describe of a statement.
+    pub fn read(mut messages: &[u8]) -> Result<Self, Error> {
+        let mut described = Self { parameters: Vec::new(), result: ResultShape::NOTHING };
+        while let Some(header) = frame::scan(messages, usize::MAX)? {
+            let Some((message, rest)) = messages.split_at_checked(header.len) else { break };
+            described.hear(Kind::of(header.kind)?, message.get(5..).unwrap_or_default())?;
+            messages = rest;
+        }
+        Ok(described)
+    }
+
+    fn hear(&mut self, kind: Kind, body: &[u8]) -> Result<(), Error> {
+        match kind {
+            Kind::ParameterDescription => {
+                self.parameters = ParameterDescription::read(body)?.type_oids().collect();
+            }
+            Kind::RowDescription => self.result = ResultShape::of(&RowDescription::read(body)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// Stands for names and types of a result's columns: equal for equal columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ResultShape(u64);
@@ -50,18 +74,12 @@ pub async fn statement(
         let (kind, message) = next(connection).await?;
         let body = message.get(5..).unwrap_or_default();
         match Kind::of(kind)? {
-            Kind::ParameterDescription => {
-                described.parameters = ParameterDescription::read(body)?.type_oids().collect();
-            }
-            Kind::RowDescription => {
-                described.result = ResultShape::of(&RowDescription::read(body)?);
-            }
             Kind::Error => refused = Some(ErrorFields::read(body)?.to_error(Blame::Client)),
             Kind::Ready => {
                 connection.health = Health::Clean;
                 return refused.map_or(Ok(described), Err);
             }
-            _ => {}
+            kind => described.hear(kind, body)?,
         }
     }
 }

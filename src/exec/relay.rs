@@ -428,6 +428,10 @@ impl Relay {
                 run = taken + header.len;
             }
             taken += header.len;
+            if step == Step::DescribeStatement && show == Show::Capture {
+                let message = participant.lease.input.get(taken - header.len..taken);
+                self.captured.extend_from_slice(message.unwrap_or_default());
+            }
             if step == Step::DescribeStatement && show == Show::Forward {
                 let sent = participant.lease.input.get(taken - header.len + 5..taken);
                 let shown = match &translated {

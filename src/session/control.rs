@@ -561,7 +561,7 @@ impl Session {
         arguments: &[String],
         said: &str,
     ) -> Result<(), Stop> {
-        let statement = self.statement(name)?;
+        let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
         let at = self.site_evenly(route, statement.planned.plan.access).await?;
         self.tie(at, &statement.planned);

@@ -13,6 +13,7 @@ use crate::plan::{Access, Context, Planned};
 use crate::telemetry::metrics;
 use crate::txn::{Status, Transaction};
 use crate::wire::{error_response, frame, frontend};
+use bytes::Buf;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +69,7 @@ impl Session {
             describing: VecDeque::new(),
             held: VecDeque::new(),
             segment: Segment::Sound,
+            skip: 0,
             changes: Vec::new(),
             told: Told::new(greeted.parameters),
             edit: None,
@@ -196,6 +198,9 @@ impl Session {
     /// Acts on every whole message that has arrived.
     async fn take_messages(&mut self) -> Result<(), Ended> {
         loop {
+            let skipped = self.skip.min(self.client.input.len());
+            self.client.input.advance(skipped);
+            self.skip -= skipped;
             let header = match frame::scan(&self.client.input, self.database.limits.message_bytes) {
                 Ok(Some(header)) if self.client.input.len() >= header.len => header,
                 Ok(_) => return Ok(()),
@@ -267,7 +272,8 @@ impl Session {
 
     /// Between transactions the newest rules and catalog come into force.
     pub(super) fn refresh(&mut self) {
-        if self.txn.status() == Status::Idle && self.relay.is_empty() {
+        let between = self.relay.is_empty() && self.txn.unsynced().is_empty();
+        if self.txn.status() == Status::Idle && between {
             let current = self.database.serving.load();
             if !std::sync::Arc::ptr_eq(&current, &self.serving) {
                 self.serving = current.clone();

@@ -36,19 +36,32 @@ impl Session {
                 Ok(Pumped::ClientSpoke | Pumped::CopyIn) => {}
                 Ok(Pumped::Drained) => {
                     self.relay.copy_in = None;
+                    self.break_off(at, passing);
                     return Ok(());
                 }
-                Ok(Pumped::Failed(at)) => {
-                    self.fail_segment(Some(at));
+                Ok(Pumped::Failed(failed)) => {
+                    self.break_off(at, passing);
+                    self.fail_segment(Some(failed));
                     return Err(Stop::Said);
                 }
                 Ok(Pumped::Refused) => {
+                    self.break_off(at, passing);
                     self.fail_segment(None);
                     return Err(Stop::Said);
                 }
                 Err(broken) => return Err(self.broken(broken).await),
             }
         }
+    }
+
+    /// The server has had enough in the middle of a message: it gets the message's length in zeros,
+    /// which it ignores, and the client's rest of it is skipped.
+    fn break_off(&mut self, at: usize, rest: usize) {
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            let output = &mut participant.lease.output;
+            output.resize(output.len() + rest, 0);
+        }
+        self.skip = rest;
     }
 
     /// Hands over what has arrived; `true` once the client has ended the COPY.

@@ -5,11 +5,11 @@
 //! for the Sync.
 use super::control::{describe_own, executing, forwarded_access};
 use super::simple::Ended;
-use super::statements::{Change, Form, Naming, Statement, meaning};
+use super::statements::{Change, Form, Naming, Statement, Under, meaning};
 use super::{Protocol, Session, Stop};
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
-use crate::exec::describe;
+use crate::exec::describe::Described;
 use crate::exec::relay::{Edit, Reply, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Access, Command, Planned, Route};
@@ -45,6 +45,9 @@ pub enum Portal {
     /// A statement that weir acts on itself, when it is executed.
     Own(Rc<Statement>),
 }
+
+/// The name of statements and portals of weir's own among a client's messages.
+const WHISPER: &[u8] = b"weir";
 
 /// So many answers may be outstanding before weir waits for some.
 const MAX_OUTSTANDING: usize = 4096;
@@ -82,6 +85,9 @@ impl Session {
             Ok(()) => Ok(()),
             Err(Stop::Said) => {
                 self.segment = Segment::Failed;
+                drop(self.relay.take_unsited());
+                self.held.clear();
+                self.unsited.clear();
                 Ok(())
             }
             Err(Stop::End) => Err(Ended),
@@ -223,7 +229,11 @@ impl Session {
         let executes = match (&planned.plan.command, &form) {
             // One that is not there is told when it is executed, as in PostgreSQL.
             (Command::Control(Control::Execute { name, .. }), Form::Parse) => {
-                self.statements.get(name).cloned().map(|statement| (name.clone(), statement))
+                let name = name.clone();
+                match self.statements.contains_key(&name) {
+                    true => Some((name.clone(), self.current(&name)?)),
+                    false => None,
+                }
             }
             _ => None,
         };
@@ -248,12 +258,14 @@ impl Session {
             &settings,
         );
         let text = text.to_owned();
+        let under = self.planned_under();
         let catalog_version = Cell::new(self.serving.catalog_version);
         let told = Cell::new(None);
         let renamed = edit.name.or_else(|| Some((identity.name.clone(), name.to_owned())));
         let edit = Rc::new(Edit { shift: edit.shift, name: renamed });
         let executes = executes.map(|(_, inner)| inner);
         Ok(Statement {
+            under,
             text,
             sent,
             types,
@@ -291,7 +303,7 @@ impl Session {
         let bind = frontend::Bind::read(body).map_err(Error::from)?;
         let portal = bind.portal_str().map_err(Error::from)?.to_owned();
         let name = bind.statement_str().map_err(Error::from)?;
-        let statement = self.statement(name)?;
+        let statement = self.current(name)?;
         if let Command::Control(control) = &statement.planned.plan.command {
             self.refuse_if_failed(Some(control))?;
             if !self.is_forwarded(&statement) {
@@ -377,9 +389,7 @@ impl Session {
 
     /// Asks the home shard for the types of a statement's parameters.
     async fn described_types(&mut self, statement: &Statement) -> Result<Vec<Oid>, Stop> {
-        let mut lease = self.aside(self.serving.rules.home).await?;
-        let told = describe::statement(&mut lease, &statement.sent, &statement.types).await?;
-        Ok(told.parameters)
+        Ok(self.describe_at_home(statement).await?.parameters)
     }
 
     /// Whether the result is still what the client was told, if the schema has changed since: a
@@ -390,9 +400,7 @@ impl Session {
         if statement.catalog_version.get() == self.serving.catalog_version {
             return Ok(());
         }
-        let mut lease = self.aside(self.serving.rules.home).await?;
-        let now = describe::statement(&mut lease, &statement.sent, &statement.types).await?;
-        if now.result != told {
+        if self.describe_at_home(statement).await?.result != told {
             return Err(Error::client(
                 SqlState::FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
@@ -401,6 +409,32 @@ impl Session {
         }
         statement.catalog_version.set(self.serving.catalog_version);
         Ok(())
+    }
+
+    /// What the home shard makes of a statement: asked on the transaction's own connection if it has
+    /// one there, since any other would wait for what the transaction has locked.
+    async fn describe_at_home(&mut self, statement: &Statement) -> Result<Described, Stop> {
+        let home = self.serving.rules.home;
+        let (text, types) = (&statement.sent, &statement.types);
+        let Some(at) = self.txn.find(home) else {
+            return Ok(self.describe_aside(home, text, types).await?);
+        };
+        self.hold_unsited();
+        let Some(participant) = self.txn.participants.get_mut(at) else {
+            return Err(Error::internal("no such participant").into());
+        };
+        participant.begins_segment();
+        let output = &mut participant.lease.output;
+        encode::parse(WHISPER, text.as_bytes(), types.iter().copied(), output);
+        encode::describe(Object::Statement, WHISPER, output);
+        encode::close(Object::Statement, WHISPER, output);
+        self.relay.expect(at, Step::Parse, Show::Swallow);
+        self.relay.expect(at, Step::DescribeStatement, Show::Capture);
+        self.relay.expect(at, Step::Close, Show::Swallow);
+        self.relay.captured.clear();
+        self.ask_for_answers();
+        self.drain().await?;
+        Ok(Described::read(&self.relay.captured.split())?)
     }
 
     /// Remembers what clients were told of their statements.
@@ -453,7 +487,7 @@ impl Session {
     /// Statements of weir's own among a client's extended messages, under names of their own: the
     /// client's unnamed statement and portal stay what they are.
     pub(super) fn whisper(&mut self, at: usize, texts: &[String], show: Show) {
-        const NAME: &[u8] = b"weir";
+        const NAME: &[u8] = WHISPER;
         /// No parameters, and results as text.
         const NO_VALUES: &[u8] = &[0; 6];
         let quiet = if show == Show::Forward { Show::Swallow } else { show };
@@ -748,21 +782,25 @@ impl Session {
     }
 
     /// After an error nothing of the segment stays: the server that failed rolls back by itself, a
-    /// block is left to the client's ROLLBACK, and any other that has written is cut off.
+    /// block is left to the client's ROLLBACK, and any other server is told to roll back.
     async fn sync_failed(&mut self) -> Result<(), Stop> {
         self.ask_for_answers();
-        self.drain().await?;
+        // One more error on the way changes nothing: every server still has to hear the Sync.
+        match self.drain().await {
+            Ok(()) | Err(Stop::Said) => {}
+            Err(stop) => return Err(stop),
+        }
         if self.txn.status() == Status::Failed(Block::Implicit) {
             return self.roll_back(Show::Discard).await;
         }
         for at in self.txn.unsynced() {
             let Some(participant) = self.txn.participants.get_mut(at) else { continue };
             let undone = participant.failed || participant.begun == Begun::Block;
-            if undone || participant.access == Access::Read {
-                self.sync_one(at, Show::Discard);
-            } else {
-                participant.lease.taint("its part of a failed pipeline must not be committed");
+            if !undone {
+                // Outside a block ROLLBACK undoes what the pipeline did there, with a warning.
+                self.whisper(at, &["ROLLBACK".to_owned()], Show::Discard);
             }
+            self.sync_one(at, Show::Discard);
         }
         let outcome = self.drain().await;
         for participant in &mut self.txn.participants {
@@ -786,6 +824,35 @@ impl Session {
             };
             Error::client(SqlState::INVALID_STATEMENT_NAME, message)
         })
+    }
+
+    /// A client's statement with a plan of the rules, catalog and search_path in force: if they have
+    /// changed since it was planned, it is planned anew, as PostgreSQL would.
+    pub(super) fn current(&mut self, name: &str) -> Result<Rc<Statement>, Stop> {
+        let known = self.statement(name)?;
+        let under = self.planned_under();
+        let inner = known.executes.as_ref();
+        if known.under == under && inner.is_none_or(|inner| inner.under == under) {
+            return Ok(known);
+        }
+        let (types, form) = (known.types.clone(), known.form.clone());
+        let mut renewed = self.prepare(name, &known.text, types, form, known.naming)?;
+        let shift = known.edit.shift;
+        renewed.edit = Rc::new(Edit { shift, name: renewed.edit.name.clone() });
+        renewed.told = known.told.clone();
+        renewed.catalog_version = known.catalog_version.clone();
+        let renewed = Rc::new(renewed);
+        self.statements.insert(name.to_owned(), renewed.clone());
+        Ok(renewed)
+    }
+
+    /// What a plan made now depends on.
+    fn planned_under(&self) -> Under {
+        Under {
+            rules: self.serving.rules.version,
+            catalog: self.serving.catalog_version,
+            search_path: self.txn.settings.get("search_path").map(str::to_owned),
+        }
     }
 
     /// A portal, or the SQL cursor of that name: to PostgreSQL they are the same.

@@ -218,6 +218,8 @@ pub struct Session {
     /// Replies taken out of the relay while a server is brought in.
     held: VecDeque<Reply>,
     segment: Segment,
+    /// Bytes of a COPY message that nobody waits for any more.
+    skip: usize,
     /// What the segment has done to `statements`, oldest first.
     changes: Vec<Change>,
     told: parameters::Told,
@@ -271,7 +273,14 @@ impl Session {
         match broken {
             Broken::Client => Stop::End,
             Broken::Server(_, error) => {
+                let tied = self.txn.participants.iter().any(|participant| participant.tied);
                 self.lose_participants("a server of its transaction was lost").await;
+                if tied {
+                    // Locks, temporary tables or LISTEN are gone with it: the session is not what
+                    // its client believes.
+                    self.say_goodbye(&error.fatal()).await;
+                    return Stop::End;
+                }
                 Stop::Say(error)
             }
         }

@@ -2,8 +2,9 @@
 use super::{Protocol, Session, Stop};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
+use crate::exec::describe::{self, Described};
 use crate::exec::relay::{Listen, Pumped, Show, Step};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::{Access, Route};
 use crate::pool::Lease;
 use crate::txn::settings::{Values, alignment, differences};
@@ -11,6 +12,7 @@ use crate::txn::{Begun, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Session {
     /// The participant that runs a statement of that route.
@@ -73,11 +75,29 @@ impl Session {
         }
     }
 
-    /// A connection beside the transaction, with the client's settings.
-    pub(super) async fn aside(&mut self, shard: ShardId) -> Result<Lease, Error> {
+    /// What a server makes of a statement, asked beside the transaction under the client's settings.
+    pub(super) async fn describe_aside(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<Described, Error> {
+        /// A statement that waits this long for a lock waits in vain, perhaps for its own client.
+        const PATIENCE: Duration = Duration::from_secs(10);
         let mut lease = self.lease(shard).await?;
         apply(&mut lease, self.txn.settings.session()).await?;
-        Ok(lease)
+        let describing = describe::statement(&mut lease, text, types);
+        match tokio::time::timeout(PATIENCE, describing).await {
+            Ok(described) => described,
+            Err(_) => Err(Error::shard(
+                SqlState(*b"55P03"),
+                format!(
+                    "shard {} did not describe the statement",
+                    self.serving.rules.shard_name(shard)
+                ),
+            )
+            .hint("another transaction holds a lock on one of its tables")),
+        }
     }
 
     async fn join(&mut self, shard: ShardId) -> Result<usize, Stop> {
@@ -133,6 +153,11 @@ impl Session {
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.lease.session.unnamed = None;
             participant.unsynced = false;
+            if std::mem::take(&mut participant.failed) {
+                // After an error the server ignores everything up to a Sync.
+                encode::sync(&mut participant.lease.output);
+                self.relay.expect(at, Step::Sync, Show::Discard);
+            }
             encode::query(&encoding.bytes(text), &mut participant.lease.output);
             let edit = self.edit.clone();
             self.relay.expect_edited(at, Step::Query, show, edit);

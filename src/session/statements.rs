@@ -6,7 +6,7 @@
 use super::encoding::Encoding;
 use crate::exec::describe::ResultShape;
 use crate::exec::relay::Edit;
-use crate::ids::Oid;
+use crate::ids::{Oid, RulesVersion};
 use crate::plan::Planned;
 use crate::txn::settings::{Settings, Values};
 use std::cell::{Cell, OnceCell};
@@ -28,6 +28,8 @@ const MEANING: [&str; 8] = [
 
 /// A statement as a client prepared it, by Parse or by PREPARE.
 pub struct Statement {
+    /// What it was planned under: with other rules it has to be planned anew.
+    pub under: Under,
     /// As the client wrote it: what plan and literals refer to.
     pub text: String,
     /// As servers get it.
@@ -61,6 +63,14 @@ impl Statement {
             Naming::Unnamed => "",
         }
     }
+}
+
+/// What a plan depends on beside the statement's text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Under {
+    pub rules: RulesVersion,
+    pub catalog: u64,
+    pub search_path: Option<String>,
 }
 
 /// A change of a client's statements that a failed segment may have to undo.
