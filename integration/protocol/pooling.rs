@@ -31,7 +31,7 @@ fn settings_of_one_client_are_not_seen_by_the_next() {
         "SET timezone = 'Asia/Tokyo'",
         "SET work_mem = '5MB'",
         "SET my.own = 'a'",
-        "SET statement_timeout = '77s'",
+        "SELECT set_config('statement_timeout', '77s', false)",
         "SET ROLE pg_monitor",
     ] {
         a.query(sql);

@@ -373,9 +373,9 @@ impl Session {
     }
 
     /// What a server says a setting is.
-    async fn setting_on(&mut self, at: usize, name: &str) -> Result<String, Stop> {
+    pub(super) async fn setting_on(&mut self, at: usize, name: &str) -> Result<String, Stop> {
         self.relay.captured.clear();
-        let text = format!("SELECT pg_catalog.current_setting({})", quote_literal(name));
+        let text = format!("SELECT pg_catalog.current_setting({}, true)", quote_literal(name));
         self.say(at, &text, Show::Capture).await?;
         let captured = self.relay.captured.split();
         let header = frame::scan(&captured, usize::MAX).map_err(Error::from)?;
@@ -386,7 +386,7 @@ impl Session {
     }
 
     /// The participant's server has what the client's session wants.
-    fn aligned(&mut self, at: usize) {
+    pub(super) fn aligned(&mut self, at: usize) {
         let wanted = self.txn.settings.session().clone();
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.lease.session.applied = wanted;

@@ -74,6 +74,7 @@ impl Session {
             told: Told::new(greeted.parameters),
             edit: None,
             protocol: Protocol::Simple,
+            configured: Vec::new(),
             cursors: HashMap::new(),
             temporary: Vec::new(),
             named_shard: None,

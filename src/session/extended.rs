@@ -334,6 +334,7 @@ impl Session {
         let runs = runs.clone();
         let at = self.site_evenly(route, access).await?;
         self.tie(at, &runs.planned);
+        self.note_configured(at, &runs.planned, &runs.text, &values)?;
         if let Command::Control(control) = &statement.planned.plan.command {
             self.note_forwarded(&control.clone(), at);
         }
@@ -741,13 +742,13 @@ impl Session {
         if self.segment == Segment::Failed {
             let outcome = self.sync_failed().await;
             self.conclude(outcome)?;
-        }
-        // What was sent to be prepared and has not failed, the servers know by now.
-        for participant in &mut self.txn.participants {
-            participant.preparing.clear();
+            self.configured.clear();
         }
         self.segment = Segment::Sound;
         self.txn.segment_done();
+        let learnt = self.learn_configured().await;
+        self.conclude(learnt)?;
+        self.segment = Segment::Sound;
         self.changes.clear();
         self.relay.marks = 0;
         self.settle().await;

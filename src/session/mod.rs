@@ -6,6 +6,7 @@
 //! - `conversation`: take a message, act, carry answers
 //! - `simple`: the simple protocol
 //! - `extended`: Parse, Bind, Describe, Execute, Close, Flush, Sync
+//! - `configured`: settings that set_config changes
 //! - `encoding`: statements in other encodings than UTF-8
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
@@ -21,6 +22,7 @@ pub mod cancel;
 mod parameters;
 mod conversation;
 mod encoding;
+mod configured;
 mod simple;
 mod extended;
 mod statements;
@@ -224,6 +226,8 @@ pub struct Session {
     changes: Vec<Change>,
     told: parameters::Told,
     protocol: Protocol,
+    /// What statements are changing by set_config.
+    configured: Vec<configured::Configured>,
     /// How errors about the statement that runs now speak of the client's text.
     edit: Option<Rc<Edit>>,
     /// SQL cursors of the open transaction, or held ones: where each lives.

@@ -36,6 +36,7 @@ impl Session {
             Err(Stop::Said) => self.txn.fail(),
             Err(Stop::End) => return Err(Ended),
         }
+        self.configured.clear();
         // A simple query is no segment: what follows an error is not skipped.
         self.segment = Segment::Sound;
         if self.txn.status() == Status::Failed(Block::Implicit) {
@@ -137,7 +138,7 @@ impl Session {
             let planned = self.plan(statement).ok()?;
             let goes =
                 matches!(planned.plan.command, Command::Query | Command::CopyIn | Command::CopyOut);
-            if !goes || planned.text(statement) != statement {
+            if !goes || planned.plan.settings || planned.text(statement) != statement {
                 return None;
             }
             match planned.route(statement, &Params::default(), &self.serving.rules).ok()? {
@@ -192,9 +193,11 @@ impl Session {
         let at = self.site_evenly(route, planned.plan.access).await?;
         self.tie(at, planned);
         self.count(planned, at);
+        self.note_configured(at, planned, statement, &[])?;
         let text = planned.text(statement);
         self.ask(at, &text, Show::Forward);
-        self.drain().await
+        self.drain().await?;
+        self.learn_configured().await
     }
 
     /// In a failed transaction only its end is taken.

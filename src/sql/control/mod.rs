@@ -2,6 +2,7 @@
 //!
 //! - `transaction`: BEGIN, COMMIT, SAVEPOINT and the like
 //! - `set`: SET, RESET, SHOW
+//! - `set_config`: the function that does what SET does
 //! - `session`: PREPARE, EXECUTE, cursors, LISTEN, DISCARD
 //! - `cursor`: walks the tokens of one statement
 //!
@@ -11,10 +12,12 @@
 mod cursor;
 mod session;
 mod set;
+mod set_config;
 mod transaction;
 
 use super::lexer::{SyntaxError, Token, TokenKind};
 use cursor::Cursor;
+pub use set_config::{Argument, SetConfig, set_config_calls};
 
 /// A control statement, parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
