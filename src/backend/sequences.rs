@@ -4,7 +4,7 @@ use super::control::{Client, failed};
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::rules::Rules;
-use crate::rules::sequences::{self, Sequence};
+use crate::rules::sequences::{self, Fills, Sequence};
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
 
@@ -66,15 +66,17 @@ fn definition(row: &Row) -> Result<Sequence, tokio_postgres::Error> {
     })
 }
 
+/// A sequence as one shard has it.
+type Place<'c> = (ShardId, &'c Client, Sequence);
+
 /// Gives the sequences of sharded tables values of their own on each shard, past all that are in use
 /// on any; the names of those that were changed. Idempotent. Clients come in the order of the rules'
 /// shards.
 pub async fn set_up(clients: &[Client], rules: &Rules) -> Result<Vec<String>, Error> {
-    type Place<'c> = (ShardId, &'c Client, Sequence);
     let mut by_name: BTreeMap<(String, String), Vec<Place>> = BTreeMap::new();
     for (shard, client) in rules.shard_ids().zip(clients) {
         for sequence in read(client).await? {
-            if sequences::is_sharded(&sequence, rules) {
+            if sequences::fills(&sequence, rules) != Fills::Elsewhere {
                 let name = (sequence.schema.clone(), sequence.name.clone());
                 by_name.entry(name).or_default().push((shard, client, sequence));
             }
@@ -84,6 +86,12 @@ pub async fn set_up(clients: &[Client], rules: &Rules) -> Result<Vec<String>, Er
     for ((schema, name), places) in by_name {
         let in_line =
             |(shard, _, sequence): &Place| sequences::in_line(sequence, *shard, rules.stride);
+        let fills_column =
+            |(.., sequence): &Place| sequences::fills(sequence, rules) == Fills::Column;
+        if !places.iter().any(fills_column) {
+            changed.extend(key_past_rows(&places, rules).await?);
+            continue;
+        }
         if places.iter().all(in_line) {
             continue;
         }
@@ -102,6 +110,28 @@ pub async fn set_up(clients: &[Client], rules: &Rules) -> Result<Vec<String>, Er
         changed.push(format!("{schema}.{name}"));
     }
     Ok(changed)
+}
+
+/// Keys are drawn on the home shard only: past all that are in use on any.
+async fn key_past_rows(places: &[Place<'_>], rules: &Rules) -> Result<Option<String>, Error> {
+    let Some((_, client, home)) = places.iter().find(|(shard, ..)| *shard == rules.home) else {
+        return Ok(None);
+    };
+    let mut rows = Vec::new();
+    for (_, client, sequence) in places {
+        rows.extend(value_in_rows(client, sequence).await?);
+    }
+    let all: Vec<&Sequence> = places.iter().map(|(.., sequence)| sequence).collect();
+    let (past, own) = (sequences::in_use(&all, &rows), sequences::in_use(&[home], &[]));
+    let behind = if home.increment < 0 { past < own } else { past > own };
+    if !behind {
+        return Ok(None);
+    }
+    let name = format!("{}.{}", home.schema, home.name);
+    let set = "SELECT setval($1::text::regclass, $2)";
+    let relation = relation(&home.schema, &home.name);
+    client.query(set, &[&relation, &past]).await.map_err(failed)?;
+    Ok(Some(name))
 }
 
 /// The outermost value of the column that the sequence fills.

@@ -14,6 +14,16 @@ pub fn explain(statement: &str, context: &Context<'_>, params: &Params<'_>) -> S
         Ok(planned) => planned,
         Err(unroutable) => return refused(&unroutable),
     };
+    if let Some(draw) = planned.draw() {
+        let mut text = String::from("the shard of its key, which is drawn first");
+        end_line(&mut text, &planned.plan);
+        let home = context.rules.shard_name(context.rules.home);
+        line(
+            &mut text,
+            &format!("{}: {} from {} on {home}", draw.table, draw.column, draw.sequence),
+        );
+        return text;
+    }
     match planned.route(statement, params, context.rules) {
         Ok(route) => told(&planned, route, statement, context.rules, params),
         // Without its parameters the plan can still be told.
@@ -94,7 +104,11 @@ fn open(planned: &Planned, statement: &str, rules: &Rules) -> String {
 fn requirements(plan: &Plan) -> &[Requirement] {
     match &plan.target {
         Target::Keyed(keyed) => &keyed.requirements,
-        Target::AnyShard | Target::Shard(_) | Target::EveryShard | Target::Proxy => &[],
+        Target::AnyShard
+        | Target::Shard(_)
+        | Target::EveryShard
+        | Target::Drawn(_)
+        | Target::Proxy => &[],
     }
 }
 

@@ -15,6 +15,7 @@ pub mod catalog;
 mod copy;
 mod ddl;
 mod delete;
+mod draw;
 mod explain;
 mod functions;
 mod insert;
@@ -43,6 +44,7 @@ use crate::sql::control::Control;
 pub use crate::sql::rewrite::Splice;
 use crate::sql::shape::Shape;
 pub use catalog::Catalog;
+pub use draw::Draw;
 pub use explain::explain;
 pub use planner::Planner;
 use std::borrow::Cow;
@@ -133,6 +135,8 @@ pub enum Target {
     Keyed(Keyed),
     /// Schema statements: every shard that has the object.
     EveryShard,
+    /// One row whose key has to be drawn first: with it written in, the statement is planned anew.
+    Drawn(Draw),
     /// weir answers.
     Proxy,
 }
@@ -200,6 +204,23 @@ impl Plan {
 }
 
 impl Planned {
+    /// What has to be drawn before it can be said where the statement runs.
+    pub fn draw(&self) -> Option<&Draw> {
+        match &self.plan.target {
+            Target::Drawn(draw) => Some(draw),
+            Target::AnyShard
+            | Target::Shard(_)
+            | Target::Keyed(_)
+            | Target::EveryShard
+            | Target::Proxy => None,
+        }
+    }
+
+    /// The statement with the drawn key written in.
+    pub fn with_key(&self, draw: &Draw, value: i64, statement: &str) -> String {
+        crate::sql::rewrite::apply(statement, &self.shape, &draw.with(value)).into_owned()
+    }
+
     /// The text to run: the original with the plan's splices.
     pub fn text<'t>(&self, statement: &'t str) -> Cow<'t, str> {
         crate::sql::rewrite::apply(statement, &self.shape, &self.plan.splices)

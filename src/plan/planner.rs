@@ -5,6 +5,7 @@
 //! tables, are not.
 use super::analyst::{Analyst, ParamUse};
 use super::ddl::{ByWords, by_words, names_nothing_of_users};
+use super::draw::draw;
 use super::keys::Proof;
 use super::scope::Env;
 use super::value::Operand;
@@ -250,6 +251,12 @@ fn analyse(
         }
         Err(other) => return Err(other),
     };
+    if let Statement::Insert(insert) = &parsed
+        && let Some(draw) = draw(insert, &analysis, shape, context)?
+    {
+        let plan = plain(Access::Write, Target::Drawn(draw), Command::Query);
+        return Ok((plan, Keep::Shape));
+    }
     let mut analyst = Analyst::new(context, statement, shape);
     analyst.locked = analysis.notes.locked.clone();
     let state = RefCell::new(Vec::new());
@@ -266,7 +273,11 @@ fn analyse(
     };
     let needs_types = match &target {
         Target::Keyed(keyed) => needs_types(&keyed.requirements, &analyst.params),
-        Target::AnyShard | Target::Shard(_) | Target::EveryShard | Target::Proxy => false,
+        Target::AnyShard
+        | Target::Shard(_)
+        | Target::EveryShard
+        | Target::Drawn(_)
+        | Target::Proxy => false,
     };
     let keep = match (told.command == Command::Query, analyst.peeked) {
         (true, false) => Keep::Shape,

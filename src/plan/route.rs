@@ -37,6 +37,10 @@ impl Plan {
             Target::Shard(shard) => return Ok(Route::One(*shard)),
             Target::EveryShard => return Ok(Route::Every),
             Target::Proxy => return Ok(Route::Proxy),
+            Target::Drawn(draw) => {
+                let (table, column) = (draw.table.clone(), draw.column.clone());
+                return Err(Unroutable::KeyUnknown { table, column, by: "a sequence" });
+            }
             Target::Keyed(keyed) => keyed,
         };
         let mut chosen = None;

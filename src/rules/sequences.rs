@@ -113,18 +113,34 @@ pub fn in_use(sequences: &[&Sequence], rows: &[i64]) -> i64 {
     if down { all.min().unwrap_or(none) } else { all.max().unwrap_or(none) }
 }
 
-/// The rule, if any, that says the table is sharded.
-pub fn is_sharded(sequence: &Sequence, rules: &Rules) -> bool {
-    sharded(rules).any(|table| {
-        table.name == sequence.table
-            && table.schema.as_ref().is_none_or(|schema| *schema == sequence.table_schema)
-    })
+/// What a sequence is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fills {
+    /// The sharding key: drawn on the home shard, before it is known where the row goes.
+    Key,
+    /// Another column of a sharded table: drawn on the row's shard.
+    Column,
+    /// No sharded table's column.
+    Elsewhere,
 }
 
-fn sharded(rules: &Rules) -> impl Iterator<Item = &Table> {
-    rules.tables.iter().filter(|table| match table.placement {
-        Placement::Sharded { .. } => true,
-        Placement::Reference | Placement::Single(_) => false,
+pub fn fills(sequence: &Sequence, rules: &Rules) -> Fills {
+    let table = sharded(rules).find(|(table, _)| {
+        table.name == sequence.table
+            && table.schema.as_ref().is_none_or(|schema| *schema == sequence.table_schema)
+    });
+    match table {
+        Some((_, key)) if *key == sequence.column => Fills::Key,
+        Some(_) => Fills::Column,
+        None => Fills::Elsewhere,
+    }
+}
+
+/// With their key columns.
+fn sharded(rules: &Rules) -> impl Iterator<Item = (&Table, &String)> {
+    rules.tables.iter().filter_map(|table| match &table.placement {
+        Placement::Sharded { key, .. } => Some((table, key)),
+        Placement::Reference | Placement::Single(_) => None,
     })
 }
 
@@ -136,9 +152,9 @@ fn sharded(rules: &Rules) -> impl Iterator<Item = &Table> {
 /// shards, so they are numbered anew.
 pub fn claim(rules: &Rules, shard: ShardId) -> Option<String> {
     let tables: Vec<String> = sharded(rules)
-        .map(|table| {
+        .map(|(table, key)| {
             let schema = table.schema.as_ref().map_or("NULL".to_owned(), |name| literal(name));
-            format!("({schema}, {})", literal(&table.name))
+            format!("({schema}, {}, {})", literal(&table.name), literal(key))
         })
         .collect();
     if tables.is_empty() {
@@ -167,10 +183,11 @@ BEGIN
             SELECT oid, nspname FROM pg_namespace
             WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'weir')
               AND nspname !~ '^pg_(toast_)?temp_'
-        ), listed (schema, name) AS (
-            SELECT schema::text, name::text FROM (VALUES {tables}) rules (schema, name)
+        ), listed (schema, name, key) AS (
+            SELECT schema::text, name::text, key::text
+            FROM (VALUES {tables}) rules (schema, name, key)
         ), tables AS (
-            SELECT c.oid FROM listed
+            SELECT c.oid, listed.key FROM listed
             JOIN pg_class c ON c.relname = listed.name AND c.relkind IN ('r', 'p')
             JOIN spaces s ON s.oid = c.relnamespace
             WHERE listed.schema = s.nspname OR listed.schema IS NULL AND (
@@ -194,6 +211,9 @@ BEGIN
                          AND d.refclassid = 'pg_namespace'::regclass AND age(d.xmin) <= 0) AS made,
                array_agg(DISTINCT links.rel || '.' || links.att || '.' || links.new) AS columns
         FROM links JOIN tables ON tables.oid = links.rel
+        -- A key's sequence is drawn from on the home shard only.
+        JOIN pg_attribute a ON a.attrelid = links.rel AND a.attnum = links.att
+         AND a.attname <> tables.key
         JOIN pg_class c ON c.oid = links.seq AND c.relkind = 'S'
         JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_sequence q ON q.seqrelid = c.oid

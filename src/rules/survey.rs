@@ -2,7 +2,7 @@
 //! do what the rules say.
 //!
 //! [`ShardSurvey`] is what one server says; [`compare`] judges all of them together.
-use super::sequences::{self, Sequence};
+use super::sequences::{self, Fills, Sequence};
 use super::{Placement, Rules, Table};
 use crate::ids::ShardId;
 use crate::sharding::KeyType;
@@ -144,7 +144,7 @@ impl<'a> Judge<'a> {
     fn sequences(&mut self) {
         for (shard, survey) in self.shards() {
             for sequence in &survey.sequences {
-                if sequences::is_sharded(sequence, self.rules)
+                if sequences::fills(sequence, self.rules) == Fills::Column
                     && !sequences::in_line(sequence, shard, self.rules.stride)
                 {
                     let table = format!("{}.{}", sequence.table_schema, sequence.table);

@@ -320,6 +320,17 @@ impl Session {
             return Ok(());
         }
         self.check_result(&statement).await?;
+        let drawn = match statement.planned.draw() {
+            None => None,
+            Some(draw) => {
+                self.hold_unsited();
+                let value = self.draw(draw).await?;
+                let text = statement.planned.with_key(draw, value, &statement.text);
+                let types = statement.types.clone();
+                Some(Rc::new(self.prepare("", &text, types, Form::Parse, Naming::Unnamed)?))
+            }
+        };
+        let statement = drawn.unwrap_or(statement);
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;

@@ -8,9 +8,10 @@ use crate::backend::members::NOTIFY_CHANGED;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
-use crate::plan::{Access, Planned, Route};
+use crate::plan::{Access, Draw, Planned, Route};
 use crate::rules::sequences;
 use crate::sql::verb::{Verb, classify};
+use crate::txn::settings::quote_literal;
 use crate::txn::{Block, Ending, SchemaChange, Status};
 use crate::wire::params::Params;
 use crate::wire::server::DataRow;
@@ -85,6 +86,18 @@ impl Session {
             Some(text) => self.say(at, &text, Show::Swallow).await,
             None => Ok(()),
         }
+    }
+
+    /// The next value of a key's sequence: one for all shards, the home shard's.
+    pub(super) async fn draw(&mut self, draw: &Draw) -> Result<i64, Stop> {
+        let at = self.site_on(self.serving.rules.home, Access::Lock).await?;
+        self.relay.captured.clear();
+        let text = format!("SELECT pg_catalog.nextval({})", quote_literal(&draw.sequence));
+        self.say(at, &text, Show::Capture).await?;
+        let captured = self.relay.captured.split();
+        let drawn = rows(&captured)?.first().and_then(|row| row.first().copied().flatten());
+        let value = drawn.and_then(|value| value.parse().ok());
+        value.ok_or_else(|| Error::internal("nextval gave no number").into())
     }
 
     async fn on_one_shard(
