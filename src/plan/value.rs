@@ -4,6 +4,7 @@
 //! `42.0` is compared as numeric, `'42'::text` is an error. Only values that are worked out exactly
 //! become keys; every other form is refused.
 use super::Unroutable;
+use crate::error::{Error, SqlState};
 use crate::ids::Oid;
 use crate::sharding::{Key, KeyType};
 use crate::sql::shape::{LiteralKind, Shape};
@@ -249,8 +250,12 @@ fn read<'a>(column: &str, text: &str, type_oid: Oid) -> Result<Typed<'a>, Unrout
 fn negate<'a>(column: &str, typed: Typed<'a>) -> Result<Typed<'a>, Unroutable> {
     Ok(match typed {
         Typed::Null => Typed::Null,
-        // -9223372036854775808 is written with a numeric literal, so nothing overflows here.
-        Typed::Int(value) => Typed::Int(-value),
+        // A literal is never the smallest bigint, but a parameter may be: that overflows.
+        Typed::Int(value) => Typed::Int(
+            value
+                .checked_neg()
+                .ok_or_else(|| unfolded(column, "a minus before the least bigint"))?,
+        ),
         Typed::Numeric(digits) => {
             let negative = match digits.strip_prefix('-') {
                 Some(digits) => digits.to_owned(),
@@ -295,16 +300,14 @@ fn cast<'a>(column: &str, typed: Typed<'a>, type_name: &TypeName) -> Result<Type
         (Typed::Null, _) => Typed::Null,
         (Typed::Unknown(text), to) => read(column, &text, to)?,
         (Typed::Binary(bytes), to) => decoded(column, Value::Binary(bytes), to)?,
-        (Typed::Int(value), oid::INT2 | oid::INT4 | oid::INT8) => {
-            read(column, &value.to_string(), to)?
-        }
+        (Typed::Int(value), oid::INT2 | oid::INT4 | oid::INT8) => narrow(value, to)?,
         (Typed::Int(value), oid::NUMERIC) => Typed::Numeric(value.to_string()),
         (Typed::Int(value), oid::TEXT | oid::VARCHAR) => Typed::Text(value.to_string()),
         (Typed::Numeric(digits), oid::NUMERIC) => Typed::Numeric(digits),
         (Typed::Numeric(digits), oid::INT2 | oid::INT4 | oid::INT8) => {
             // PostgreSQL rounds; only what needs no rounding is worked out.
             match Decoded::Numeric(digits).as_int() {
-                Some(value) => read(column, &value.to_string(), to)?,
+                Some(value) => narrow(value, to)?,
                 None => return Err(unfolded(column, "a number that the cast rounds")),
             }
         }
@@ -322,6 +325,23 @@ fn cast<'a>(column: &str, typed: Typed<'a>, type_name: &TypeName) -> Result<Type
             _,
         ) => return Err(unfolded(column, &format!("a cast to {}", type_name.name))),
     })
+}
+
+/// A number as a smaller type. PostgreSQL's words differ from those for a string that is too large.
+fn narrow<'a>(value: i64, to: Oid) -> Result<Typed<'a>, Unroutable> {
+    let (fits, type_name) = match to {
+        oid::INT2 => (i16::try_from(value).is_ok(), "smallint"),
+        oid::INT4 => (i32::try_from(value).is_ok(), "integer"),
+        _ => (true, "bigint"),
+    };
+    if fits { Ok(Typed::Int(value)) } else { Err(overflow(type_name)) }
+}
+
+fn overflow(type_name: &str) -> Unroutable {
+    Unroutable::Value(Error::client(
+        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("{type_name} out of range"),
+    ))
 }
 
 fn to_key(
@@ -343,10 +363,7 @@ fn to_key(
             match (key.fits(key_type), used) {
                 (true, _) => Ok(Some(key)),
                 (false, Use::Compared) => Ok(None),
-                (false, Use::Assigned) => Err(bad(ValueError::OutOfRange {
-                    type_name: oid_name(key_type),
-                    text: value.to_string(),
-                })),
+                (false, Use::Assigned) => Err(overflow(oid_name(key_type))),
             }
         }
         (Typed::Numeric(digits), K::Smallint | K::Int | K::Bigint) => {
