@@ -689,10 +689,10 @@ impl Session {
     }
 
     /// Where the SQL cursor or portal of that name lives.
-    fn cursor_shard(&self, name: &str) -> Option<ShardId> {
+    pub(super) fn cursor_shard(&self, name: &str) -> Option<ShardId> {
         let portal = || match self.portals.get(name) {
             Some(Portal::On(at)) => self.txn.participants.get(*at).map(|other| other.shard),
-            Some(Portal::Own(_)) | None => None,
+            Some(Portal::Own(_) | Portal::Spent(_)) | None => None,
         };
         self.cursors.get(name).copied().or_else(portal)
     }

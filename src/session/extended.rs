@@ -44,6 +44,8 @@ pub enum Portal {
     On(usize),
     /// A statement that weir acts on itself, when it is executed.
     Own(Rc<Statement>),
+    /// The same after its Execute: it runs once.
+    Spent(Rc<Statement>),
 }
 
 /// The name of statements and portals of weir's own among a client's messages.
@@ -250,13 +252,19 @@ impl Session {
             }
             None => (planned.text(text).into_owned(), Edit { shift, name: None }),
         };
-        let identity = self.database.identities.borrow_mut().intern(
-            &sent,
-            &types,
-            &form,
-            self.serving.catalog_version,
-            &settings,
-        );
+        let mut identities = self.database.identities.borrow_mut();
+        let identity = match &planned.plan.command {
+            Command::Control(Control::Fetch { .. }) => identities.alone(),
+            Command::Control(_)
+            | Command::Query
+            | Command::CopyIn
+            | Command::CopyOut
+            | Command::Ddl => {
+                let version = self.serving.catalog_version;
+                identities.intern(&sent, &types, &form, version, &settings)
+            }
+        };
+        drop(identities);
         let text = text.to_owned();
         let under = self.planned_under();
         let catalog_version = Cell::new(self.serving.catalog_version);
@@ -531,7 +539,7 @@ impl Session {
             encode::parse(
                 b"",
                 &text,
-                statement.types.iter().copied(),
+                there(&participant.translation, &statement.types),
                 &mut participant.lease.output,
             );
             self.relay.expect_edited(at, Step::Parse, show, Some(statement.edit.clone()));
@@ -600,8 +608,25 @@ impl Session {
             return Ok(());
         }
         self.hold_unsited();
-        let at = self.site(Route::Any, Access::Read).await?;
+        let route = self.unsited_route();
+        let at = self.site(route, Access::Read).await?;
         self.site_messages(at).await
+    }
+
+    /// Any server can describe a statement, but for a FETCH: only its cursor's knows the cursor.
+    fn unsited_route(&self) -> Route {
+        let cursors = self.unsited.iter().filter_map(|unsited| {
+            let (Unsited::Parse(statement) | Unsited::Describe(statement)) = unsited;
+            match &statement.planned.plan.command {
+                Command::Control(Control::Fetch { cursor }) => self.cursor_shard(cursor),
+                Command::Control(_)
+                | Command::Query
+                | Command::CopyIn
+                | Command::CopyOut
+                | Command::Ddl => None,
+            }
+        });
+        cursors.last().map_or(Route::Any, Route::One)
     }
 
     async fn describe(&mut self, body: &[u8]) -> Result<(), Stop> {
@@ -625,15 +650,17 @@ impl Session {
                 }
             }
             Object::Portal => match self.portal(name)? {
-                Portal::Own(statement) => match &statement.planned.plan.command {
-                    Command::Control(control) => {
-                        let control = control.clone();
-                        self.relay.local(|out| describe_own(&control, out));
+                Portal::Own(statement) | Portal::Spent(statement) => {
+                    match &statement.planned.plan.command {
+                        Command::Control(control) => {
+                            let control = control.clone();
+                            self.relay.local(|out| describe_own(&control, out));
+                        }
+                        Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
+                            self.relay.local(encode::no_data);
+                        }
                     }
-                    Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
-                        self.relay.local(encode::no_data);
-                    }
-                },
+                }
                 Portal::On(at) => {
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
@@ -657,8 +684,29 @@ impl Session {
             Portal::Own(statement) => {
                 self.catch_up().await?;
                 self.txn.remember_settings();
-                self.execute_own(&statement).await
+                self.execute_own(&statement).await?;
+                self.spend(name, statement);
+                Ok(())
             }
+            Portal::Spent(_) => {
+                Err(Error::client(SqlState(*b"55000"), format!("portal \"{name}\" cannot be run"))
+                    .into())
+            }
+        }
+    }
+
+    /// A utility statement's portal runs once; the end of a transaction takes its portals away.
+    fn spend(&mut self, name: &str, statement: Rc<Statement>) {
+        let ends = matches!(
+            statement.planned.plan.command,
+            Command::Control(
+                Control::Commit { .. } | Control::Rollback { .. } | Control::RollbackTo { .. }
+            )
+        );
+        if ends {
+            self.portals.remove(name);
+        } else if let Some(portal) = self.portals.get_mut(name) {
+            *portal = Portal::Spent(statement);
         }
     }
 
@@ -696,7 +744,9 @@ impl Session {
                     self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::Close, Show::Forward);
                 }
-                Some(Portal::Own(_)) | None => self.relay.local(encode::close_complete),
+                Some(Portal::Own(_) | Portal::Spent(_)) | None => {
+                    self.relay.local(encode::close_complete)
+                }
             },
         }
         Ok(())
@@ -887,7 +937,12 @@ impl Session {
         let planned = self.database.planner.borrow_mut().plan(statement, &context);
         planned.map_err(|unroutable| {
             self.database.counters.refused(unroutable.reason());
-            Error::from(unroutable)
+            let error = Error::from(unroutable);
+            // As in PostgreSQL: in a failed transaction a statement is read, and no more.
+            match self.refuse_if_failed(None) {
+                Err(failed) if error.code != SqlState::SYNTAX_ERROR => failed,
+                Ok(()) | Err(_) => error,
+            }
         })
     }
 }

@@ -137,12 +137,17 @@ impl Identities {
         if self.known.len() >= self.capacity {
             self.known.clear();
         }
-        let id = self.next;
-        self.next += 1;
-        let identity =
-            Rc::new(Identity { id, name: format!("weir_{id}"), described: OnceCell::new() });
+        let identity = self.alone();
         self.known.insert(key, identity.clone());
         identity
+    }
+
+    /// An identity that no other statement shares: what a FETCH returns is what its session's cursor
+    /// is when the FETCH is prepared.
+    pub fn alone(&mut self) -> Rc<Identity> {
+        let id = self.next;
+        self.next += 1;
+        Rc::new(Identity { id, name: format!("weir_{id}"), described: OnceCell::new() })
     }
 }
 
