@@ -20,3 +20,4 @@ mod pool;
 mod serving;
 mod values;
 mod protocol;
+mod oracle;

@@ -326,6 +326,19 @@ impl Heard {
         }
         line.trim_end().to_owned()
     }
+
+    /// A field of an error or a notice.
+    pub fn field(&self, name: u8) -> Option<String> {
+        let mut body = Body(&self.body);
+        while let Some(field) = body.0.first().copied().filter(|&field| field != 0) {
+            body.take(1);
+            let text = body.string();
+            if field == name {
+                return Some(text);
+            }
+        }
+        None
+    }
 }
 
 /// Objects made by users have other OIDs on each server.
