@@ -1,5 +1,5 @@
 //! `weir demo`: the example order system on throwaway shards, behind a weir in this process.
-use super::throwaway::{Farm, Keep, Postgres, free_port};
+use super::throwaway::{Farm, Keep, Postgres, Programs, free_port};
 use super::{Failure, servers::Servers, setup, shop};
 use crate::rules;
 use crate::server::Server;
@@ -81,7 +81,7 @@ async fn demo(args: &Args) -> Result<ExitCode, Failure> {
     steps.say(&format!("starting weir on 127.0.0.1:{}", args.port));
     let server = Server::start(config).await?;
     if new == Contents::New {
-        load(args.port, &shards, &steps)?;
+        load(args.port, &shards, &steps).await?;
     }
 
     println!("{}", welcome(args, &shards, farm.folder(), &server));
@@ -164,19 +164,22 @@ fn write_files(folder: &Path, shards: &[Postgres], port: u16) -> Result<Config, 
 
 /// Tables and rows come in through weir, which sends each where it belongs; reference rows belong on
 /// every shard and are written there one by one.
-fn load(port: u16, shards: &[Postgres], steps: &Steps) -> Result<(), Failure> {
+async fn load(port: u16, shards: &[Postgres], steps: &Steps) -> Result<(), Failure> {
     steps.say("creating the tables on every shard, through weir");
-    psql(port, shop::SCHEMA)?;
+    psql(port, shop::SCHEMA).await?;
     steps.say("loading products and warehouses on every shard");
     for shard in shards {
         shard.sql(DATABASE, shop::REFERENCE)?;
     }
     steps.say("loading sample orders, each to its user's shard, through weir");
-    psql(port, shop::SAMPLE)
+    psql(port, shop::SAMPLE).await
 }
 
-fn psql(port: u16, text: &str) -> Result<(), Failure> {
-    super::throwaway::Programs::find()?.psql(&address(port), text).map(drop)
+/// On a thread of its own: weir answers a schema statement only when this thread has heard of it.
+async fn psql(port: u16, text: &'static str) -> Result<(), Failure> {
+    let run = move || Programs::find()?.psql(&address(port), text).map(drop);
+    let joined = tokio::task::spawn_blocking(run).await;
+    joined.map_err(|error| Failure::new(format!("psql was not waited for: {error}")))?
 }
 
 fn address(port: u16) -> String {
