@@ -9,8 +9,9 @@ use crate::ids::{Oid, ShardId};
 use crate::plan::{self, Access, Command, Planned, Route, Target};
 use crate::sql::control::Control;
 use crate::sql::lexer::Lexer;
+use crate::sql::verb::{Verb, classify};
 use crate::txn::settings::{IDENTITY, differences, quote_identifier, quote_literal};
-use crate::txn::{Block, Ending, Participant, SchemaChange, Setup, Status};
+use crate::txn::{Block, Ending, Leaves, Participant, SchemaChange, Setup, Status};
 use crate::wire::frontend::Object;
 use crate::wire::params::{Params, Value};
 use crate::wire::server::{DataRow, Field};
@@ -716,10 +717,10 @@ impl Session {
     /// A statement that leaves something on its server ties the session to it.
     pub(super) fn tie(&mut self, at: usize, planned: &Planned) {
         self.temporary.extend(planned.plan.temporary.iter().cloned());
-        if planned.plan.ties.is_some()
-            && let Some(participant) = self.txn.participants.get_mut(at)
-        {
-            participant.tied = true;
+        let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        participant.tied |= planned.plan.ties.is_some();
+        if matches!(classify(&planned.shape.text), Verb::Do | Verb::Call) {
+            participant.leaves = Leaves::Closed;
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::ids::{Oid, ShardId};
 use crate::plan::{Access, Route};
 use crate::pool::Lease;
 use crate::txn::settings::{Values, alignment, differences};
-use crate::txn::{Begun, Status};
+use crate::txn::{Begun, Leaves, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
 use std::sync::Arc;
@@ -239,6 +239,8 @@ impl Session {
         for participant in &mut self.txn.participants {
             if participant.status != TransactionStatus::Idle || participant.unsynced {
                 participant.lease.taint("it was left inside a transaction");
+            } else if participant.leaves == Leaves::Closed && !participant.tied {
+                participant.lease.taint("it ran code that weir does not look into");
             } else if !participant.tied {
                 participant.lease.health = Health::Clean;
             }

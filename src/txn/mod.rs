@@ -66,6 +66,7 @@ pub struct Participant {
     pub closing: Vec<u64>,
     /// A session that is tied to this server keeps it after the transaction.
     pub tied: bool,
+    pub leaves: Leaves,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
     applied_at_begin: Arc<Values>,
     applied_at_savepoint: Vec<Arc<Values>>,
@@ -77,6 +78,15 @@ pub enum Begun {
     /// Statements commit by themselves.
     No,
     Block,
+}
+
+/// What becomes of a server when its transaction is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaves {
+    /// Its session is as weir knows it: the next client may have it.
+    Clean,
+    /// DO or CALL ran there, which may have SET, locked or prepared anything: it is closed.
+    Closed,
 }
 
 impl Participant {
@@ -382,6 +392,7 @@ impl Transaction {
             preparing: Vec::new(),
             closing: Vec::new(),
             tied: false,
+            leaves: Leaves::Clean,
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,
             lease,
