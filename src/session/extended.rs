@@ -859,8 +859,9 @@ impl Session {
             let Some(participant) = self.txn.participants.get_mut(at) else { continue };
             let undone = participant.failed || participant.begun == Begun::Block;
             if !undone {
-                // Outside a block ROLLBACK undoes what the pipeline did there, with a warning.
-                self.whisper(at, &["ROLLBACK".to_owned()], Show::Discard);
+                // Outside a block ROLLBACK undoes what the pipeline did there, with a warning. Discarded
+                // answers end with ReadyForQuery only; these have ends of their own.
+                self.whisper(at, &["ROLLBACK".to_owned()], Show::Swallow);
             }
             self.sync_one(at, Show::Discard);
         }
