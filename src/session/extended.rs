@@ -445,9 +445,11 @@ impl Session {
         };
         participant.begins_segment();
         let output = &mut participant.lease.output;
+        encode::close(Object::Statement, WHISPER, output);
         encode::parse(WHISPER, text.as_bytes(), types.iter().copied(), output);
         encode::describe(Object::Statement, WHISPER, output);
         encode::close(Object::Statement, WHISPER, output);
+        self.relay.expect(at, Step::Close, Show::Swallow);
         self.relay.expect(at, Step::Parse, Show::Swallow);
         self.relay.expect(at, Step::DescribeStatement, Show::Capture);
         self.relay.expect(at, Step::Close, Show::Swallow);
@@ -515,11 +517,14 @@ impl Session {
         participant.begins_segment();
         for text in texts {
             let output = &mut participant.lease.output;
+            // An error may have kept an earlier one from being closed.
+            encode::close(Object::Statement, NAME, output);
             encode::parse(NAME, text.as_bytes(), [].into_iter(), output);
             encode::bind_with_tail(NAME, NAME, NO_VALUES, output);
             encode::execute(NAME, 0, output);
             encode::close(Object::Portal, NAME, output);
             encode::close(Object::Statement, NAME, output);
+            self.relay.expect(at, Step::Close, quiet);
             self.relay.expect(at, Step::Parse, quiet);
             self.relay.expect(at, Step::Bind, quiet);
             self.relay.expect(at, Step::Execute, show);
