@@ -1,7 +1,7 @@
 //! Take a message, act, carry answers: the loop of one session.
 use super::encoding::{self, Encoding};
-use super::extended::Segment;
 use super::parameters::Told;
+use super::segment::Segment;
 use super::simple::Ended;
 use super::startup::Greeted;
 use super::{Database, PoolMode, Protocol, Session, Stop};

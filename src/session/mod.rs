@@ -5,11 +5,16 @@
 //! - `parameters`: what a client is told of its server at the start
 //! - `conversation`: take a message, act, carry answers
 //! - `simple`: the simple protocol
-//! - `extended`: Parse, Bind, Describe, Execute, Close, Flush, Sync
+//! - `extended`: Parse, Bind, Describe, Execute, Close, Flush
+//! - `segment`: from one Sync to the next
+//! - `prepared`: a client's prepared statements, made known to servers
 //! - `configured`: settings that set_config changes
 //! - `encoding`: statements in other encodings than UTF-8
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
+//! - `transaction`: BEGIN, COMMIT, ROLLBACK, savepoints
+//! - `setting`: SET and its kin
+//! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
 //! - `site`: bring a shard into the transaction
 //! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
@@ -25,8 +30,13 @@ mod encoding;
 mod configured;
 mod simple;
 mod extended;
+mod segment;
+mod prepared;
 mod statements;
 mod control;
+mod transaction;
+mod setting;
+mod by_name;
 mod site;
 mod copy;
 mod schema;
@@ -47,7 +57,7 @@ use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
 use crate::txn::Transaction;
 use arc_swap::ArcSwap;
 use cancel::Slot;
-use extended::Segment;
+use segment::Segment;
 use spread::Spreader;
 use statements::{Change, Identities, Statement};
 use std::cell::{Cell, RefCell};
@@ -214,7 +224,7 @@ pub struct Session {
     statements: HashMap<String, Rc<Statement>>,
     portals: HashMap<String, extended::Portal>,
     /// Messages whose server is not known yet, in the order of the relay's unsited replies.
-    unsited: VecDeque<extended::Unsited>,
+    unsited: VecDeque<segment::Unsited>,
     /// Statements whose description is on its way to the client.
     describing: VecDeque<Rc<Statement>>,
     /// Replies taken out of the relay while a server is brought in.

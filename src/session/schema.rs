@@ -1,7 +1,7 @@
 //! Schema statements: on every shard that has the object, in one transaction; later statements of
 //! that transaction see what it made, and the client is answered when every weir knows of it.
-use super::control::unknown_outcome;
 use super::spread::Spreading;
+use super::transaction::unknown_outcome;
 use super::{Serving, Session, Stop};
 use crate::backend::catalog::{CATALOG, Contents};
 use crate::backend::members::NOTIFY_CHANGED;

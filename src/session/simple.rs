@@ -1,6 +1,6 @@
 //! The simple protocol: one text, one or more statements, each routed for itself.
 use super::control::{describe_own, own_columns};
-use super::extended::Segment;
+use super::segment::Segment;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};

@@ -1,0 +1,213 @@
+//! PREPARE, EXECUTE, DEALLOCATE as SQL statements.
+use super::prepared::already_prepared;
+use super::statements::{Form, Naming, Statement, meaning};
+use super::{Session, Stop};
+use crate::error::Error;
+use crate::exec::relay::{Edit, Show, Step};
+use crate::ids::Oid;
+use crate::plan::{Access, Route, Target};
+use crate::sql::lexer::Lexer;
+use crate::txn::settings::differences;
+use crate::wire::encode;
+use crate::wire::frontend::Object;
+use crate::wire::params::{Params, Value};
+use std::rc::Rc;
+
+impl Session {
+    pub(super) async fn prepare_sql(
+        &mut self,
+        name: String,
+        types: &[String],
+        text: &str,
+        said: &str,
+    ) -> Result<(), Stop> {
+        if self.statements.contains_key(&name) {
+            return Err(already_prepared(&name).into());
+        }
+        let list = match types {
+            [] => String::new(),
+            types => format!(" ({})", types.join(", ")),
+        };
+        let oids = types.iter().map(|name| builtin_oid(name)).collect();
+        let mut prepared = self.prepare(&name, text, oids, Form::Prepare(list), Naming::Named)?;
+        // Errors point into PREPARE as the client wrote it.
+        let ours = preparing(&prepared).chars().count() - prepared.sent.chars().count();
+        let theirs = said.rfind(text).and_then(|start| said.get(..start));
+        let theirs = theirs.map_or(0, |before| before.chars().count());
+        let outer = self.edit.as_ref().map_or(0, |edit| edit.shift);
+        let shift = outer + i32::try_from(theirs).unwrap_or(0) - i32::try_from(ours).unwrap_or(0);
+        prepared.edit = Rc::new(Edit { shift, name: prepared.edit.name.clone() });
+        let statement = Rc::new(prepared);
+        let at = self.site(Route::Any, Access::Read).await?;
+        self.ensure_said(at, &statement).await?;
+        self.keep_statement(name, statement)?;
+        self.settle_unless_pipelined().await;
+        self.complete("PREPARE")
+    }
+
+    /// Makes a server know a statement by PREPARE; waits, so that an error comes before its use.
+    async fn ensure_said(&mut self, at: usize, statement: &Statement) -> Result<(), Stop> {
+        let limit = self.database.limits.statements_per_server;
+        let id = statement.identity.id;
+        let Some(participant) = self.txn.participants.get_mut(at) else { return Ok(()) };
+        if participant.lease.session.prepared.contains(id) {
+            return Ok(());
+        }
+        for id in participant.lease.session.prepared.prepare(id, limit) {
+            // A Close of what is not there is no error, a DEALLOCATE would be.
+            let name = format!("weir_{id}");
+            encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
+            self.relay.expect(at, Step::Close, Show::Swallow);
+        }
+        let text = preparing(statement);
+        let now = meaning(&self.txn.settings);
+        for there in differences(&now, &statement.settings) {
+            self.say(at, &there, Show::Swallow).await?;
+        }
+        let edit = self.edit.replace(statement.edit.clone());
+        let said = self.say(at, &text, Show::Swallow).await;
+        self.edit = edit;
+        for back in differences(&statement.settings, &now) {
+            self.say(at, &back, Show::Swallow).await?;
+        }
+        if said.is_err()
+            && let Some(participant) = self.txn.participants.get_mut(at)
+        {
+            participant.lease.session.prepared.doubt(id);
+        }
+        said
+    }
+
+    pub(super) async fn execute_sql(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        said: &str,
+    ) -> Result<(), Stop> {
+        let statement = self.current(name)?;
+        let route = self.route_executed(&statement, name, arguments)?;
+        let at = self.site_evenly(route, statement.planned.plan.access).await?;
+        self.tie(at, &statement.planned);
+        self.ensure_said(at, &statement).await?;
+        let outer = self.edit.take();
+        let (text, edit) = executing(said, name, &statement, outer.as_deref());
+        self.edit = Some(Rc::new(edit));
+        let outcome = self.say(at, &text, Show::Forward).await;
+        self.edit = outer;
+        outcome
+    }
+
+    /// Where an EXECUTE goes.
+    pub(super) fn route_executed(
+        &self,
+        statement: &Statement,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<Route, Stop> {
+        let owned: Vec<Option<String>> =
+            arguments.iter().map(|argument| literal_value(argument)).collect();
+        let keyed = matches!(statement.planned.plan.target, Target::Keyed(_));
+        let is_null = |text: &String| text.trim().eq_ignore_ascii_case("null");
+        if keyed
+            && owned.iter().zip(arguments).any(|(value, text)| value.is_none() && !is_null(text))
+        {
+            return Err(Error::refused(
+                format!("EXECUTE {name} has an argument that is not a plain constant"),
+                "write numbers and strings as constants, or bind them by the driver",
+            )
+            .into());
+        }
+        let values: Vec<Value<'_>> = owned
+            .iter()
+            .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+            .collect();
+        let params = Params { types: &statement.types, values: &values };
+        Ok(statement.planned.route(&statement.text, &params, &self.serving.rules)?)
+    }
+
+    pub(super) fn deallocate(&mut self, name: Option<&str>) -> Result<(), Stop> {
+        match name {
+            None => {
+                self.statements.retain(|name, _| name.is_empty());
+                self.complete("DEALLOCATE ALL")
+            }
+            Some(name) => {
+                self.statement(name)?;
+                self.statements.remove(name);
+                self.complete("DEALLOCATE")
+            }
+        }
+    }
+}
+
+/// The PREPARE that a server gets.
+fn preparing(statement: &Statement) -> String {
+    let types = match &statement.form {
+        Form::Prepare(types) => types.as_str(),
+        Form::Parse => "",
+    };
+    format!("PREPARE {}{types} AS {}", statement.identity.name, statement.sent)
+}
+
+/// The client's EXECUTE under the server's name for the statement, and how errors about it read.
+pub(super) fn executing(
+    said: &str,
+    name: &str,
+    statement: &Statement,
+    outer: Option<&Edit>,
+) -> (String, Edit) {
+    let tokens =
+        Lexer::new(said, true).map_while(Result::ok).filter(|token| !token.kind.is_blank());
+    // What comes after EXECUTE and the name.
+    let rest = tokens.map(|token| token.start).nth(2).unwrap_or(said.len());
+    let before = said.get(..rest).unwrap_or_default().chars().count();
+    let server_name = &statement.identity.name;
+    let start = format!("EXECUTE {server_name} ");
+    let shift = i32::try_from(before).unwrap_or(0) - i32::try_from(start.len()).unwrap_or(0)
+        + outer.map_or(0, |edit| edit.shift);
+    let text = format!("{start}{}", said.get(rest..).unwrap_or_default());
+    (text, Edit { shift, name: Some((server_name.clone(), name.to_owned())) })
+}
+
+/// The value of an EXECUTE argument that is a plain number or string.
+fn literal_value(argument: &str) -> Option<String> {
+    let text = argument.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    let inside = text.strip_prefix('\'')?.strip_suffix('\'')?;
+    let plain = !inside.contains('\\') && !inside.replace("''", "").contains('\'');
+    plain.then(|| inside.replace("''", "'"))
+}
+
+/// Built-in types by the names that PREPARE's lists use; 0 where a server has to say.
+fn builtin_oid(name: &str) -> Oid {
+    Oid(match name.trim().to_ascii_lowercase().as_str() {
+        "smallint" | "int2" => 21,
+        "integer" | "int" | "int4" => 23,
+        "bigint" | "int8" => 20,
+        "numeric" | "decimal" => 1700,
+        "text" => 25,
+        "varchar" | "character varying" => 1043,
+        "uuid" => 2950,
+        "date" => 1082,
+        "timestamptz" | "timestamp with time zone" => 1184,
+        "bool" | "boolean" => 16,
+        _ => 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_constants_have_a_value_before_a_server_sees_them() {
+        assert_eq!(literal_value("-42").as_deref(), Some("-42"));
+        assert_eq!(literal_value("'it''s'").as_deref(), Some("it's"));
+        assert_eq!(literal_value("1 + 1"), None);
+        assert_eq!(literal_value("'a' || 'b'"), None);
+        assert_eq!(literal_value("4.5"), None);
+    }
+}

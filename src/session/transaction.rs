@@ -1,0 +1,305 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints: a client's transaction over the shards it has touched.
+use super::{Session, Stop};
+use crate::error::{Error, SqlState};
+use crate::exec::relay::Show;
+use crate::plan::Access;
+use crate::txn::settings::quote_identifier;
+use crate::txn::{Block, Ending, Participant, SchemaChange, Setup, Status};
+
+impl Session {
+    pub(super) async fn begin(&mut self, modes: &str, statement: &str) -> Result<(), Stop> {
+        check_modes(modes)?;
+        match self.txn.status() {
+            Status::Idle => {
+                self.txn.begin(Block::Explicit, modes);
+                // In a pipeline the block takes in what was executed since the last Sync.
+                for at in self.txn.unsynced() {
+                    let text = self.txn.opening();
+                    self.say(at, &text, Show::Swallow).await?;
+                    self.txn.open_on(at);
+                }
+            }
+            Status::Open(Block::Implicit) => {
+                self.txn.become_explicit();
+                if !modes.is_empty() {
+                    let statement = format!("SET TRANSACTION {modes}");
+                    self.set_transaction_on_all(&statement).await?;
+                    self.txn.remember_setup(Setup::Characteristics(statement));
+                }
+            }
+            Status::Open(Block::Explicit) => self.warn(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "there is already a transaction in progress",
+            ),
+            Status::Failed(_) => {}
+        }
+        let start =
+            statement.trim_start().get(..5).is_some_and(|w| w.eq_ignore_ascii_case("start"));
+        self.complete(if start { "START TRANSACTION" } else { "BEGIN" })
+    }
+
+    pub(super) async fn end_block(&mut self, chain: bool, ending: Ending) -> Result<(), Stop> {
+        let failed = matches!(self.txn.status(), Status::Failed(_));
+        let block = self.txn.status() != Status::Idle;
+        let outcome = self.end_open_block(chain, ending).await;
+        if block {
+            self.database.counters.ended(outcome.is_ok() && !failed && ending == Ending::Committed);
+        }
+        outcome
+    }
+
+    async fn end_open_block(&mut self, chain: bool, ending: Ending) -> Result<(), Stop> {
+        let characteristics = self.txn.characteristics();
+        let tag = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
+        match self.txn.status() {
+            Status::Idle if chain => {
+                return Err(Error::client(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    format!("{tag} AND CHAIN can only be used in transaction blocks"),
+                )
+                .into());
+            }
+            Status::Idle if !self.txn.unsynced().is_empty() => {
+                return self.end_pipelined(ending).await;
+            }
+            Status::Idle => {
+                self.warn(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    "there is no transaction in progress",
+                );
+                return self.complete(tag);
+            }
+            Status::Open(block) => {
+                if block == Block::Implicit {
+                    self.warn(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        "there is no transaction in progress",
+                    );
+                }
+                match ending {
+                    Ending::Committed => self.commit(Show::Forward).await?,
+                    Ending::RolledBack => self.roll_back(Show::Forward).await?,
+                }
+            }
+            Status::Failed(_) => self.roll_back(Show::Forward).await?,
+        }
+        self.settle().await;
+        if chain {
+            self.txn.chain(characteristics);
+        }
+        Ok(())
+    }
+
+    /// COMMIT or ROLLBACK in a pipeline, without BEGIN: what was executed since the last Sync ends
+    /// here. The servers warn of it themselves.
+    async fn end_pipelined(&mut self, ending: Ending) -> Result<(), Stop> {
+        let text = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
+        let mut show = Show::Forward;
+        let mut order = self.txn.unsynced();
+        order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
+        for at in order {
+            self.say(at, text, show).await?;
+            show = Show::Swallow;
+        }
+        match ending {
+            Ending::Committed => self.txn.segment_done(),
+            Ending::RolledBack => {
+                self.txn.segment_failed();
+                self.txn.participants.iter_mut().for_each(Participant::segment_undone);
+            }
+        }
+        Ok(())
+    }
+
+    /// COMMIT on all participants: the writer first, since only its commit can fail in a way that
+    /// matters; then those that hold locks, so that locks outlast what they protect.
+    pub(super) async fn commit(&mut self, show: Show) -> Result<(), Stop> {
+        if self.txn.schema_change() == SchemaChange::Made {
+            return self.commit_schema(show).await;
+        }
+        let mut order = self.txn.begun();
+        order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
+        let Some((&first, rest)) = order.split_first() else {
+            self.txn.end(Ending::Committed);
+            return if show == Show::Forward { self.complete("COMMIT") } else { Ok(()) };
+        };
+        let wrote = self.txn.access(first) == Access::Write;
+        let outcome = self.say(first, "COMMIT", show).await;
+        let committed = outcome.is_ok() && self.relay.tag == b"COMMIT";
+        if !committed {
+            let rolled_back = self.roll_back_on(rest).await;
+            self.txn.end(Ending::RolledBack);
+            return match outcome {
+                Err(Stop::Say(error)) if wrote => Err(unknown_outcome(error).into()),
+                Err(stop) => Err(stop),
+                Ok(()) => rolled_back,
+            };
+        }
+        for &at in rest {
+            self.ask(at, "COMMIT", Show::Swallow);
+        }
+        let outcome = self.drain().await;
+        self.txn.end(Ending::Committed);
+        match outcome {
+            Err(Stop::Say(error)) => Err(error
+                .detail(
+                    "the transaction is committed on some shards; this one's outcome is unknown",
+                )
+                .into()),
+            other => other,
+        }
+    }
+
+    pub(super) async fn roll_back_on(&mut self, participants: &[usize]) -> Result<(), Stop> {
+        for &at in participants {
+            self.ask(at, "ROLLBACK", Show::Discard);
+        }
+        self.drain().await
+    }
+
+    pub(super) async fn roll_back(&mut self, show: Show) -> Result<(), Stop> {
+        let order = self.txn.begun();
+        let Some((&first, rest)) = order.split_first() else {
+            self.txn.end(Ending::RolledBack);
+            return if show == Show::Forward { self.complete("ROLLBACK") } else { Ok(()) };
+        };
+        for &at in rest {
+            self.ask(at, "ROLLBACK", Show::Discard);
+        }
+        self.ask(first, "ROLLBACK", show);
+        let outcome = self.drain().await;
+        self.txn.end(Ending::RolledBack);
+        outcome
+    }
+
+    fn needs_block(&self, what: &str) -> Result<(), Error> {
+        match self.txn.status() {
+            Status::Open(Block::Explicit) | Status::Failed(Block::Explicit) => Ok(()),
+            Status::Idle | Status::Open(Block::Implicit) | Status::Failed(Block::Implicit) => {
+                Err(Error::client(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    format!("{what} can only be used in transaction blocks"),
+                ))
+            }
+        }
+    }
+
+    async fn say_to_all(&mut self, text: &str) -> Result<(), Stop> {
+        for at in self.txn.begun() {
+            self.ask(at, text, Show::Swallow);
+        }
+        self.drain().await
+    }
+
+    pub(super) async fn savepoint(&mut self, name: &str) -> Result<(), Stop> {
+        self.needs_block("SAVEPOINT")?;
+        self.say_to_all(&format!("SAVEPOINT {}", quote_identifier(name))).await?;
+        self.txn.savepoint(name);
+        self.complete("SAVEPOINT")
+    }
+
+    pub(super) async fn roll_back_to(&mut self, name: &str) -> Result<(), Stop> {
+        self.needs_block("ROLLBACK TO SAVEPOINT")?;
+        self.txn.has_savepoint(name)?;
+        self.txn.can_return()?;
+        self.say_to_all(&format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))).await?;
+        self.txn.rolled_back_to(name)?;
+        self.complete("ROLLBACK")
+    }
+
+    pub(super) async fn release(&mut self, name: &str) -> Result<(), Stop> {
+        self.needs_block("RELEASE SAVEPOINT")?;
+        self.txn.has_savepoint(name)?;
+        self.say_to_all(&format!("RELEASE SAVEPOINT {}", quote_identifier(name))).await?;
+        self.txn.released(name)?;
+        self.complete("RELEASE")
+    }
+
+    pub(super) async fn set_transaction(
+        &mut self,
+        modes: &str,
+        statement: &str,
+    ) -> Result<(), Stop> {
+        check_modes(modes)?;
+        if self.txn.status() == Status::Idle {
+            self.warn(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION can only be used in transaction blocks",
+            );
+            return self.complete("SET");
+        }
+        self.set_transaction_on_all(statement).await?;
+        self.txn.remember_setup(Setup::Characteristics(statement.to_owned()));
+        self.complete("SET")
+    }
+
+    async fn set_transaction_on_all(&mut self, statement: &str) -> Result<(), Stop> {
+        self.say_to_all(statement).await
+    }
+
+    pub(super) async fn set_constraints(&mut self, statement: &str) -> Result<(), Stop> {
+        if self.txn.status() == Status::Idle {
+            self.warn(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET CONSTRAINTS can only be used in transaction blocks",
+            );
+            return self.complete("SET CONSTRAINTS");
+        }
+        self.set_transaction_on_all(statement).await?;
+        self.txn.remember_setup(Setup::Local(statement.to_owned()));
+        self.complete("SET CONSTRAINTS")
+    }
+}
+
+/// Transaction modes are repeated to servers, so they may consist of PostgreSQL's words only.
+fn check_modes(modes: &str) -> Result<(), Error> {
+    const WORDS: [&str; 12] = [
+        "ISOLATION",
+        "LEVEL",
+        "SERIALIZABLE",
+        "REPEATABLE",
+        "READ",
+        "COMMITTED",
+        "UNCOMMITTED",
+        "WRITE",
+        "ONLY",
+        "NOT",
+        "DEFERRABLE",
+        "",
+    ];
+    let stranger = modes
+        .split(|c: char| c.is_whitespace() || c == ',')
+        .find(|word| !WORDS.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    match stranger {
+        None => Ok(()),
+        Some(word) if word.eq_ignore_ascii_case("snapshot") => Err(Error::refused(
+            "a snapshot of one server means nothing on another",
+            "name the server first: SET weir.shard = '…'",
+        )),
+        Some(word) => Err(Error::client(
+            SqlState::SYNTAX_ERROR,
+            format!("syntax error at or near \"{word}\""),
+        )),
+    }
+}
+
+/// The connection broke while the writer's COMMIT was on its way.
+pub(super) fn unknown_outcome(error: Error) -> Error {
+    Error::shard(
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("the outcome of COMMIT is unknown: {}", error.message),
+    )
+    .hint("look whether the transaction's writes are there before repeating it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transaction_modes_are_only_postgres_words() {
+        assert!(check_modes("isolation level serializable, read only").is_ok());
+        assert!(check_modes("READ ONLY; DROP TABLE users").is_err());
+        assert!(check_modes("SNAPSHOT '0001'").is_err());
+    }
+}
