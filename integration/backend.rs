@@ -74,8 +74,8 @@ impl Guarded {
 
     fn address(&self, more: &str) -> Arc<Address> {
         let port = self.server().port();
-        let text =
-            format!("host=localhost hostaddr=127.0.0.1 port={port} dbname={DATABASE} {more}");
+        let host = if more.contains("host=") { "" } else { "host=localhost" };
+        let text = format!("{host} hostaddr=127.0.0.1 port={port} dbname={DATABASE} {more}");
         Arc::new(Address::parse(&text).unwrap())
     }
 

@@ -10,6 +10,7 @@ use crate::sql::control::Control;
 use crate::txn::{Begun, Block, Status};
 use crate::wire::frontend::Object;
 use crate::wire::{encode, error_response};
+use bytes::BytesMut;
 use std::rc::Rc;
 
 /// The messages between two Syncs.
@@ -109,21 +110,11 @@ impl Session {
     /// Statements of weir's own among a client's extended messages, under names of their own: the
     /// client's unnamed statement and portal stay what they are.
     pub(super) fn whisper(&mut self, at: usize, texts: &[String], show: Show) {
-        const NAME: &[u8] = WHISPER;
-        /// No parameters, and results as text.
-        const NO_VALUES: &[u8] = &[0; 6];
         let quiet = if show == Show::Forward { Show::Swallow } else { show };
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
         participant.begins_segment();
         for text in texts {
-            let output = &mut participant.lease.output;
-            // An error may have kept an earlier one from being closed.
-            encode::close(Object::Statement, NAME, output);
-            encode::parse(NAME, text.as_bytes(), [].into_iter(), output);
-            encode::bind_with_tail(NAME, NAME, NO_VALUES, output);
-            encode::execute(NAME, 0, output);
-            encode::close(Object::Portal, NAME, output);
-            encode::close(Object::Statement, NAME, output);
+            write_whisper(text, &mut participant.lease.output);
             self.relay.expect(at, Step::Close, quiet);
             self.relay.expect(at, Step::Parse, quiet);
             self.relay.expect(at, Step::Bind, quiet);
@@ -292,9 +283,9 @@ impl Session {
             let Some(participant) = self.txn.participants.get_mut(at) else { continue };
             let undone = participant.failed || participant.begun == Begun::Block;
             if !undone {
-                // Outside a block ROLLBACK undoes what the pipeline did there, with a warning. Discarded
-                // answers end with ReadyForQuery only; these have ends of their own.
-                self.whisper(at, &["ROLLBACK".to_owned()], Show::Swallow);
+                // Outside a block ROLLBACK undoes what the pipeline did there, with a warning. Nobody
+                // listens for its answers, nor for those still on their way: the Sync's is the next.
+                write_whisper("ROLLBACK", &mut participant.lease.output);
             }
             self.sync_one(at, Show::Discard);
         }
@@ -311,4 +302,17 @@ impl Session {
             write(&mut participant.lease.output);
         }
     }
+}
+
+/// The messages of one such statement.
+fn write_whisper(text: &str, output: &mut BytesMut) {
+    /// No parameters, and results as text.
+    const NO_VALUES: &[u8] = &[0; 6];
+    // An error may have kept an earlier one from being closed.
+    encode::close(Object::Statement, WHISPER, output);
+    encode::parse(WHISPER, text.as_bytes(), [].into_iter(), output);
+    encode::bind_with_tail(WHISPER, WHISPER, NO_VALUES, output);
+    encode::execute(WHISPER, 0, output);
+    encode::close(Object::Portal, WHISPER, output);
+    encode::close(Object::Statement, WHISPER, output);
 }
