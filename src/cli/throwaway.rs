@@ -9,7 +9,15 @@ use super::Failure;
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    ops::Range,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::chown,
+            net::{SocketAddr, UnixListener},
+            process::CommandExt,
+        },
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -20,6 +28,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How often a start is tried again when somebody else took the free port that was found.
 const START_ATTEMPTS: usize = 3;
+/// Linux gives outgoing connections ports from 32768 on.
+const FREE_PORTS: Range<u16> = 10_000..32_000;
+const FREE_PORT_ATTEMPTS: usize = 1_000;
 
 /// Kept small, so that a dozen servers fit beside a compiler. Durability is off: the data is thrown away.
 const SETTINGS: &[&str] = &[
@@ -474,9 +485,19 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
     Err(Failure::new(format!("could not copy {} to {}", from.display(), to.display())))
 }
 
-/// A port that nobody listens on at the moment.
+/// A port of 127.0.0.1 that nobody else of us is given until this process ends: its number is held
+/// as the name of an abstract socket. It lies below the ports that outgoing connections get.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    for _ in 0..FREE_PORT_ATTEMPTS {
+        let port = rand::random_range(FREE_PORTS);
+        let name = SocketAddr::from_abstract_name(format!("weir-port-{port}"))?;
+        let Ok(lease) = UnixListener::bind_addr(&name) else { continue };
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            std::mem::forget(lease);
+            return Ok(port);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no free port was found on 127.0.0.1"))
 }
 
 /// For drops: what cannot be removed is named, not fatal.
