@@ -5,11 +5,19 @@
 //! down, or be taken from the environment or a file.
 //!
 //! - `read`: from the file to [`Config`]
+//! - `check`: what types cannot say of tiers, breakers and limits
+//! - `tiers`: `[pool]` and `[tier.NAME]`: connections to servers
+//! - `health`: `[probe]`, `[breaker]`, `[replicas]`
 //! - `units`: durations and sizes
 mod read;
+mod check;
+mod health;
+mod tiers;
 mod units;
 
+pub use health::{Breaker, Probe, Replicas, StatementBreaker};
 pub use read::{Loaded, Problems};
+pub use tiers::{BATCH, INTERACTIVE, Limit, MAX_TIERS, Pool, PoolMode, Tier, TierSettings};
 
 use crate::telemetry::logging;
 use serde::{Deserialize, Deserializer, de};
@@ -17,7 +25,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 use units::{duration, duration_or_off, size};
 
 /// The settings of one weir process.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Rules files, one per logical database; relative to the folder of `weir.toml`.
@@ -32,11 +40,18 @@ pub struct Config {
     pub users: Vec<User>,
     pub control: Control,
     pub pool: Pool,
+    /// By name; `batch` is always among them.
+    #[serde(rename = "tier", deserialize_with = "tiers::tiers")]
+    pub tiers: BTreeMap<String, TierSettings>,
     /// Settings of single databases, by name.
     #[serde(rename = "database")]
     pub databases: BTreeMap<String, Overrides>,
     pub timeouts: Timeouts,
+    pub probe: Probe,
+    pub breaker: Breaker,
+    pub replicas: Replicas,
     pub limits: Limits,
+    pub console: Console,
     pub logging: Logging,
 }
 
@@ -102,15 +117,27 @@ pub struct User {
     /// only a verifier is known).
     pub server_password: Option<Secret>,
     pub pool_mode: Option<PoolMode>,
+    /// Of the tier `interactive`.
     pub pool_size: Option<usize>,
+    /// Of this user's statements, whatever they are.
+    pub tier: Option<String>,
+    pub max_clients: Option<usize>,
+    /// To each server, in all databases and tiers.
+    pub max_server_connections: Option<usize>,
 }
 
 /// Settings of one database, where they differ from `[pool]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
     pub pool_mode: Option<PoolMode>,
+    /// Of the tier `interactive`.
     pub pool_size: Option<usize>,
+    /// Of this database's statements, unless their user has one.
+    pub tier: Option<String>,
+    pub max_clients: Option<usize>,
+    /// To each server, for all users and tiers.
+    pub max_server_connections: Option<usize>,
 }
 
 /// The user weir itself is on the servers: catalogs, placement, probes. A `user` in the rules
@@ -123,25 +150,6 @@ pub struct Control {
     /// Between two looks for schema changes that were made behind weir's back.
     #[serde(deserialize_with = "duration")]
     pub catalog_interval: Duration,
-}
-
-/// Connections to servers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pool {
-    pub mode: PoolMode,
-    /// Server connections for each shard and user.
-    pub size: usize,
-}
-
-/// When a client gives its server connection back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PoolMode {
-    #[default]
-    Transaction,
-    /// Plain pooling only: when the client leaves.
-    Session,
 }
 
 /// `None` (written `"off"`): no limit.
@@ -160,6 +168,12 @@ pub struct Timeouts {
     /// For a statement to run.
     #[serde(deserialize_with = "duration_or_off")]
     pub statement: Option<Duration>,
+    /// For everything a statement does: wait, connect, run.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub total: Option<Duration>,
+    /// For a statement to wait while its shard has no known primary.
+    #[serde(deserialize_with = "duration")]
+    pub primary: Duration,
     /// For a client to go on with its open transaction.
     #[serde(deserialize_with = "duration_or_off")]
     pub idle_in_transaction: Option<Duration>,
@@ -172,6 +186,9 @@ pub struct Timeouts {
     /// After which a server connection is closed when it is next given back.
     #[serde(deserialize_with = "duration_or_off")]
     pub server_lifetime: Option<Duration>,
+    /// A server connection that was unused for longer is asked before it is used.
+    #[serde(deserialize_with = "duration")]
+    pub server_check: Duration,
     /// For clients to finish their transactions when weir is told to end.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
@@ -190,6 +207,19 @@ pub struct Limits {
     pub prepared_statements_per_server: usize,
     /// Statement shapes whose plans are kept, for each worker.
     pub cached_plans: usize,
+    /// Statements that may wait for one hot row.
+    pub hot_row_queue: usize,
+    /// Connections to each server that are weir's own: probes, schema, recovery, console.
+    pub control_connections: usize,
+}
+
+/// Who may log in to the database `weir`, by user name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    pub admins: Vec<String>,
+    /// These may look, and change nothing.
+    pub stats: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -198,6 +228,30 @@ pub struct Logging {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,weir::pool=debug`.
     pub level: String,
     pub format: logging::Format,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            workers: None,
+            listen: Listen::default(),
+            tls: Tls::default(),
+            auth: Auth::default(),
+            users: Vec::new(),
+            control: Control::default(),
+            pool: Pool::default(),
+            tiers: tiers::built_in(),
+            databases: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            probe: Probe::default(),
+            breaker: Breaker::default(),
+            replicas: Replicas::default(),
+            limits: Limits::default(),
+            console: Console::default(),
+            logging: Logging::default(),
+        }
+    }
 }
 
 impl Default for Listen {
@@ -219,12 +273,6 @@ impl Default for Control {
     }
 }
 
-impl Default for Pool {
-    fn default() -> Self {
-        Self { mode: PoolMode::Transaction, size: 20 }
-    }
-}
-
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -232,10 +280,13 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             checkout: Duration::from_secs(15),
             statement: None,
+            total: None,
+            primary: Duration::from_secs(10),
             idle_in_transaction: None,
             client_idle: None,
             server_idle: Some(Duration::from_secs(10 * 60)),
             server_lifetime: Some(Duration::from_secs(60 * 60)),
+            server_check: Duration::from_secs(30),
             drain: Duration::from_secs(30),
         }
     }
@@ -250,6 +301,8 @@ impl Default for Limits {
             prepared_statements_per_client: 1_000,
             prepared_statements_per_server: 500,
             cached_plans: 5_000,
+            hot_row_queue: 1_000,
+            control_connections: 4,
         }
     }
 }
@@ -334,13 +387,11 @@ impl Config {
 
     /// As [`Config::pool_mode`].
     pub fn pool_size(&self, database: &str, user: &str) -> usize {
-        let (user, database) = (self.user(user), self.databases.get(database));
-        user.and_then(|user| user.pool_size)
-            .or_else(|| database.and_then(|database| database.pool_size))
-            .unwrap_or(self.pool.size)
+        self.tier(database, user, INTERACTIVE).size
     }
 
-    fn user(&self, name: &str) -> Option<&User> {
+    /// What is written of this user.
+    pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
     }
 }

@@ -1,4 +1,5 @@
 //! From the file to [`Config`]: syntax, paths, secrets, and what types cannot say.
+use super::check::line_of;
 use super::{Config, Secret, TlsMode};
 use std::{fmt, fs, path::Path};
 
@@ -29,7 +30,7 @@ impl Config {
         let mut config = Self::parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.resolve(folder);
-        let mut hearing = Hearing::default();
+        let mut hearing = Hearing::of(text);
         if holds_secrets(&config) {
             hearing.warn_if_world_readable(path);
         }
@@ -141,6 +142,13 @@ impl Config {
         if self.limits.statement_size > self.limits.message_size {
             problem("limits.statement_size is larger than limits.message_size");
         }
+        let Hearing { problems, text, .. } = hearing;
+        self.check_pools(&mut |place, what| {
+            problems.push(match line_of(text, place) {
+                Some(line) => format!("{name}:{line}: {what}"),
+                None => format!("{name}: {what}"),
+            });
+        });
     }
 }
 
@@ -149,9 +157,15 @@ impl Config {
 pub(super) struct Hearing {
     pub(super) problems: Vec<String>,
     warnings: Vec<String>,
+    /// Of the file: problems are looked up in it.
+    text: String,
 }
 
 impl Hearing {
+    pub(super) fn of(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+
     fn warn_if_world_readable(&mut self, path: &Path) {
         use std::os::unix::fs::PermissionsExt;
         // A file that is not there is reported by whoever needs its content.

@@ -18,7 +18,7 @@ fn documented() -> &'static str {
 }
 
 fn problems_of(text: &str) -> Vec<String> {
-    let mut hearing = Hearing::default();
+    let mut hearing = Hearing::of(text.to_owned());
     parse(text).unwrap().check(&mut hearing, "weir.toml");
     hearing.problems
 }
@@ -44,15 +44,45 @@ fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
     let Auth { method: _, users_file, query } = auth;
     assert!(workers.is_some() && certificate.is_some() && key.is_some());
     assert!(users_file.is_some() && query.is_some() && control.password.is_some());
-    let Some(User { name: _, password: Some(_), server_password: Some(_), pool_mode, pool_size }) =
-        users.first().cloned()
+    let Some(User {
+        name: _,
+        password: Some(_),
+        server_password: Some(_),
+        pool_mode: Some(_),
+        pool_size: Some(_),
+        tier: Some(_),
+        max_clients: Some(_),
+        max_server_connections: Some(_),
+    }) = users.first()
     else {
-        panic!("the example shows a user with both passwords");
+        panic!("the example shows a user with every setting");
     };
-    assert!(pool_mode.is_some() && pool_size.is_some());
-    let Some(Overrides { pool_mode: Some(_), pool_size: Some(_) }) = databases.values().next()
+    let Some(Overrides {
+        pool_mode: Some(_),
+        pool_size: Some(_),
+        tier: Some(_),
+        max_clients: Some(_),
+        max_server_connections: Some(_),
+    }) = databases.values().next()
     else {
-        panic!("the example shows a database with both settings");
+        panic!("the example shows a database with every setting");
+    };
+    let Some(TierSettings {
+        size: Some(_),
+        min_idle: Some(_),
+        reserve: Some(_),
+        reserve_after: Some(_),
+        queue: Some(_),
+        checkout: Some(_),
+        statement: Some(_),
+        idle_in_transaction: Some(_),
+        total: Some(_),
+        server_idle: Some(_),
+        server_lifetime: Some(_),
+        slow_statement: Some(_),
+    }) = config.tiers.get("reports")
+    else {
+        panic!("the example shows a tier with every setting");
     };
 }
 
@@ -64,6 +94,7 @@ fn every_setting_stands_in_the_reference() {
         let name = match name {
             "users" => "user",
             "databases" => "database",
+            "tiers" => "tier",
             other => other,
         };
         if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
@@ -159,6 +190,74 @@ fn a_users_setting_comes_before_the_databases_and_that_before_the_pools() {
     assert_eq!(config.pool_size("shop", "boris"), 7);
     assert_eq!(config.pool_size("other", "boris"), 5);
     assert_eq!(config.pool_mode("shop", "ada"), PoolMode::Session);
+}
+
+#[test]
+fn a_tier_says_what_differs_from_the_pool() {
+    let config = parse(
+        "[pool]\nsize = 30\nmin_idle = 8\nreserve = 10\nqueue = 50\n\
+         [timeouts]\nstatement = '30s'\n\
+         [tier.batch]\nstatement = 'off'\n[tier.reports]\ncheckout = '60s'\nsize = 3\n",
+    )
+    .unwrap();
+    assert_eq!(config.tiers(), ["interactive", "batch", "reports"]);
+    let interactive = config.tier("shop", "ada", "interactive");
+    assert_eq!((interactive.size, interactive.min_idle, interactive.reserve), (30, 8, 10));
+    assert_eq!(interactive.statement, Some(Duration::from_secs(30)));
+    assert_eq!(interactive.slow_statement, Some(Duration::from_millis(800)));
+    let batch = config.tier("shop", "ada", "batch");
+    // What the file does not say of batch is as it was: five connections, no slow statements.
+    assert_eq!((batch.size, batch.slow_statement, batch.statement), (5, None, None));
+    // What was written for a larger pool is cut to fit.
+    assert_eq!((batch.min_idle, batch.reserve, batch.queue), (5, 5, 50));
+    let reports = config.tier("shop", "ada", "reports");
+    assert_eq!((reports.size, reports.checkout), (3, Duration::from_secs(60)));
+    assert_eq!(interactive.checkout, Duration::from_secs(15));
+}
+
+#[test]
+fn a_users_pool_size_is_that_of_the_tier_interactive() {
+    let config = parse(
+        "[pool]\nsize = 5\n[tier.interactive]\nsize = 6\n[database.shop]\npool_size = 7\n\
+         tier = 'batch'\n[[user]]\nname = 'ada'\npool_size = 9\ntier = 'interactive'\n",
+    )
+    .unwrap();
+    let size = |database, user, tier| config.tier(database, user, tier).size;
+    assert_eq!(size("shop", "ada", "interactive"), 9);
+    assert_eq!(size("shop", "boris", "interactive"), 7);
+    assert_eq!(size("other", "boris", "interactive"), 6);
+    assert_eq!(size("shop", "ada", "batch"), 5);
+    assert_eq!(config.own_tier("shop", "ada"), Some("interactive"));
+    assert_eq!(config.own_tier("shop", "boris"), Some("batch"));
+    assert_eq!(config.own_tier("other", "boris"), None);
+}
+
+#[test]
+fn problems_of_tiers_and_breakers_are_told_with_their_lines() {
+    let problems = problems_of(
+        "rules = ['r.toml']\n[pool]\nsize = 4\nreserve = 5\n\n[tier.reports]\nsize = 3\n\
+         min_idle = 4\n[tier.Top]\n[[user]]\nname = 'ada'\n[[user]]\nname = 'bob'\n\
+         tier = 'report'\nmax_clients = 0\n[breaker.statement]\nshare = 50\n",
+    );
+    assert_eq!(
+        problems,
+        [
+            "weir.toml:4: pool.reserve is larger than pool.size",
+            "weir.toml:9: a tier's name has only a to z and _: [tier.Top]",
+            "weir.toml:8: tier.reports.min_idle is larger than its size, 3",
+            "weir.toml:14: user \"bob\" is of tier \"report\"; there are interactive, batch, Top, \
+             reports",
+            "weir.toml:15: user.max_clients must be at least 1",
+            "weir.toml:17: breaker.statement.share is from 0 (off) to 1",
+        ]
+    );
+}
+
+#[test]
+fn there_are_few_tiers() {
+    let tiers: String = ('a'..='p').map(|letter| format!("[tier.{letter}]\nsize = 1\n")).collect();
+    let problems = problems_of(&format!("rules = ['r.toml']\n{tiers}"));
+    assert_eq!(problems, ["weir.toml: there are 18 tiers; 16 are possible"]);
 }
 
 #[test]

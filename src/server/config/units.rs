@@ -11,6 +11,11 @@ pub fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Erro
     parse_duration(&text).ok_or_else(|| de::Error::custom(DURATION_HINT))
 }
 
+/// For a setting that may be left out, but not be off.
+pub fn some_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    duration(input).map(Some)
+}
+
 pub fn duration_or_off<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
     let hint = || de::Error::custom(format!("{DURATION_HINT}, or \"off\""));
     let text = String::deserialize(input).map_err(|_| hint())?;
