@@ -3,18 +3,21 @@
 //! - `config`: sizes and time limits, each with its default
 //! - `cluster`: the pools of all shards, by shard, database and user
 //! - `shard_pool`: one of them: gate, bb8 pool, lease
+//! - `breaker`: when a server is not even asked
 //! - `dialer`: how bb8 makes a connection and knows that one is broken
 //! - `failures`: a failed connect reaches the lease that waits for it, at once
 //!
 //! Invariants: leases are granted in the order they were asked for; a dead connection is never handed
 //! out; only a connection that is `Clean` goes back. The pool never looks at SQL. Each worker has a
 //! `Cluster` of its own, used from its thread only; what the workers share is the [`Budget`].
+pub mod breaker;
 mod config;
 mod dialer;
 mod failures;
 mod shard_pool;
 mod cluster;
 
+pub use breaker::{Breaker, BreakerConfig};
 pub use cluster::{Budget, Cluster, Shard};
 pub use config::PoolConfig;
 pub use dialer::{Hook, OnConnect};
