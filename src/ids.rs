@@ -13,6 +13,17 @@ pub struct BucketId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DistributionId(pub u16);
 
+/// A kind of work with connections of its own: the position of its name in the list of tiers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TierId(pub u8);
+
+impl TierId {
+    /// Statements on one shard, unless they are told otherwise.
+    pub const INTERACTIVE: Self = Self(0);
+    /// Statements over several shards, unless they are told otherwise.
+    pub const BATCH: Self = Self(1);
+}
+
 /// Counts the rules put in force by this process; part of every plan's cache key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct RulesVersion(pub u64);

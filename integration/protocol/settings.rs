@@ -1,9 +1,48 @@
 //! SET, RESET, SHOW, DISCARD, and what they report.
-use super::{Script, check};
+use super::{Script, Stage, check};
 
 #[test]
 fn settings_are_followed_and_reported_as_by_postgresql() {
     check(SCRIPTS);
+}
+
+#[test]
+fn weirs_own_settings_are_set_shown_and_reset_like_others() {
+    let stage = Stage::new("[pool]\nsize = 1\n");
+    let mut a = stage.client_with(&[("options", "-c weir.tier=batch")]);
+    assert_eq!(a.value("SHOW weir.tier"), "batch");
+    assert_eq!(a.value("SHOW weir.reads"), "primary");
+    a.query("SET weir.tier = 'interactive'").query("SET weir.reads TO replica");
+    assert_eq!(a.value("SHOW weir.tier"), "interactive");
+    assert_eq!(a.value("SHOW weir.reads"), "replica");
+    a.query("RESET weir.tier").query("SET weir.reads TO DEFAULT");
+    assert_eq!(a.value("SHOW weir.tier"), "batch");
+    assert_eq!(a.value("SHOW weir.reads"), "primary");
+    a.query("BEGIN")
+        .query("SET LOCAL weir.reads = 'replica'")
+        .query("SET weir.tier = 'interactive'");
+    assert_eq!(a.value("SHOW weir.reads"), "replica");
+    a.query("ROLLBACK");
+    assert_eq!(a.value("SHOW weir.reads"), "primary");
+    assert_eq!(a.value("SHOW weir.tier"), "batch");
+    a.query("SET weir.reads = 'replica'")
+        .query("SET weir.tier = 'interactive'")
+        .query("DISCARD ALL");
+    assert_eq!(a.value("SHOW weir.reads"), "primary");
+    assert_eq!(a.value("SHOW weir.tier"), "batch");
+    for wrong in [
+        "SET weir.tier = 'bach'",
+        "SET weir.reads = 'both'",
+        "/* weir: tier=bach */ SELECT 1",
+        "/* weir: reads=both */ SELECT 1",
+        "/* weir: mood=good */ SELECT 1",
+    ] {
+        assert_eq!(a.value(wrong), "22023", "{wrong}");
+    }
+    assert_eq!(a.value("SHOW weir.mood"), "42704");
+    assert_eq!(a.value("/* weir: tier=batch reads=replica */ SELECT 1"), "1");
+    // No server has heard of it.
+    assert_eq!(a.value("SELECT current_setting('weir.tier', true)"), "NULL");
 }
 
 const SCRIPTS: &[Script] = &[

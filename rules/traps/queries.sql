@@ -719,6 +719,17 @@ EXPLAIN (ANALYZE, BUFFERS) DELETE FROM orders WHERE user_id = 5;
 
 /* weir: shard=s3 */ DO $$ BEGIN NULL; END $$;
 
+-- What else a comment may ask for.
+/* weir: tier=batch reads=replica */ SELECT * FROM orders WHERE user_id = 5;
+
+/* weir: shard=s3, tier=reports */ SELECT 1;
+
+SELECT * FROM orders WHERE user_id = 5 /* weir: reads=primary */;
+
+/* weir: reads=both */ SELECT 1;
+
+/* weir: mood=good */ SELECT 1;
+
 -- What the parser does not know, and what nobody knows.
 SELECT * FROM orders WHERE user_id = 5 AND FROM;
 

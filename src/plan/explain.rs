@@ -131,11 +131,13 @@ fn end_line(text: &mut String, plan: &Plan) {
         Some(Tie::TemporaryTable) => ", keeps the server for its temporary table",
         Some(Tie::AdvisoryLock) => ", keeps the server for its advisory lock",
     };
+    let tier = plan.asks.tier.as_ref().map_or_else(String::new, |tier| format!(", tier {tier}"));
+    let reads = plan.asks.reads.map_or_else(String::new, |from| format!(", reads {}", from.name()));
     let types = match plan.needs_types() {
         true => ", asks the server for parameter types",
         false => "",
     };
-    let written = write!(text, " ({access}{tie}{types})");
+    let written = write!(text, " ({access}{tie}{types}{tier}{reads})");
     debug_assert!(written.is_ok());
 }
 

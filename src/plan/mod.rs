@@ -37,8 +37,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::ids::{DistributionId, Oid, ShardId};
-use crate::rules::Rules;
+use crate::ids::{DistributionId, Oid, ShardId, TierId};
+use crate::rules::{Reads, Rules};
 use crate::sharding::KeyType;
 use crate::sql::control::Control;
 pub use crate::sql::rewrite::Splice;
@@ -91,7 +91,17 @@ pub struct Plan {
     pub replica: bool,
     /// It calls set_config, so the server's settings may be other ones afterwards.
     pub settings: bool,
+    /// What the statement's own comments ask for.
+    pub asks: Asks,
     needs_types: bool,
+}
+
+/// What the comments of a statement ask for, besides its shard.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Asks {
+    /// A tier's name. Whoever knows the tiers says whether there is one of that name.
+    pub tier: Option<String>,
+    pub reads: Option<Reads>,
 }
 
 /// What a statement may do to the shards it runs on. What is not proved to read counts as a write.
@@ -200,6 +210,18 @@ impl Plan {
     /// that the server describes.
     pub fn needs_types(&self) -> bool {
         self.needs_types
+    }
+
+    /// Whose connections it uses if nobody says otherwise.
+    pub fn tier(&self) -> TierId {
+        match &self.target {
+            Target::EveryShard => TierId::BATCH,
+            Target::AnyShard
+            | Target::Shard(_)
+            | Target::Keyed(_)
+            | Target::Drawn(_)
+            | Target::Proxy => TierId::INTERACTIVE,
+        }
     }
 }
 

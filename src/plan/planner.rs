@@ -10,9 +10,10 @@ use super::keys::Proof;
 use super::scope::Env;
 use super::value::Operand;
 use super::{
-    Access, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
+    Access, Asks, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
     Unroutable,
 };
+use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
 use crate::sql::shape::{Shape, shape_into};
 use crate::sql::statement::{Insert, Source, Statement};
@@ -144,11 +145,15 @@ pub(super) fn build(
         let plan = plain(Access::Read, Target::Proxy, Command::Control(control));
         return Ok((plan, Keep::Nothing));
     }
+    let hint::Hints { shard, tier, reads } =
+        hint::hints(statement, strings).map_err(Unroutable::Value)?;
+    let reads = reads.map(|reads| Reads::named(&reads, "weir hint \"reads\"")).transpose();
+    let asks = Asks { tier, reads: reads.map_err(Unroutable::Value)? };
     if context.rules.is_plain() {
-        return Ok((super::plain::plan(statement, context), Keep::Nothing));
+        let plan = Plan { asks, ..super::plain::plan(statement, context) };
+        return Ok((plan, Keep::Nothing));
     }
-    let hints = hint::hints(statement, strings).map_err(Unroutable::Value)?;
-    let named = match hints.shard {
+    let named = match shard {
         None => context.named_shard,
         Some(named) => {
             let mut ids = context.rules.shard_ids();
@@ -156,10 +161,11 @@ pub(super) fn build(
             Some(found.ok_or(Unroutable::NoSuchShard { shard: named })?)
         }
     };
-    parse::with_room(&shape.text, || match named {
+    let (plan, keep) = parse::with_room(&shape.text, || match named {
         None => analyse(statement, shape, context),
         Some(shard) => Ok((hinted(shard, statement, shape, context), Keep::Shape)),
-    })
+    })?;
+    Ok((Plan { asks, ..plan }, keep))
 }
 
 /// The client says where: only what the statement does is found out, as far as possible.
@@ -213,8 +219,8 @@ fn command_of(statement: &Statement) -> Command {
 pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
     let (splices, ties) = (Vec::new(), None);
     let (replica, settings, needs_types) = (false, false, false);
-    let temporary = Vec::new();
-    Plan { access, target, command, splices, ties, temporary, replica, settings, needs_types }
+    let (temporary, asks) = (Vec::new(), Asks::default());
+    Plan { access, target, command, splices, ties, temporary, replica, settings, asks, needs_types }
 }
 
 fn root(state: &RefCell<Vec<super::scope::CteState>>) -> Env<'_> {
@@ -295,6 +301,7 @@ fn analyse(
         target,
         command: told.command,
         splices,
+        asks: Asks::default(),
         needs_types,
     };
     Ok((plan, keep))

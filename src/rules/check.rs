@@ -5,7 +5,7 @@ use super::live::InUse;
 use super::problem::{Problem, nearest};
 use super::sequences::DEFAULT_STRIDE;
 use super::table::{split_name, tables};
-use super::{Distribution, Function, Gather, PoolMode, Rules, Shard, Table, Unlisted, dsn};
+use super::{Distribution, Function, Gather, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn};
 use crate::ids::{RulesVersion, ShardId};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,7 @@ fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
         home: home(file, names, report),
         unlisted: unlisted(file, names, report),
         pool_mode: pool_mode(file, report),
+        reads: reads(file, report),
         gather: gather(file, report),
         stride: stride(file, report),
         shards,
@@ -226,6 +227,14 @@ fn pool_mode(file: &File, report: &mut Report) -> PoolMode {
             PoolMode::Transaction
         }
     }
+}
+
+fn reads(file: &File, report: &mut Report) -> Reads {
+    let Some(written) = &file.reads else { return Reads::Primary };
+    Reads::named(&written.value, "reads").unwrap_or_else(|error| {
+        report.add(written.line, error.message, nearest(&written.value, &Reads::NAMES));
+        Reads::Primary
+    })
 }
 
 fn gather(file: &File, report: &mut Report) -> Option<Gather> {

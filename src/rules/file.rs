@@ -21,6 +21,7 @@ pub struct File {
     pub home: Option<At<String>>,
     pub unlisted: Option<At<String>>,
     pub pool_mode: Option<At<String>>,
+    pub reads: Option<At<String>>,
     pub gather: Option<GatherEntry>,
     pub ids: Option<IdsEntry>,
     pub shards: Vec<ShardEntry>,
@@ -75,6 +76,7 @@ pub struct TableEntry {
     pub fallback: Option<FallbackEntry>,
     pub reference: Option<At<bool>>,
     pub shard: Option<At<String>>,
+    pub hot_key: Option<At<Vec<At<String>>>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ pub fn read(text: &str) -> (File, Vec<Problem>) {
         home: root.text("home", &mut reader),
         unlisted: root.text("unlisted", &mut reader),
         pool_mode: root.text("pool_mode", &mut reader),
+        reads: root.text("reads", &mut reader),
         gather: root.section("gather", "[gather]", &mut reader).map(|mut section| {
             let entry = GatherEntry { dsn: section.required_text("dsn", &mut reader) };
             section.finish(&mut reader);
@@ -171,6 +174,7 @@ fn table(section: &mut Section, reader: &mut Reader) -> TableEntry {
         }),
         reference: section.flag("reference", reader),
         shard: section.text("shard", reader),
+        hot_key: section.texts("hot_key", reader),
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
 //! every bucket has a shard.
+use crate::error::{Error, SqlState};
 use crate::ids::{BucketId, DistributionId, RulesVersion, ShardId};
 use crate::sharding::{Key, KeyError, KeyType, Location, ShardingFunction};
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct Rules {
     pub home: ShardId,
     pub unlisted: Unlisted,
     pub pool_mode: PoolMode,
+    pub reads: Reads,
     /// The empty database in which statements over several shards are to be finished.
     pub gather: Option<Gather>,
     /// Generated ids of sharded tables: that many shards can have values of their own.
@@ -76,6 +78,13 @@ pub enum PoolMode {
     Session,
 }
 
+/// Where statements go that only read, unless their session or they themselves say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    Primary,
+    Replica,
+}
+
 #[derive(Debug, Clone)]
 pub struct Gather {
     /// libpq keyword/value text.
@@ -99,6 +108,8 @@ pub struct Table {
     /// As the catalog has it: case counts, no quotes.
     pub name: String,
     pub placement: Placement,
+    /// Columns that together say which row many clients lock at once; none: no such rows.
+    pub hot_key: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +139,30 @@ pub struct Function {
     pub name: String,
     /// Positions in [`Rules::tables`].
     pub tables: Vec<usize>,
+}
+
+impl Reads {
+    pub const NAMES: [&str; 2] = ["primary", "replica"];
+
+    /// As it is written; `place`: where.
+    pub fn named(name: &str, place: &str) -> Result<Self, Error> {
+        match name {
+            "primary" => Ok(Reads::Primary),
+            "replica" => Ok(Reads::Replica),
+            _ => {
+                let message = format!("invalid value for {place}: \"{name}\"");
+                Err(Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
+                    .hint(format!("available values: {}", Self::NAMES.join(", "))))
+            }
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reads::Primary => "primary",
+            Reads::Replica => "replica",
+        }
+    }
 }
 
 impl Rules {

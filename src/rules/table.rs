@@ -32,11 +32,29 @@ pub(super) fn tables(
             let hint = "without one it is found by search_path, which may mean the other";
             report.add(name.line, message, hint);
         }
+        let hot_key = hot_key(entry, report);
         if let Some(placement) = placement {
-            found.push(Table { schema, name: name_only, placement });
+            found.push(Table { schema, name: name_only, placement, hot_key });
         }
     }
     found
+}
+
+/// The columns that say which row is meant where many lock the same one.
+fn hot_key(entry: &TableEntry, report: &mut Report) -> Vec<String> {
+    let Some(written) = &entry.hot_key else { return Vec::new() };
+    let hint = "name the columns that say which row it is, mostly the primary key's";
+    if written.value.is_empty() {
+        report.add(written.line, "hot_key names no column", hint);
+    }
+    let mut seen = BTreeMap::new();
+    for column in &written.value {
+        once(&mut seen, "hot_key column", column, report);
+        if column.value.is_empty() {
+            report.add(column.line, "a column without a name", hint);
+        }
+    }
+    written.value.iter().map(|column| column.value.clone()).collect()
 }
 
 /// `sales.orders` → schema and name, both as the catalog has them.

@@ -113,6 +113,7 @@ impl Shared {
             statements_per_client: limits.prepared_statements_per_client,
             statements_per_server: limits.prepared_statements_per_server,
             plans: limits.cached_plans,
+            tiers: ["interactive", "batch"].map(String::from).into(),
             idle_in_transaction: config.timeouts.idle_in_transaction,
             client_idle: config.timeouts.client_idle,
         }

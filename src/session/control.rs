@@ -1,7 +1,8 @@
 //! Statements that steer the session or its transaction. What PostgreSQL has to judge (a setting's
 //! value, a cursor's query) goes to a server; what only names weir's own state is answered here.
 use super::extended::Portal;
-use super::setting::is_own_setting;
+use super::own::{is_known, is_own_setting};
+use super::setting::Scope;
 use super::statements::Statement;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
@@ -38,8 +39,9 @@ impl Session {
                 self.settle_unless_pipelined().await;
                 Ok(())
             }
-            Control::Set { name, value, local } if name.starts_with("weir.") => {
-                self.set_own(&name, value.filter(|_| !local), "SET")
+            Control::Set { name, value, local } if is_own_setting(&name) => {
+                let scope = if local { Scope::Transaction } else { Scope::Session };
+                self.set_own(&name, value.as_deref(), scope, "SET")
             }
             Control::Set { local: true, name, value } => {
                 self.set_local(&name, value, statement).await
@@ -192,7 +194,7 @@ pub(super) fn forwarded_access(control: &Control) -> Access {
 pub(super) fn own_columns(control: &Control) -> Option<&str> {
     match control {
         Control::ExplainWeir { .. } => Some("QUERY PLAN"),
-        Control::Show { name } if name == "weir.shard" => Some(name),
+        Control::Show { name } if is_known(name) => Some(name),
         _ => None,
     }
 }

@@ -77,7 +77,7 @@ impl Session {
             configured: Vec::new(),
             cursors: HashMap::new(),
             temporary: Vec::new(),
-            named_shard: None,
+            default_tier: greeted.tier,
             leaving,
         }
     }
@@ -336,7 +336,7 @@ impl Session {
                 .unwrap_or(&self.login.user),
             standard_conforming_strings: self.standard_conforming_strings(),
             temporary: &self.temporary,
-            named_shard: self.named_shard,
+            named_shard: self.txn.settings.own().shard,
         }
     }
 

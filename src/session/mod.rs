@@ -14,6 +14,7 @@
 //! - `control`: statements that steer the session or its transaction
 //! - `transaction`: BEGIN, COMMIT, ROLLBACK, savepoints
 //! - `setting`: SET and its kin
+//! - `own`: weir's own settings, and what a statement asks for itself
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
 //! - `site`: bring a shard into the transaction
 //! - `schema`: statements that change the schema
@@ -36,6 +37,7 @@ mod statements;
 mod control;
 mod transaction;
 mod setting;
+mod own;
 mod by_name;
 mod site;
 mod copy;
@@ -49,7 +51,7 @@ use crate::backend::translate::Translation;
 use crate::error::Error;
 use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Edit, Relay, Reply};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, TierId};
 use crate::plan::{Catalog, Planner, Unroutable};
 use crate::pool::{self, Cluster};
 use crate::rules::Rules;
@@ -99,13 +101,15 @@ pub enum PoolMode {
 }
 
 /// What bounds one session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     pub message_bytes: usize,
     pub statement_bytes: usize,
     pub statements_per_client: usize,
     pub statements_per_server: usize,
     pub plans: usize,
+    /// The tiers' names, in the order of their ids.
+    pub tiers: Arc<[String]>,
     pub idle_in_transaction: Option<Duration>,
     pub client_idle: Option<Duration>,
 }
@@ -244,8 +248,9 @@ pub struct Session {
     cursors: HashMap<String, ShardId>,
     /// Temporary relations that this session has made, whether or not they still exist.
     temporary: Vec<String>,
-    /// `SET weir.shard`: every statement goes there.
-    named_shard: Option<ShardId>,
+    /// Whose connections its statements use unless they or the session say otherwise; `None`: as
+    /// their plans say.
+    default_tier: Option<TierId>,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
 }

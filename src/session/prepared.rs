@@ -328,7 +328,7 @@ impl Session {
     pub(super) fn plan(&mut self, statement: &str) -> Result<Planned, Error> {
         let context = self.context();
         let planned = self.database.planner.borrow_mut().plan(statement, &context);
-        planned.map_err(|unroutable| {
+        let planned = planned.map_err(|unroutable| {
             self.database.counters.refused(unroutable.reason());
             let error = Error::from(unroutable);
             // As in PostgreSQL: in a failed transaction a statement is read, and no more.
@@ -336,7 +336,9 @@ impl Session {
                 Err(failed) if error.code != SqlState::SYNTAX_ERROR => failed,
                 Ok(()) | Err(_) => error,
             }
-        })
+        })?;
+        self.check_asked(&planned)?;
+        Ok(planned)
     }
 }
 

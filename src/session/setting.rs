@@ -1,49 +1,24 @@
-//! SET, RESET, SHOW of weir's own, DISCARD ALL: settings that follow the client.
+//! SET, RESET, DISCARD ALL: settings that follow the client.
+use super::own::is_own_setting;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
-use crate::ids::ShardId;
 use crate::plan::{Access, Route};
 use crate::txn::settings::{IDENTITY, quote_identifier, quote_literal};
 use crate::txn::{Setup, Status};
+use crate::wire::frame;
 use crate::wire::server::DataRow;
-use crate::wire::{encode, frame};
 use std::sync::Arc;
 
+/// For how long SET changes a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    Session,
+    /// SET LOCAL.
+    Transaction,
+}
+
 impl Session {
-    /// A setting of weir's own.
-    pub(super) fn set_own(
-        &mut self,
-        name: &str,
-        value: Option<String>,
-        tag: &str,
-    ) -> Result<(), Stop> {
-        match name {
-            "weir.shard" => {
-                self.named_shard = match value.as_deref() {
-                    None | Some("") => None,
-                    Some(shard) => Some(self.shard_named(shard)?),
-                };
-                self.complete(tag)
-            }
-            _ => Err(unknown_setting(name).into()),
-        }
-    }
-
-    fn shard_named(&self, name: &str) -> Result<ShardId, Error> {
-        let rules = &self.serving.rules;
-        rules.shard_ids().find(|&id| rules.shard(id).is_some_and(|s| s.name == name)).ok_or_else(
-            || {
-                let names: Vec<_> = rules.shards.iter().map(|shard| shard.name.as_str()).collect();
-                Error::client(
-                    SqlState::INVALID_PARAMETER_VALUE,
-                    format!("shard \"{name}\" does not exist"),
-                )
-                .hint(format!("the shards are {}", names.join(", ")))
-            },
-        )
-    }
-
     /// SET on one server, which judges the value; what it made of it is then the client's setting,
     /// and other servers are aligned when the client next uses them.
     pub(super) async fn set(&mut self, name: &str, statement: &str) -> Result<(), Stop> {
@@ -123,8 +98,8 @@ impl Session {
 
     /// Back to what the start-up packet asked for, else to the server's default.
     pub(super) async fn reset(&mut self, name: &str, tag: &str) -> Result<(), Stop> {
-        if name.starts_with("weir.") {
-            return self.set_own(name, None, tag);
+        if is_own_setting(name) {
+            return self.set_own(name, None, Scope::Session, tag);
         }
         let text = match self.txn.settings.startup_value(name) {
             Some(value) => format!(
@@ -169,7 +144,6 @@ impl Session {
         }
         self.statements.clear();
         self.cursors.clear();
-        self.named_shard = None;
         self.temporary.clear();
         for participant in &mut self.txn.participants {
             participant.tied = false;
@@ -181,26 +155,4 @@ impl Session {
         }
         self.reset_all("DISCARD ALL").await
     }
-
-    pub(super) fn show_own(&mut self, name: &str) -> Result<(), Stop> {
-        let rules = &self.serving.rules;
-        let value = match name {
-            "weir.shard" => self.named_shard.map_or("", |shard| rules.shard_name(shard)).to_owned(),
-            _ => return Err(unknown_setting(name).into()),
-        };
-        encode::data_row(&[Some(value.as_bytes())], &mut self.client.output);
-        self.complete("SHOW")
-    }
-}
-
-pub(super) fn is_own_setting(name: &str) -> bool {
-    name.starts_with("weir.")
-}
-
-fn unknown_setting(name: &str) -> Error {
-    Error::client(
-        SqlState::UNDEFINED_OBJECT,
-        format!("unrecognized configuration parameter \"{name}\""),
-    )
-    .hint("weir's own settings: weir.shard")
 }

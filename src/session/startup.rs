@@ -2,7 +2,7 @@
 //! parameters, authentication, first answers.
 use super::cancel::{Clients, Slot};
 use super::parameters::Parameters;
-use super::{Database, parameters};
+use super::{Database, own, parameters};
 use crate::auth::client::{self, Lookup, Method};
 use crate::auth::tls::Acceptor;
 use crate::auth::users::Users;
@@ -10,6 +10,7 @@ use crate::auth::{Login, Secret};
 use crate::backend::Stream;
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
+use crate::ids::TierId;
 use crate::txn::settings::{Settings, Values};
 use crate::wire::server::TransactionStatus;
 use crate::wire::startup::{Greeting, Startup};
@@ -41,6 +42,8 @@ pub struct Greeted {
     pub parameters: Arc<Parameters>,
     pub pid: u32,
     pub slot: Arc<Slot>,
+    /// What its user or database is given; `None`: as each statement's plan says.
+    pub tier: Option<TierId>,
 }
 
 /// What a new connection turned out to be.
@@ -164,8 +167,11 @@ pub async fn log_in(
         login.secret = secret.clone();
     }
     let login = Arc::new(login);
-    let settings = Settings::new(startup_settings(startup)?);
     let serving = database.serving.load_full();
+    let mut values = startup_settings(startup)?;
+    let choices = own::Choices { rules: &serving.rules, tiers: &database.limits.tiers };
+    let own = own::take(&mut values, &choices).map_err(Error::fatal)?;
+    let settings = Settings::new(values, own);
     let parameters = parameters::describe(database, &serving, &login, &settings).await?;
     for (name, value) in parameters.iter() {
         encode::parameter_status(name, value.as_bytes(), &mut line.output);
@@ -175,7 +181,7 @@ pub async fn log_in(
     let (pid, slot) = clients.register(secret_bytes);
     encode::backend_key_data(pid, slot.secret(), &mut line.output);
     encode::ready(TransactionStatus::Idle, &mut line.output);
-    Ok(Greeted { login, settings, parameters, pid, slot })
+    Ok(Greeted { login, settings, parameters, pid, slot, tier: None })
 }
 
 /// The settings that a start-up packet asks for, `options` included.

@@ -1,4 +1,4 @@
-//! Hints to weir in a comment: `/* weir: shard=s1 */`.
+//! Hints to weir in a comment: `/* weir: shard=s1 tier=batch reads=replica */`.
 use super::lexer::{Lexer, SyntaxError, TokenKind};
 use crate::error::{Error, SqlState};
 
@@ -7,7 +7,15 @@ use crate::error::{Error, SqlState};
 pub struct Hints {
     /// The name of the shard on which the statement shall run.
     pub shard: Option<String>,
+    /// The name of the tier whose connections it shall use.
+    pub tier: Option<String>,
+    /// From which kind of server it shall read.
+    pub reads: Option<String>,
 }
+
+/// What may be asked for, and how a value is called.
+const KNOWN: [(&str, &str); 3] =
+    [("shard", "NAME"), ("tier", "NAME"), ("reads", "primary|replica")];
 
 /// Is this block comment addressed to weir?
 pub fn is_hint(comment: &str) -> bool {
@@ -40,23 +48,27 @@ fn body(comment: &str) -> Option<&str> {
 fn read(body: &str, hints: &mut Hints) -> Result<(), Error> {
     for item in body.split([' ', ',', '\t', '\n', '\r']).filter(|item| !item.is_empty()) {
         let (key, value) = item.split_once('=').unwrap_or((item, ""));
-        if key != "shard" {
-            return Err(refused(format!("unknown weir hint \"{key}\"")));
-        }
+        let place = match key {
+            "shard" => &mut hints.shard,
+            "tier" => &mut hints.tier,
+            "reads" => &mut hints.reads,
+            _ => return Err(refused(format!("unknown weir hint \"{key}\""))),
+        };
         if value.is_empty() {
             return Err(refused(format!("weir hint \"{key}\" has no value")));
         }
-        if hints.shard.as_deref().is_some_and(|shard| shard != value) {
-            return Err(refused("conflicting weir hints for the shard".to_owned()));
+        if place.as_deref().is_some_and(|before| before != value) {
+            return Err(refused(format!("conflicting weir hints: \"{key}\" twice")));
         }
-        hints.shard = Some(value.to_owned());
+        *place = Some(value.to_owned());
     }
     Ok(())
 }
 
 fn refused(message: String) -> Error {
+    let known: Vec<String> = KNOWN.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
-        .hint("write /* weir: shard=NAME */ with a shard's name from the rules file")
+        .hint(format!("write /* weir: … */ with any of {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -71,6 +83,16 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_may_ask_for_several_things() {
+        let asked = hints("/* weir: tier=batch, reads=replica */ select 1", true).unwrap();
+        assert_eq!(
+            (asked.tier.as_deref(), asked.reads.as_deref()),
+            (Some("batch"), Some("replica"))
+        );
+        assert_eq!(asked.shard, None);
+    }
+
+    #[test]
     fn a_string_that_looks_like_a_hint_is_none() {
         assert_eq!(hints("select '/* weir: shard=s1 */'", true).unwrap(), Hints::default());
     }
@@ -81,6 +103,8 @@ mod tests {
             "/* weir: shrad=s1 */ select 1",
             "/* weir: shard */ select 1",
             "/* weir: shard=a */ select 1 /* weir: shard=b */",
+            "/* weir: tier=a tier=b */ select 1",
+            "/* weir: tier */ select 1",
         ] {
             assert!(hints(text, true).unwrap_err().hint.is_some(), "{text}");
         }

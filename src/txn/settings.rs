@@ -1,4 +1,6 @@
 //! A client's settings, followed so that any leased server can be brought to the same ones.
+use crate::ids::{ShardId, TierId};
+use crate::rules::Reads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,12 +16,52 @@ pub struct Settings {
     session: Arc<Values>,
     /// `session` with SET LOCAL on top; the same allocation when there is none.
     effective: Arc<Values>,
+    /// The same three of weir's own.
+    own: Scopes,
+}
+
+/// weir's own settings, of which no server hears. `None`: nobody has set it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Own {
+    /// `weir.shard`: everything runs there.
+    pub shard: Option<ShardId>,
+    /// `weir.tier`: whose connections statements use.
+    pub tier: Option<TierId>,
+    /// `weir.reads`: where statements that only read go.
+    pub reads: Option<Reads>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Scopes {
+    startup: Own,
+    session: Own,
+    effective: Own,
 }
 
 impl Settings {
-    pub fn new(startup: Values) -> Self {
+    pub fn new(startup: Values, own: Own) -> Self {
         let startup = Arc::new(startup);
-        Self { session: startup.clone(), effective: startup.clone(), startup }
+        let own = Scopes { startup: own, session: own, effective: own };
+        Self { session: startup.clone(), effective: startup.clone(), startup, own }
+    }
+
+    /// weir's own settings as a statement sees them.
+    pub fn own(&self) -> Own {
+        self.own.effective
+    }
+
+    /// weir's own settings as the start-up packet had them.
+    pub fn own_at_startup(&self) -> Own {
+        self.own.startup
+    }
+
+    pub fn set_own(&mut self, change: impl Fn(&mut Own)) {
+        change(&mut self.own.session);
+        change(&mut self.own.effective);
+    }
+
+    pub fn set_own_local(&mut self, change: impl Fn(&mut Own)) {
+        change(&mut self.own.effective);
     }
 
     /// What a server that runs this client's statements must have applied.
@@ -66,11 +108,13 @@ impl Settings {
         }
         self.session = Arc::new(values);
         self.effective = self.session.clone();
+        (self.own.session, self.own.effective) = (self.own.startup, self.own.startup);
     }
 
     /// The transaction has ended: what was LOCAL is gone.
     pub fn end_locals(&mut self) {
         self.effective = self.session.clone();
+        self.own.effective = self.own.session;
     }
 
     /// What RESET `name` would give, if the start-up packet named it.
@@ -193,13 +237,28 @@ mod tests {
 
     #[test]
     fn reset_goes_back_to_what_the_startup_packet_said() {
-        let mut settings = Settings::new(values(&[("timezone", "UTC")]).as_ref().clone());
+        let mut settings =
+            Settings::new(values(&[("timezone", "UTC")]).as_ref().clone(), Own::default());
         settings.set("timezone", "Asia/Tokyo".into());
         settings.set("datestyle", "ISO".into());
         settings.reset("timezone");
         settings.reset("datestyle");
         assert_eq!(settings.get("timezone"), Some("UTC"));
         assert_eq!(settings.get("datestyle"), None);
+    }
+
+    #[test]
+    fn weirs_own_settings_have_the_scopes_of_others() {
+        let startup = Own { tier: Some(TierId::BATCH), ..Own::default() };
+        let mut settings = Settings::new(Values::new(), startup);
+        settings.set_own(|own| own.reads = Some(Reads::Replica));
+        settings.set_own_local(|own| own.tier = None);
+        assert_eq!(settings.own(), Own { reads: Some(Reads::Replica), ..Own::default() });
+        settings.end_locals();
+        assert_eq!(settings.own().tier, Some(TierId::BATCH));
+        settings.reset_all();
+        assert_eq!(settings.own(), startup);
+        assert!(settings.session().is_empty());
     }
 
     #[test]
