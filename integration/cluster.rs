@@ -4,6 +4,8 @@
 //! let cluster = Cluster::start(4);                      // four shards, each with a database `shop`
 //! cluster.on_every_shard("CREATE TABLE t (id int)");
 //! let oracle = cluster.oracle();                        // one more server, started when asked for
+//! cluster.add_replica(0);                               // streams from shard 0
+//! cluster.kill(1); cluster.restart(1);                  // shard 1; (0, 0) is the first replica of shard 0
 //! ```
 use std::path::Path;
 use weir::cli::throwaway::{Farm, Postgres};
@@ -14,7 +16,28 @@ pub const DATABASE: &str = "shop";
 pub struct Cluster {
     // Dropped in this order: the servers before the folder they live in.
     shards: Vec<Postgres>,
+    /// By shard, in the order of their making.
+    replicas: Vec<Vec<Postgres>>,
     farm: Farm,
+}
+
+/// A server by what it was when it started: `2` is shard 2, `(2, 0)` its first replica.
+#[derive(Clone, Copy)]
+pub enum Place {
+    Shard(usize),
+    Replica(usize, usize),
+}
+
+impl From<usize> for Place {
+    fn from(shard: usize) -> Self {
+        Self::Shard(shard)
+    }
+}
+
+impl From<(usize, usize)> for Place {
+    fn from((shard, replica): (usize, usize)) -> Self {
+        Self::Replica(shard, replica)
+    }
 }
 
 impl Cluster {
@@ -24,7 +47,8 @@ impl Cluster {
             .expect("PostgreSQL's server programs are installed");
         let names: Vec<String> = (0..shards).map(|index| format!("s{index}")).collect();
         let shards = start_all(&farm, &names);
-        Self { shards, farm }
+        let replicas = shards.iter().map(|_| Vec::new()).collect();
+        Self { shards, replicas, farm }
     }
 
     pub fn shards(&self) -> &[Postgres] {
@@ -35,14 +59,49 @@ impl Cluster {
         &self.shards[index]
     }
 
-    /// Ends one server as a crash would.
-    pub fn crash(&mut self, index: usize) {
-        self.shards[index].crash().expect("the server was running");
+    /// Starts one more streaming replica of a shard; it has what the shard has.
+    pub fn add_replica(&mut self, shard: usize) {
+        let name = format!("s{shard}r{}", self.replicas[shard].len());
+        let starting = self.farm.start_replica(&name, &self.shards[shard]).expect("a base backup");
+        let replica = starting.ready(&self.farm).expect("the replica becomes ready");
+        replica.catch_up(&self.shards[shard]).expect("the replica streams");
+        self.replicas[shard].push(replica);
     }
 
-    /// Starts a crashed server again, where it was, with what it had.
-    pub fn restart(&mut self, index: usize) {
-        self.shards[index].restart(&self.farm).expect("the server starts again");
+    pub fn replica(&self, shard: usize, index: usize) -> &Postgres {
+        &self.replicas[shard][index]
+    }
+
+    /// Ends one server as a crash would: PostgreSQL's immediate shutdown.
+    pub fn crash(&mut self, place: impl Into<Place>) {
+        self.server(place).crash().expect("the server was running");
+    }
+
+    /// kill -9 for every process of a server.
+    pub fn kill(&mut self, place: impl Into<Place>) {
+        self.server(place).kill().expect("the server was running");
+    }
+
+    /// Shuts a server down in order.
+    pub fn stop(&mut self, place: impl Into<Place>) {
+        self.server(place).stop().expect("the server was running");
+    }
+
+    /// Starts a server that has ended again, where it was, with what it had.
+    pub fn restart(&mut self, place: impl Into<Place>) {
+        let server = match place.into() {
+            Place::Shard(shard) => &mut self.shards[shard],
+            Place::Replica(shard, index) => &mut self.replicas[shard][index],
+        };
+        // Not `self.server`: the farm is needed, too.
+        server.restart(&self.farm).expect("the server starts again");
+    }
+
+    fn server(&mut self, place: impl Into<Place>) -> &mut Postgres {
+        match place.into() {
+            Place::Shard(shard) => &mut self.shards[shard],
+            Place::Replica(shard, index) => &mut self.replicas[shard][index],
+        }
     }
 
     /// Where everything of this cluster lies; it goes with the cluster unless the test fails.
@@ -98,4 +157,25 @@ fn a_stopped_cluster_leaves_nothing_behind() {
     drop(cluster);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(!folder.exists());
+}
+
+#[test]
+fn servers_are_killed_hang_and_come_back_with_what_they_had() {
+    let mut cluster = Cluster::start(1);
+    cluster.on_every_shard("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");
+    cluster.kill(0);
+    assert!(cluster.shard(0).sql(DATABASE, "SELECT 1").is_err());
+    cluster.restart(0);
+    assert_eq!(cluster.shard(0).sql(DATABASE, "SELECT count(*) FROM t").unwrap(), "1");
+    let server = cluster.shard(0);
+    server.hang().unwrap();
+    let (asked, heard) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || asked.send(server.sql(DATABASE, "SELECT 1").unwrap()));
+        assert!(heard.recv_timeout(std::time::Duration::from_millis(300)).is_err());
+        server.go_on().unwrap();
+        assert_eq!(heard.recv().as_deref(), Ok("1"));
+    });
+    // It ends with its owner even so.
+    server.hang().unwrap();
 }

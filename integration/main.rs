@@ -16,6 +16,7 @@ mod ids;
 mod placement;
 mod schema;
 mod survey;
+mod sighting;
 mod pool;
 mod serving;
 mod values;

@@ -10,6 +10,7 @@
 //! - `ask`: a question of weir's own over a raw connection
 //! - `cancel`: stop a statement that runs on a connection
 //! - `control`: a tokio_postgres client for probes, catalogs and placement; never for clients' data
+//! - `sighting`: what one look at a server shows: primary or replica, and how far it is
 //! - `translate`: one server's object ids in another's numbers
 //! - `catalog`: what a server's catalogs say
 //! - `members`: which weirs serve a database, and that all know of a change
@@ -29,6 +30,7 @@ pub mod startup;
 pub mod ask;
 pub mod cancel;
 pub mod control;
+pub mod sighting;
 pub mod translate;
 pub mod catalog;
 pub mod members;

@@ -5,6 +5,12 @@
 //! `postgres`, which is what PostgreSQL demands. A server ends when its [`Postgres`] is dropped,
 //! and also when the thread that started it dies in any other way (`setpriv --pdeathsig`), so
 //! start servers from a thread that stays.
+//!
+//! - `replica`: streaming replicas, and what becomes of them
+//! - `faults`: servers that are killed, hang, are shut down
+mod replica;
+mod faults;
+
 use super::Failure;
 use std::{
     fs, io,
@@ -38,6 +44,8 @@ const SETTINGS: &[&str] = &[
     "max_connections=100",
     "shared_buffers=16MB",
     "max_wal_size=128MB",
+    // For a replica that comes back.
+    "wal_keep_size=64MB",
     "max_prepared_transactions=100",
     "max_worker_processes=4",
     "max_parallel_workers_per_gather=0",
@@ -434,7 +442,9 @@ impl Drop for Postgres {
             Keep::Data => "INT",
         };
         let running = matches!(self.process.try_wait(), Ok(None));
-        if running && self.signal(how).is_ok() && self.process.wait().is_err() {
+        // One that hangs hears the signal when it goes on.
+        let told = || self.signal(how).and_then(|()| self.go_on()).is_ok();
+        if running && told() && self.process.wait().is_err() {
             eprintln!("PostgreSQL {} may still be running", self.name);
         }
         if self.keep == Keep::Nothing {
