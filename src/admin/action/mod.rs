@@ -1,0 +1,20 @@
+//! Actions: one file each.
+pub mod pause;
+pub mod resume;
+pub mod reconnect;
+pub mod drain;
+pub mod reload;
+
+use super::system::{Doing, Place, System};
+use std::ops::RangeInclusive;
+
+/// Something that an operator does.
+pub trait Action: Sync {
+    /// The command's first word, in capitals; also its tag.
+    fn name(&self) -> &'static str;
+    fn syntax(&self) -> &'static str;
+    fn help(&self) -> &'static str;
+    /// How many names the place must have: database, shard, server.
+    fn names(&self) -> RangeInclusive<usize>;
+    fn run<'a>(&self, system: &'a dyn System, place: &'a Place) -> Doing<'a>;
+}

@@ -1,0 +1,25 @@
+//! SHOW HOT_ROWS: rows that statements wait for in weir, the most waited for first.
+use super::Show;
+use crate::admin::system::System;
+use crate::admin::table::{Table, integer, text};
+
+pub struct HotRows;
+
+impl Show for HotRows {
+    fn name(&self) -> &'static str {
+        "HOT_ROWS"
+    }
+
+    fn help(&self) -> &'static str {
+        "rows that statements wait for, the most waited for first"
+    }
+
+    fn table(&self, system: &dyn System) -> Table {
+        let mut table =
+            Table::new([text("database"), text("table"), text("key"), integer("waiting")]);
+        for row in system.hot_rows() {
+            table.push([row.database.into(), row.table.into(), row.key.into(), row.waiting.into()]);
+        }
+        table
+    }
+}
