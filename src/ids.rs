@@ -1,5 +1,6 @@
 //! Names for numbers: no bare integer crosses a module's boundary.
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a bucket lives: the position of a `[[shard]]` in the rules file, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -31,6 +32,23 @@ pub struct RulesVersion(pub u64);
 /// A PostgreSQL type's object id, as one server numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Oid(pub u32);
+
+/// A row that many clients want to lock at once, in words: `stock: product_id = 7`. The same row has
+/// the same words.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct HotKey(Arc<str>);
+
+impl HotKey {
+    pub fn new(words: &str) -> Self {
+        Self(words.into())
+    }
+}
+
+impl fmt::Display for HotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -734,3 +734,57 @@ SELECT * FROM orders WHERE user_id = 5 /* weir: reads=primary */;
 SELECT * FROM orders WHERE user_id = 5 AND FROM;
 
 FROBNICATE;
+
+-- Hot rows: whoever locks one waits for its turn in weir, however its key is written.
+SELECT amount FROM stock WHERE product_id = 5 AND place = 'B''1' FOR UPDATE;
+
+SELECT amount FROM stock WHERE '5' = product_id AND place = 'B''1'::text FOR NO KEY UPDATE;
+
+-- $1 = 5, $2 = B'1
+SELECT amount FROM stock s WHERE (s.product_id, place) = ($1, $2) LIMIT 1 FOR UPDATE OF s;
+
+SELECT amount FROM stock s WHERE (s.product_id, place) = ($1, $2) FOR UPDATE;
+
+UPDATE stock SET amount = amount - 1 WHERE place = 'A' AND product_id = 5.0 AND amount > 0;
+
+DELETE FROM stock WHERE product_id = 5 AND place = 'A' RETURNING amount;
+
+WITH taken AS (UPDATE stock SET amount = amount - 1 WHERE product_id = 5 AND place = 'A' RETURNING *) SELECT * FROM taken;
+
+UPDATE carts SET items = 0 WHERE user_id = 5;
+
+SELECT * FROM carts c JOIN orders o ON o.user_id = c.user_id WHERE o.user_id = 5 FOR UPDATE OF c;
+
+/* weir: shard=s1 */ UPDATE carts SET items = 0 WHERE user_id = 5;
+
+EXPLAIN ANALYZE UPDATE carts SET items = 0 WHERE user_id = 5;
+
+-- No one row is proved to be locked, or nobody would wait for it: no queue.
+SELECT amount FROM stock WHERE product_id = 5 AND place = 'A';
+
+SELECT amount FROM stock WHERE product_id = 5 FOR UPDATE;
+
+SELECT amount FROM stock WHERE product_id = 5 OR place = 'A' FOR UPDATE;
+
+SELECT amount FROM stock WHERE product_id IN (5, 6) AND place = 'A' FOR UPDATE;
+
+SELECT amount FROM stock WHERE product_id = NULL AND place = 'A' FOR UPDATE;
+
+SELECT amount FROM stock WHERE product_id = 5 AND lower(place) = 'a' FOR UPDATE;
+
+SELECT amount FROM stock WHERE product_id = 5 AND place = 'A' FOR SHARE;
+
+SELECT amount FROM stock WHERE product_id = 5 AND place = 'A' FOR UPDATE NOWAIT;
+
+SELECT amount FROM stock WHERE product_id = 5 AND place = 'A' FOR UPDATE SKIP LOCKED;
+
+SELECT 1 FROM stock a, stock b WHERE a.product_id = 5 AND a.place = 'A' AND b.product_id = 6 AND b.place = 'A' FOR UPDATE;
+
+SELECT 1 FROM stock a, stock b WHERE a.product_id = 5 AND b.place = 'A' FOR UPDATE OF a;
+
+SELECT 1 FROM stock a LEFT JOIN carts c ON a.product_id = 5 AND a.place = 'A' WHERE c.user_id = 5 FOR UPDATE OF a;
+
+EXPLAIN UPDATE carts SET items = 0 WHERE user_id = 5;
+
+-- A text of unknown collation is compared, but proves nothing about other columns.
+SELECT * FROM stock s JOIN tickets t ON t.number = s.place WHERE s.place = 'A' AND s.product_id = 5 FOR UPDATE OF s;

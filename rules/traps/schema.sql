@@ -41,3 +41,7 @@ CREATE TABLE nobody_listed (user_id bigint, v int);
 CREATE VIEW rich_users AS SELECT * FROM users WHERE name = 'Croesus';
 
 CREATE SEQUENCE counter;
+
+CREATE TABLE stock (product_id bigint, place varchar(20), amount int, PRIMARY KEY (product_id, place));
+
+CREATE TABLE carts (user_id bigint PRIMARY KEY, items int);

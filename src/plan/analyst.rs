@@ -1,8 +1,10 @@
 //! Walks over a statement once and collects what the plan is made of: instances of sharded tables,
 //! facts about their columns, what must run on a certain shard, and what the statement does.
+use super::catalog::Column;
 use super::functions::{self, Effect};
 use super::insert::Passed;
 use super::keys::{Facts, Var};
+use super::lock::HotItem;
 use super::names::{self, Found, Home};
 use super::scope::{Cell, Columns, Item, Slot};
 use super::value::Operand;
@@ -10,7 +12,7 @@ use super::{Access, Context, Tie, Unroutable};
 use crate::ids::{DistributionId, ShardId};
 use crate::rules::Placement;
 use crate::sharding::KeyType;
-use crate::sql::compat;
+use crate::sql::compat::{self, RowLock};
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Alias, Call, Expr, Literal, Name};
 use std::collections::HashMap;
@@ -32,6 +34,10 @@ pub struct Analyst<'a> {
     pub passed: Vec<(Passed, DistributionId)>,
     /// FROM items that `FOR UPDATE OF` names; none: all.
     pub locked: Vec<String>,
+    /// The strongest row lock that the statement takes.
+    pub row_lock: Option<RowLock>,
+    /// Places where rows are locked one after the other, and what is known of the table there.
+    pub lock_sites: Vec<Option<HotItem>>,
     pub access: Access,
     pub ties: Option<Tie>,
     /// How many columns the query of an INSERT … SELECT gives.
@@ -128,6 +134,8 @@ impl<'a> Analyst<'a> {
             rows: Vec::new(),
             passed: Vec::new(),
             locked: Vec::new(),
+            row_lock: None,
+            lock_sites: Vec::new(),
             access: Access::Read,
             ties: None,
             selected: None,
@@ -216,8 +224,9 @@ impl<'a> Analyst<'a> {
                 .clone()
                 .or_else(|| found.relation.map(|relation| relation.schema.clone())),
         };
+        let hot = HotItem::of(&found, &columns);
         let columns = columns.renamed(alias);
-        Ok((found, Item { name: called, schema, columns, reference }))
+        Ok((found, Item { name: called, schema, columns, reference, hot }))
     }
 
     /// LOCK TABLE: where the whole table is, or where everybody locks a reference table.
@@ -250,8 +259,7 @@ impl<'a> Analyst<'a> {
                         let known = special.iter().find(|(name, _)| *name == column.name);
                         let var = match known {
                             Some((_, var)) => Some(*var),
-                            None => carried_type(&column.type_name)
-                                .map(|key_type| self.facts.var(Some(key_type))),
+                            None => self.own_var(found, column),
                         };
                         slot(&column.name, var)
                     })
@@ -265,6 +273,16 @@ impl<'a> Analyst<'a> {
                 placed: false,
             },
         }
+    }
+
+    /// A variable for a column by which no row is placed.
+    fn own_var(&mut self, found: &Found<'_>, column: &Column) -> Option<Var> {
+        if let Some(key_type) = carried_type(&column.type_name) {
+            return Some(self.facts.var(Some(key_type)));
+        }
+        let hot = found.rule.is_some_and(|rule| rule.hot_key.contains(&column.name));
+        let key_type = text_type(&column.type_name).filter(|_| hot)?;
+        Some(self.facts.lone_var(key_type))
     }
 
     /// What a call does to the plan; its operands are looked at elsewhere.
@@ -465,6 +483,15 @@ fn carried_type(type_name: &str) -> Option<KeyType> {
         "timestamp with time zone" | "timestamptz" => KeyType::Timestamptz,
         _ => return None,
     })
+}
+
+/// `character varying(20)`, `text`.
+fn text_type(type_name: &str) -> Option<KeyType> {
+    match type_name.split('(').next().unwrap_or_default().trim() {
+        "text" => Some(KeyType::Text),
+        "varchar" | "character varying" => Some(KeyType::Varchar),
+        _ => None,
+    }
 }
 
 fn unquoted(name: &str) -> String {

@@ -8,6 +8,7 @@ impl Analyst<'_> {
     pub fn delete(&mut self, delete: &Delete, env: &Env<'_>) -> Result<Columns, Unroutable> {
         self.with_ctes(&delete.ctes, delete.recursive, env, |analyst, env| {
             let (_, item) = analyst.target(&delete.table)?;
+            analyst.lock_sites.push(item.hot.clone());
             let mut scope = Scope::new(None);
             scope.items.push(item);
             for using in &delete.using {

@@ -76,6 +76,9 @@ fn told(
             said.push(told);
         }
     }
+    if let Some(row) = planned.lock_target(statement, params) {
+        line(&mut text, &format!("queues for {row}"));
+    }
     rewritten(&mut text, planned, statement);
     text
 }
@@ -96,6 +99,9 @@ fn open(planned: &Planned, statement: &str, rules: &Rules) -> String {
             }
         };
         line(&mut text, &told);
+    }
+    if let Some(target) = &planned.plan.lock {
+        line(&mut text, &format!("queues for {}", target.describe()));
     }
     rewritten(&mut text, planned, statement);
     text

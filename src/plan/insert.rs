@@ -117,6 +117,7 @@ impl<'a> Analyst<'a> {
                     name: String::from("excluded"),
                     schema: None,
                     columns: Columns::unknown(),
+                    hot: None,
                     reference: false,
                 };
                 scope.items.push(excluded);

@@ -23,6 +23,8 @@ pub struct Var(pub usize);
 pub struct Facts {
     /// Each variable's type, if values of it can be carried.
     types: Vec<Option<KeyType>>,
+    /// Variables of which only the constants they are compared with are of interest.
+    lone: Vec<Var>,
     limits: Vec<(Var, Rc<Keys>)>,
     equalities: Vec<Equality>,
     nulls: Vec<Var>,
@@ -55,6 +57,20 @@ impl Facts {
         Var(self.types.len() - 1)
     }
 
+    /// A variable that proves nothing: a text of who knows what collation, under which different texts
+    /// may be equal.
+    pub fn lone_var(&mut self, key_type: KeyType) -> Var {
+        let var = self.var(Some(key_type));
+        self.lone.push(var);
+        var
+    }
+
+    /// What a condition says of such a variable.
+    pub fn limit_of_lone(&self, var: Var) -> Option<(&Keys, KeyType)> {
+        let (_, keys) = self.limits.iter().find(|(limited, _)| *limited == var)?;
+        Some((keys, self.type_of(var).filter(|_| self.lone.contains(&var))?))
+    }
+
     pub fn type_of(&self, var: Var) -> Option<KeyType> {
         self.types.get(var.0).copied().flatten()
     }
@@ -65,8 +81,10 @@ impl Facts {
 
     pub fn equal(&mut self, left: Side, right: Side) {
         let families = [left, right].map(|side| self.type_of(side.var).map(family));
+        let lone = self.lone.contains(&left.var) || self.lone.contains(&right.var);
         if let [Some(one), Some(other)] = families
             && one == other
+            && !lone
             && (left.limited || right.limited)
         {
             self.equalities.push(Equality { left, right });
@@ -89,6 +107,7 @@ impl Facts {
         for wanted in [true, false] {
             for (var, keys) in &self.limits {
                 if single(keys) == wanted
+                    && !self.lone.contains(var)
                     && let Some(read_as) = self.type_of(*var)
                 {
                     proof.learn(*var, Limit { keys: Rc::clone(keys), read_as });

@@ -3,6 +3,7 @@
 //! - `planner`: text → plan, through the cache · `route`: plan and values → shard
 //! - `analyst`: walks a statement; `predicate`, `select`, `insert`, `update`, `delete`, `merge`, `write`
 //!   are its parts · `scope`: what names mean inside · `keys`: the proof
+//! - `lock`: the hot row that a statement locks
 //! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
 //! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
 //! - `explain`: the same decisions in words · `unroutable`: why a statement is not run
@@ -20,6 +21,7 @@ mod explain;
 mod functions;
 mod insert;
 mod keys;
+mod lock;
 mod merge;
 pub mod names;
 mod plain;
@@ -46,6 +48,7 @@ use crate::sql::shape::Shape;
 pub use catalog::Catalog;
 pub use draw::Draw;
 pub use explain::explain;
+pub use lock::LockTarget;
 pub use planner::Planner;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -91,6 +94,8 @@ pub struct Plan {
     pub replica: bool,
     /// It calls set_config, so the server's settings may be other ones afterwards.
     pub settings: bool,
+    /// The hot row that it locks.
+    pub lock: Option<LockTarget>,
     /// What the statement's own comments ask for.
     pub asks: Asks,
     needs_types: bool,

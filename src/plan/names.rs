@@ -29,6 +29,8 @@ pub struct Found<'a> {
     pub home: Home<'a>,
     /// `None`: the catalog does not know it.
     pub relation: Option<&'a Relation>,
+    /// What the rules say of it, or of the table of which it is a partition.
+    pub rule: Option<&'a Table>,
 }
 
 impl<'a> Found<'a> {
@@ -68,17 +70,17 @@ pub fn search_path(raw: &str, user: &str) -> Vec<String> {
 /// Where the rows of the named relation are.
 pub fn find<'a>(name: &Name, context: &Context<'a>) -> Result<Found<'a>, Unroutable> {
     if is_system(name, context) {
-        return Ok(Found { home: Home::System, relation: None });
+        return Ok(Found { home: Home::System, relation: None, rule: None });
     }
     if is_temporary_schema(name) {
-        return Ok(Found { home: Home::Temporary, relation: None });
+        return Ok(Found { home: Home::Temporary, relation: None, rule: None });
     }
     let relation = relation(name, context);
     let rule = rule(name, relation, context);
     if name.schema.is_none() && context.temporary.contains(&name.name) {
         // It comes first, unless it is gone again: a known name may be hidden or not.
         return match rule.is_none() && relation.is_none() {
-            true => Ok(Found { home: Home::Temporary, relation: None }),
+            true => Ok(Found { home: Home::Temporary, relation: None, rule: None }),
             false => Err(Unroutable::MaybeTemporary { table: name.to_string() }),
         };
     }
@@ -100,7 +102,7 @@ pub fn find<'a>(name: &Name, context: &Context<'a>) -> Result<Found<'a>, Unrouta
         Placement::Reference => Home::Reference,
         Placement::Single(shard) => Home::Single(*shard),
     };
-    Ok(Found { home, relation })
+    Ok(Found { home, relation, rule: Some(rule) })
 }
 
 /// Names of pg_catalog come before every schema of the path; all of them begin with `pg_`.
@@ -295,13 +297,15 @@ fn unlisted<'a>(
 ) -> Result<Found<'a>, Unroutable> {
     match relation.map(|relation| relation.kind) {
         // Drawn from by nextval; read like a table by few: the home shard's is the one.
-        Some(RelationKind::Sequence) => return Ok(Found { home: Home::System, relation }),
+        Some(RelationKind::Sequence) => {
+            return Ok(Found { home: Home::System, relation, rule: None });
+        }
         Some(RelationKind::View) => return Err(Unroutable::View { view: name.to_string() }),
         Some(RelationKind::Table | RelationKind::MaterializedView | RelationKind::ForeignTable)
         | None => {}
     }
     match context.rules.unlisted {
-        Unlisted::Shard(shard) => Ok(Found { home: Home::Single(shard), relation }),
+        Unlisted::Shard(shard) => Ok(Found { home: Home::Single(shard), relation, rule: None }),
         // `FROM WHERE`: the parser took a word for a name, which PostgreSQL would not.
         Unlisted::Refuse if relation.is_none() && RESERVED.contains(&name.name.as_str()) => {
             Err(Unroutable::NotParsed { message: format!("\"{name}\" is a reserved word") })

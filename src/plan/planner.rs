@@ -178,13 +178,16 @@ fn hinted(
     let target = Target::Shard(shard);
     let read = parsed(shape).ok();
     let mut analyst = Analyst::new(context, statement, shape);
-    let told = read.map(|(parsed, _)| {
+    let told = read.map(|(parsed, analysis)| {
+        analyst.locked = analysis.notes.locked;
+        analyst.row_lock = analysis.notes.row_lock;
         let state = RefCell::new(Vec::new());
         let told = told(&mut analyst, &parsed, &root(&state));
         (told.is_ok(), command_of(&parsed))
     });
     match told {
         Some((true, command)) => Plan {
+            lock: analyst.lock_target(),
             ties: analyst.ties,
             temporary: analyst.temporary,
             settings: analyst.settings,
@@ -219,8 +222,20 @@ fn command_of(statement: &Statement) -> Command {
 pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
     let (splices, ties) = (Vec::new(), None);
     let (replica, settings, needs_types) = (false, false, false);
-    let (temporary, asks) = (Vec::new(), Asks::default());
-    Plan { access, target, command, splices, ties, temporary, replica, settings, asks, needs_types }
+    let (temporary, lock, asks) = (Vec::new(), None, Asks::default());
+    Plan {
+        access,
+        target,
+        command,
+        splices,
+        ties,
+        temporary,
+        replica,
+        settings,
+        lock,
+        asks,
+        needs_types,
+    }
 }
 
 fn root(state: &RefCell<Vec<super::scope::CteState>>) -> Env<'_> {
@@ -265,6 +280,7 @@ fn analyse(
     }
     let mut analyst = Analyst::new(context, statement, shape);
     analyst.locked = analysis.notes.locked.clone();
+    analyst.row_lock = analysis.notes.row_lock;
     let state = RefCell::new(Vec::new());
     let told = told(&mut analyst, &parsed, &root(&state))?;
     let target = match told.target {
@@ -291,6 +307,7 @@ fn analyse(
     };
     let plan = Plan {
         access: analyst.access,
+        lock: analyst.lock_target(),
         replica: analyst.access == Access::Read
             && !analyst.random
             && !analyst.settings
@@ -350,6 +367,7 @@ fn told(
             let told = told(analyst, statement, env)?;
             if !analyze {
                 analyst.access = Access::Read;
+                analyst.lock_sites.clear();
             }
             if told.command != Command::Query {
                 let what = String::from("EXPLAIN of this statement");

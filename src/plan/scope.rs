@@ -1,5 +1,6 @@
 //! Which names a part of a statement sees, and which variable a column's name means there.
 use super::keys::Var;
+use super::lock::HotItem;
 use super::value::Operand;
 use crate::sql::statement::{Alias, Cte};
 use std::cell::RefCell;
@@ -42,6 +43,8 @@ pub struct Item {
     pub columns: Columns,
     /// A reference table is read here: locking its rows concerns the home shard.
     pub reference: bool,
+    /// A table with a `hot_key` stands here.
+    pub hot: Option<HotItem>,
 }
 
 /// A column that USING or NATURAL made of two.

@@ -6,8 +6,10 @@ use super::predicate::column;
 use super::scope::{Cell, Columns, CteState, Env, Item, Scope, Slot};
 use super::value::Operand;
 use super::{Access, Unroutable};
+use crate::sql::compat::RowLock;
 use crate::sql::statement::{
-    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, On, Output, Query, Select,
+    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, Locks, On, Output, Query,
+    Select,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -33,7 +35,7 @@ impl Analyst<'_> {
         let mut columns = self.body(&query.body, query, &env, outer)?;
         self.unused_ctes(&env)?;
         // Which rows come out, or are locked, depends on rows that an outer condition would hide.
-        if query.limited || query.locks {
+        if query.limited || query.locks != Locks::None {
             columns.close();
         }
         Ok(columns)
@@ -117,7 +119,7 @@ impl Analyst<'_> {
                     body: Body::Values(Vec::new()),
                     tail: Vec::new(),
                     limited: false,
-                    locks: false,
+                    locks: Locks::None,
                 };
                 let mut columns = self.body(left, &bare, env, outer)?;
                 self.body(right, &bare, env, outer)?;
@@ -157,7 +159,7 @@ impl Analyst<'_> {
         &mut self,
         select: &Select,
         tail: &[Expr],
-        locks: bool,
+        locks: Locks,
         env: &Env<'_>,
         outer: Option<&Scope<'_>>,
     ) -> Result<Columns, Unroutable> {
@@ -180,8 +182,8 @@ impl Analyst<'_> {
         if let Distinct::On(exprs) = &select.distinct {
             self.visit_all(exprs, env, &scope)?;
         }
-        if locks {
-            self.lock(&scope);
+        if locks != Locks::None {
+            self.lock(&scope, locks);
         }
         let mut columns = self.outputs(&select.outputs, env, &scope)?;
         self.close_grouped(select, &scope, &mut columns);
@@ -208,12 +210,16 @@ impl Analyst<'_> {
     }
 
     /// Row locks on a reference table must meet those of others: on the home shard.
-    fn lock(&mut self, scope: &Scope<'_>) {
+    fn lock(&mut self, scope: &Scope<'_>, locks: Locks) {
         self.at_least(Access::Lock);
+        let alone = self.row_lock >= Some(RowLock::NoKeyUpdate) && locks == Locks::Waiting;
         for item in &scope.items {
             let meant = self.locked.is_empty() || self.locked.contains(&item.name);
             if meant && item.reference {
                 self.home(format!("row locks on reference table {}", item.name));
+            }
+            if meant {
+                self.lock_sites.push(item.hot.clone().filter(|_| alone));
             }
         }
     }
@@ -281,7 +287,7 @@ impl Analyst<'_> {
                         let columns = self.cte(env, index)?.renamed(&table.alias);
                         let name = &table.name.name;
                         let name = table.alias.name.clone().unwrap_or_else(|| name.clone());
-                        Item { name, schema: None, columns, reference: false }
+                        Item { name, schema: None, columns, reference: false, hot: None }
                     }
                     None => self.table(&table.name, &table.alias)?.1,
                 };
@@ -293,13 +299,13 @@ impl Analyst<'_> {
                 let columns = self.query(query, env, outer)?.renamed(alias);
                 let name = alias.name.clone().unwrap_or_default();
                 let reference = self.references > before;
-                scope.items.push(Item { name, schema: None, columns, reference });
+                scope.items.push(Item { name, schema: None, columns, reference, hot: None });
             }
             From::Function { operands, alias } => {
                 self.visit_all(operands, env, scope)?;
                 let columns = Columns::unknown().renamed(alias);
                 let name = alias.name.clone().unwrap_or_default();
-                scope.items.push(Item { name, schema: None, columns, reference: false });
+                scope.items.push(Item { name, schema: None, columns, reference: false, hot: None });
             }
             From::Join(join) => self.join(join, scope, env)?,
         }

@@ -8,6 +8,7 @@ impl Analyst<'_> {
     pub fn update(&mut self, update: &Update, env: &Env<'_>) -> Result<Columns, Unroutable> {
         self.with_ctes(&update.ctes, update.recursive, env, |analyst, env| {
             let (found, item) = analyst.target(&update.table)?;
+            analyst.lock_sites.push(item.hot.clone());
             let mut scope = Scope::new(None);
             scope.items.push(item);
             for from in &update.from {

@@ -1,8 +1,8 @@
 //! Queries: CTEs, FROM items, joins and what decides which rows come out.
 use super::parse::{Reader, Unread, folded};
 use super::statement::{
-    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, On, Output, Query, Select,
-    Statement, TableItem,
+    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output, Query,
+    Select, Statement, TableItem,
 };
 use sqlparser::ast::{
     self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByKind,
@@ -53,7 +53,11 @@ impl Reader {
         if let Some(fetch) = &query.fetch {
             tail.extend(self.exprs(&fetch.quantity)?);
         }
-        let locks = !query.locks.is_empty();
+        let locks = match query.locks.as_slice() {
+            [] => Locks::None,
+            locks if locks.iter().all(|lock| lock.nonblock.is_none()) => Locks::Waiting,
+            _ => Locks::Impatient,
+        };
         Ok(Query { recursive, ctes, body, tail, limited, locks })
     }
 

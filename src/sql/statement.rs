@@ -42,8 +42,17 @@ pub struct Query {
     pub tail: Vec<Expr>,
     /// LIMIT, OFFSET or FETCH: which rows come out depends on all rows.
     pub limited: bool,
-    /// `FOR UPDATE` or another lock on rows. Which items it names is in the notes of the analysis.
-    pub locks: bool,
+    pub locks: Locks,
+}
+
+/// `FOR UPDATE` or another lock on rows. Which items it names is in the notes of the analysis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Locks {
+    None,
+    /// It waits for rows that others have locked.
+    Waiting,
+    /// NOWAIT, SKIP LOCKED.
+    Impatient,
 }
 
 #[derive(Debug)]
