@@ -24,6 +24,7 @@ impl SqlState {
     pub const INVALID_STATEMENT_NAME: Self = Self(*b"26000");
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
     pub const INVALID_SAVEPOINT: Self = Self(*b"3B001");
     pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
