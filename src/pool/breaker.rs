@@ -180,6 +180,14 @@ impl Breaker {
         }
     }
 
+    /// Who was admitted has learnt nothing, and will not: another may be the trial.
+    pub fn abandoned(&mut self) {
+        match &mut self.is {
+            Is::HalfOpen { trial, .. } => *trial = Trial::Wanted,
+            Is::Closed { .. } | Is::Open { .. } | Is::Forced { .. } => {}
+        }
+    }
+
     /// Opens as if the rule had said so: for who knows another rule.
     pub fn trip(&mut self, now: Instant, reason: &str) -> Change {
         let before = self.state(now);
@@ -221,6 +229,14 @@ impl Breaker {
             Is::Open { until, .. } if now >= *until => State::HalfOpen,
             Is::HalfOpen { .. } => State::HalfOpen,
             Is::Open { .. } | Is::Forced { .. } => State::Open,
+        }
+    }
+
+    /// Closed, with no failure in the window: one may forget it.
+    pub fn is_calm(&self, now: Instant) -> bool {
+        match &self.is {
+            Is::Closed { in_a_row, window } => *in_a_row == 0 && window.is_calm(now),
+            Is::Open { .. } | Is::HalfOpen { .. } | Is::Forced { .. } => false,
         }
     }
 
@@ -292,9 +308,7 @@ impl Window {
 
     /// One call more. Callers' clocks may be a little behind each other: time never goes back.
     fn count(&mut self, now: Instant, failures: u32) {
-        let since = now.saturating_duration_since(self.began).as_nanos();
-        let number = u64::try_from(since / self.slice.as_nanos()).unwrap_or(u64::MAX);
-        self.newest = self.newest.max(number);
+        self.newest = self.number(now);
         let place = usize::try_from(self.newest % u64::from(SLICES)).unwrap_or(0);
         if let Some(slice) = self.slices.get_mut(place) {
             if slice.number != self.newest {
@@ -305,8 +319,22 @@ impl Window {
         }
     }
 
+    fn number(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.began).as_nanos();
+        let number = u64::try_from(since / self.slice.as_nanos()).unwrap_or(u64::MAX);
+        self.newest.max(number)
+    }
+
+    fn seen_at(&self, newest: u64) -> impl Iterator<Item = &Slice> {
+        self.slices.iter().filter(move |slice| newest - slice.number < u64::from(SLICES))
+    }
+
+    fn is_calm(&self, now: Instant) -> bool {
+        self.seen_at(self.number(now)).all(|slice| slice.failures == 0)
+    }
+
     fn is_bad(&self, config: &BreakerConfig) -> bool {
-        let seen = self.slices.iter().filter(|s| self.newest - s.number < u64::from(SLICES));
+        let seen = self.seen_at(self.newest);
         let (calls, failures) = seen.fold((0_u64, 0_u64), |(calls, failures), slice| {
             (calls + u64::from(slice.calls), failures + u64::from(slice.failures))
         });
@@ -432,6 +460,7 @@ mod tests {
         Fails,
         ForceOpen,
         ForceClose,
+        Abandons,
     }
 
     fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
@@ -441,6 +470,7 @@ mod tests {
             5 => Just(Event::Fails),
             1 => Just(Event::ForceOpen),
             1 => Just(Event::ForceClose),
+            1 => Just(Event::Abandons),
         ];
         prop::collection::vec((0_u64..400, event), 0..200)
     }
@@ -499,7 +529,7 @@ mod tests {
                         prop_assert!(!closed || breaker.admits(now).is_ok());
                         continue;
                     }
-                    Event::ForceOpen | Event::ForceClose => continue,
+                    Event::ForceOpen | Event::ForceClose | Event::Abandons => continue,
                 };
                 if !closed {
                     // Wherever it went: a model of the closed state begins anew with it.
@@ -541,6 +571,11 @@ mod tests {
                     Event::Fails => breaker.failed(now, "broken"),
                     Event::ForceOpen => breaker.force_open(now, "down"),
                     Event::ForceClose => breaker.force_close(now),
+                    Event::Abandons => {
+                        breaker.abandoned();
+                        trial = None;
+                        Change::Nothing
+                    }
                 };
                 let after = breaker.state(now);
                 if after != State::HalfOpen || changed != Change::Nothing {
@@ -552,6 +587,7 @@ mod tests {
                     Change::Nothing => prop_assert_eq!(before, after),
                 }
                 prop_assert_eq!(breaker.reason(now).is_none(), after == State::Closed);
+                prop_assert!(!breaker.is_calm(now) || after == State::Closed);
             }
         }
 
@@ -568,6 +604,7 @@ mod tests {
                     Event::Asks => drop(breaker.admits(now)),
                     Event::Succeeds => { breaker.succeeded(now); }
                     Event::Fails => { breaker.failed(now, "broken"); }
+                    Event::Abandons => breaker.abandoned(),
                     Event::ForceOpen | Event::ForceClose => {}
                 }
                 if let Some(reason) = breaker.reason(now) {

@@ -4,6 +4,7 @@
 //! - `cluster`: the pools of all shards, by shard, database and user
 //! - `shard_pool`: one of them: gate, bb8 pool, lease
 //! - `breaker`: when a server is not even asked
+//! - `shapes`: the breaker of statements
 //! - `dialer`: how bb8 makes a connection and knows that one is broken
 //! - `failures`: a failed connect reaches the lease that waits for it, at once
 //!
@@ -11,6 +12,7 @@
 //! out; only a connection that is `Clean` goes back. The pool never looks at SQL. Each worker has a
 //! `Cluster` of its own, used from its thread only; what the workers share is the [`Budget`].
 pub mod breaker;
+pub mod shapes;
 mod config;
 mod dialer;
 mod failures;

@@ -5,8 +5,8 @@
 use crate::error::Blame;
 use crate::ids::ShardId;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ metrics! {
     connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
     statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access"] "statements sent to servers, by where and what they may do";
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
+    breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
+    breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
     transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transaction blocks that clients ended";
     cancels: IntCounterVec = "weir_cancels_total" ["outcome"] "cancel requests, by whether they met a running statement";
@@ -52,6 +54,8 @@ metrics! {
     checkout: Histogram = "weir_checkout_seconds" [] "time that statements waited for a server connection";
     checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard"] "waits for a server connection that ended without one";
     server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
+    server_rtt: GaugeVec = "weir_server_tcp_rtt_seconds" ["database", "shard", "server"] "round trip to a server as TCP has measured it";
+    server_retransmits: IntCounterVec = "weir_server_tcp_retransmits_total" ["database", "shard", "server"] "segments that TCP had to send to a server again";
     server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that could not be used again";
     prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers";
     plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
@@ -94,6 +98,13 @@ pub struct PoolMetrics {
     closed: IntCounterVec,
 }
 
+/// What the statement breakers of one database count.
+#[derive(Clone, Debug)]
+pub struct ShapeMetrics {
+    open: IntGauge,
+    trips: IntCounter,
+}
+
 /// A pool's connections at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolGauges {
@@ -128,6 +139,13 @@ impl Metrics {
             failed: self.checkout_failed.with_label_values(&[database, shard]),
             connects: self.server_connects.with_label_values(&[database, shard, "ok"]),
             connects_failed: self.server_connects.with_label_values(&[database, shard, "failed"]),
+        }
+    }
+
+    pub fn shapes(&self, database: &str) -> ShapeMetrics {
+        ShapeMetrics {
+            open: self.breaker_open.with_label_values(&[database]),
+            trips: self.breaker_trips.with_label_values(&[database]),
         }
     }
 
@@ -176,6 +194,16 @@ impl Metrics {
             // Half a page would look like counters gone: say what happened instead.
             Err(error) => format!("# the metrics cannot be written: {error}\n"),
         }
+    }
+}
+
+impl ShapeMetrics {
+    pub fn tripped(&self) {
+        self.trips.inc();
+    }
+
+    pub fn open(&self, shapes: usize) {
+        self.open.set(i64::try_from(shapes).unwrap_or(i64::MAX));
     }
 }
 
@@ -258,6 +286,12 @@ impl Declare for IntCounter {
 }
 
 impl Declare for IntGaugeVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(VALID)
+    }
+}
+
+impl Declare for GaugeVec {
     fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
         Self::new(Opts::new(name, help), labels).expect(VALID)
     }
