@@ -5,6 +5,7 @@
 //! - `shard_pool`: one of them: gate, bb8 pool, lease
 //! - `breaker`: when a server is not even asked
 //! - `shapes`: the breaker of statements
+//! - `hot_rows`: lines for rows that many clients lock at once
 //! - `dialer`: how bb8 makes a connection and knows that one is broken
 //! - `failures`: a failed connect reaches the lease that waits for it, at once
 //!
@@ -16,6 +17,7 @@ pub mod shapes;
 mod config;
 mod dialer;
 mod failures;
+pub mod hot_rows;
 mod shard_pool;
 mod cluster;
 
@@ -23,4 +25,5 @@ pub use breaker::{Breaker, BreakerConfig};
 pub use cluster::{Budget, Cluster, Shard};
 pub use config::PoolConfig;
 pub use dialer::{Hook, OnConnect};
+pub use hot_rows::{HotRows, Ticket};
 pub use shard_pool::{Lease, PoolStats, ShardPool};

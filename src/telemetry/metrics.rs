@@ -57,6 +57,10 @@ metrics! {
     server_rtt: GaugeVec = "weir_server_tcp_rtt_seconds" ["database", "shard", "server"] "round trip to a server as TCP has measured it";
     server_retransmits: IntCounterVec = "weir_server_tcp_retransmits_total" ["database", "shard", "server"] "segments that TCP had to send to a server again";
     server_closed: IntCounterVec = "weir_server_closed_total" ["reason"] "connections to servers that could not be used again";
+    hot_row_waiting: IntGaugeVec = "weir_hot_row_waiting" ["database"] "statements waiting for their turn at a hot row now";
+    hot_row_waits: IntCounterVec = "weir_hot_row_waits_total" ["database"] "statements that had to wait for their turn at a hot row";
+    hot_row_refused: IntCounterVec = "weir_hot_row_refused_total" ["database", "reason"] "waits for a hot row that ended without a turn";
+    hot_row_wait: Histogram = "weir_hot_row_wait_seconds" [] "time that statements waited for their turn at a hot row";
     prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers";
     plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
     plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
@@ -105,6 +109,16 @@ pub struct ShapeMetrics {
     trips: IntCounter,
 }
 
+/// What the queues for hot rows of one database count.
+#[derive(Clone, Debug)]
+pub struct HotRowMetrics {
+    database: String,
+    waiting: IntGauge,
+    waits: IntCounter,
+    wait: Histogram,
+    refused: IntCounterVec,
+}
+
 /// A pool's connections at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolGauges {
@@ -146,6 +160,16 @@ impl Metrics {
         ShapeMetrics {
             open: self.breaker_open.with_label_values(&[database]),
             trips: self.breaker_trips.with_label_values(&[database]),
+        }
+    }
+
+    pub fn hot_rows(&self, database: &str) -> HotRowMetrics {
+        HotRowMetrics {
+            database: database.to_owned(),
+            waiting: self.hot_row_waiting.with_label_values(&[database]),
+            waits: self.hot_row_waits.with_label_values(&[database]),
+            wait: self.hot_row_wait.clone(),
+            refused: self.hot_row_refused.clone(),
         }
     }
 
@@ -225,6 +249,24 @@ impl PoolMetrics {
     /// Reasons are few and fixed.
     pub fn closed(&self, reason: &'static str) {
         self.closed.with_label_values(&[reason]).inc();
+    }
+}
+
+impl HotRowMetrics {
+    /// Somebody begins to wait, and ends with [`HotRowMetrics::waited`].
+    pub fn waits(&self) {
+        self.waits.inc();
+        self.waiting.inc();
+    }
+
+    pub fn waited(&self, time: Duration) {
+        self.waiting.dec();
+        self.wait.observe(time.as_secs_f64());
+    }
+
+    /// Reasons are few and fixed.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.with_label_values(&[self.database.as_str(), reason]).inc();
     }
 }
 
