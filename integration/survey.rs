@@ -1,5 +1,6 @@
 //! `weir check --connect`: what it says about real servers.
 use crate::cluster::{Cluster, DATABASE};
+use crate::weir::{Home, said};
 use weir::cli::check::compare;
 use weir::cli::servers::Servers;
 use weir::cli::{setup, shop};
@@ -106,4 +107,39 @@ async fn each_difference_between_shards_is_named() {
         ],
         "{new:#?}"
     );
+}
+
+#[test]
+fn pools_that_are_larger_than_their_servers_are_warned_about() {
+    let cluster = Cluster::start(1);
+    let (server, port) = (cluster.shard(0), cluster.shard(0).port());
+    let rules = format!(
+        "database = '{DATABASE}'\n[[shard]]\nname = 'only'\n\
+         primary = 'host=127.0.0.1 port={port} dbname={DATABASE}'\n"
+    );
+    let allowed: usize = server.sql("postgres", "SHOW max_connections").unwrap().parse().unwrap();
+    let ask = "SELECT current_setting('superuser_reserved_connections')::int \
+               + coalesce(current_setting('reserved_connections', true)::int, 0)";
+    let reserved: usize = server.sql("postgres", ask).unwrap().parse().unwrap();
+    // One weir fits to the last connection: its pool, batch and four of its own.
+    let size = allowed - reserved - 5 - 4;
+    let settings = format!("[pool]\nsize = {size}\n[[user]]\nname = 'app'\n");
+    let home = Home::new(&cluster, &rules, &settings);
+    let check = |weirs: &str| {
+        let asked = ["check", "rules.toml", "--connect", "--config", "weir.toml"];
+        let output = home.run(&[&asked[..], &["--weirs", weirs]].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let said = check("1");
+    assert!(said.contains("the servers have room for its pools"), "{said}");
+    let said = check("2");
+    let (room, wanted) = (allowed - reserved, 2 * (allowed - reserved));
+    let warning = format!(
+        "warning: server 127.0.0.1:{port} (shard only of {DATABASE}) has room for {room} \
+         connections (max_connections {allowed} - {reserved} reserved), and 2 weirs may open \
+         {wanted}:"
+    );
+    assert!(said.contains(&warning), "{said}");
+    assert!(said.contains(&format!("1 user x (interactive {size} + batch 5)")), "{said}");
 }

@@ -78,6 +78,10 @@ impl Users {
         self.entries.get(name)
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
     /// A verifier that no password fits, for a user who is not there: the exchange then looks real.
     pub fn mock_verifier(&self, name: &str) -> Verifier {
         let seed = scram::hmac(&self.mock_key, &[name.as_bytes()]);

@@ -6,6 +6,7 @@
 //! - `demo`: the example order system on throwaway shards
 //! - `serve`: the proxy itself
 //! - `check`: is a rules file in order · `simulate`: how evenly its functions spread keys
+//! - `sizing`: do the pools fit the servers
 //! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
@@ -18,6 +19,7 @@ pub mod serve;
 pub mod servers;
 pub mod setup;
 mod simulate;
+pub mod sizing;
 pub mod shop;
 pub mod throwaway;
 

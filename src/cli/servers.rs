@@ -31,7 +31,8 @@ impl Servers {
         Ok(clients)
     }
 
-    async fn connect_to(&self, dsn: &str, place: &str) -> Result<Client, Failure> {
+    /// A connection to one server; `place` is what errors call it.
+    pub async fn connect_to(&self, dsn: &str, place: &str) -> Result<Client, Failure> {
         let address = Address::parse(dsn)
             .map_err(|problem| Failure::new(format!("{place}: {}", problem.0)))?;
         let place = &format!("{place} ({address})");
