@@ -72,6 +72,10 @@ impl Cluster {
         &self.replicas[shard][index]
     }
 
+    pub fn replicas(&self, shard: usize) -> &[Postgres] {
+        &self.replicas[shard]
+    }
+
     /// Ends one server as a crash would: PostgreSQL's immediate shutdown.
     pub fn crash(&mut self, place: impl Into<Place>) {
         self.server(place).crash().expect("the server was running");

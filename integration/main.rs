@@ -22,3 +22,4 @@ mod serving;
 mod values;
 mod protocol;
 mod oracle;
+mod faults;

@@ -1,0 +1,233 @@
+//! A line between weir and one server on which the weather changes: silence, half messages, resets.
+//!
+//! It forwards bytes on 127.0.0.1, in a thread of its own. What is dropped by a real network is sent
+//! again by TCP until it arrives or the line is given up, so silence here keeps the bytes and
+//! delivers them when the weather is fair again. What this cannot show is a peer's kernel that does
+//! not acknowledge: lines are taken at once in any weather.
+use socket2::SockRef;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream as Line};
+use tokio::sync::watch;
+
+/// What becomes of bytes from now on, on lines that are open and on new ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weather {
+    Fair,
+    /// Nothing arrives, in either direction, and nobody hangs up.
+    Silence,
+    /// The server's next bytes on each line arrive up to this many, then nothing does.
+    SilenceAfter(usize),
+    /// The server's next bytes on each line arrive up to this many, then the line is closed.
+    CloseAfter(usize),
+    /// Every read waits so long before it is passed on.
+    Slow(Duration),
+    /// Every line is reset.
+    Reset,
+    /// The end of the proxy.
+    Over,
+}
+
+pub struct Proxy {
+    port: u16,
+    weather: watch::Sender<Weather>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Towards {
+    Weir,
+    Server,
+}
+
+/// How a line ends.
+#[derive(Clone, Copy)]
+enum Ending {
+    Closed,
+    Reset,
+}
+
+impl Proxy {
+    /// Stands in front of a port of 127.0.0.1.
+    pub fn new(server: u16) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (weather, forecast) = watch::channel(Weather::Fair);
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(serve(listener, server, forecast));
+        });
+        Self { port, weather, thread: Some(thread) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn turn(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.turn(Weather::Over);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            eprintln!("the fault proxy on port {} panicked", self.port);
+        }
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    server: u16,
+    mut weather: watch::Receiver<Weather>,
+) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, server));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = weather.wait_for(|weather| *weather == Weather::Over) => return,
+        };
+        let Ok((weir, _)) = accepted else { continue };
+        let weather = weather.clone();
+        tokio::spawn(async move {
+            // A server that is not there shows as a line that is closed at once.
+            if let Ok(server) = Line::connect(server).await {
+                carry(weir, server, weather).await;
+            }
+        });
+    }
+}
+
+async fn carry(mut weir: Line, mut server: Line, weather: watch::Receiver<Weather>) {
+    for line in [&weir, &server] {
+        line.set_nodelay(true).unwrap();
+    }
+    let ending = {
+        let ((from_weir, to_weir), (from_server, to_server)) = (weir.split(), server.split());
+        tokio::select! {
+            ending = pump(from_weir, to_server, weather.clone(), Towards::Server) => ending,
+            ending = pump(from_server, to_weir, weather, Towards::Weir) => ending,
+        }
+    };
+    match ending {
+        Ok(Ending::Closed) => (),
+        Ok(Ending::Reset) | Err(_) => {
+            for line in [&weir, &server] {
+                // It may be gone already.
+                SockRef::from(line).set_linger(Some(Duration::ZERO)).ok();
+            }
+        }
+    }
+}
+
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut weather: watch::Receiver<Weather>,
+    towards: Towards,
+) -> io::Result<Ending> {
+    let mut buffer = [0; 16_384];
+    // What is read and not passed on yet.
+    let mut held = 0..0;
+    let mut now = *weather.borrow_and_update();
+    // Of the limit that the weather names.
+    let mut passed = 0;
+    loop {
+        let allowed = match (now, towards) {
+            (Weather::Over, _) => return Ok(Ending::Closed),
+            (Weather::Reset, _) => return Ok(Ending::Reset),
+            (Weather::Silence, _) => 0,
+            (Weather::SilenceAfter(limit) | Weather::CloseAfter(limit), Towards::Weir) => {
+                limit - passed
+            }
+            (Weather::SilenceAfter(_) | Weather::CloseAfter(_), Towards::Server)
+            | (Weather::Fair | Weather::Slow(_), _) => usize::MAX,
+        };
+        let pass = held.len().min(allowed);
+        if pass > 0 {
+            to.write_all(&buffer[held.start..held.start + pass]).await?;
+            held.start += pass;
+            passed += pass;
+            continue;
+        }
+        if allowed == 0 && matches!(now, Weather::CloseAfter(_)) {
+            return Ok(Ending::Closed);
+        }
+        tokio::select! {
+            biased;
+            changed = weather.changed() => {
+                if changed.is_err() {
+                    return Ok(Ending::Closed);
+                }
+                (now, passed) = (*weather.borrow_and_update(), 0);
+            }
+            read = from.read(&mut buffer), if allowed > 0 => {
+                let count = read?;
+                if count == 0 {
+                    return Ok(Ending::Closed);
+                }
+                held = 0..count;
+                if let Weather::Slow(delay) = now {
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_is_silent_half_way_and_delivers_what_it_held_in_fair_weather() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::new(server.local_addr().unwrap().port());
+    let dial = || {
+        let line = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        (line, server.accept().unwrap().0)
+    };
+    let (mut line, mut served) = dial();
+    served.write_all(b"hello").unwrap();
+    assert_eq!(hear(&mut line), "hello");
+
+    proxy.turn(Weather::SilenceAfter(3));
+    served.write_all(b"abcdef").unwrap();
+    assert_eq!(hear(&mut line), "abc");
+    assert!(is_silent(&mut line));
+    proxy.turn(Weather::Fair);
+    assert_eq!(hear(&mut line), "def");
+
+    proxy.turn(Weather::Silence);
+    line.write_all(b"lost?").unwrap();
+    assert!(is_silent(&mut served));
+    proxy.turn(Weather::Slow(Duration::from_millis(1)));
+    assert_eq!(hear(&mut served), "lost?");
+
+    proxy.turn(Weather::CloseAfter(2));
+    served.write_all(b"bye").unwrap();
+    assert_eq!(hear(&mut line), "by");
+    assert_eq!(hear(&mut line), "");
+
+    proxy.turn(Weather::Fair);
+    let (mut line, _served) = dial();
+    proxy.turn(Weather::Reset);
+    let mut byte = [0];
+    assert_eq!(line.read(&mut byte).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+fn hear(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut buffer = [0; 100];
+    let count = stream.read(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+fn is_silent(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
