@@ -1,8 +1,10 @@
 //! Run a plan over connections.
 //!
 //! - `line`: the client's socket and its buffers
+//! - `budget`: how much longer the statement that runs may take
 //! - `relay`: carries answers to the client in the order of the questions
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
+pub mod budget;
 pub mod relay;
 pub mod describe;

@@ -3,18 +3,21 @@
 //! A statement's messages go to a server at once; what is expected in return is queued here as a
 //! [`Reply`]. Only the server at the head of the queue is read, so answers of several servers never
 //! mix, and a pipeline on one server is never run in lock-step. Result bytes go on untouched.
+use super::budget::{self, Budget};
 use super::describe::ResultShape;
 use super::line::{self, Line};
 use crate::error::{Blame, Error, Severity, SqlState};
+use crate::pool::shapes::{Call, Ended};
 use crate::txn::Participant;
 use crate::wire::error_response;
 use crate::wire::frame;
 use crate::wire::server::{self, ErrorFields, ParameterDescription, RowDescription};
 use bytes::{Buf, BytesMut};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
 const MAX_INSPECTED_BYTES: usize = 16 * 1024 * 1024;
@@ -61,6 +64,8 @@ pub enum Reply {
     Unsited,
     /// No answer: everything before it has been answered.
     Mark,
+    /// No answer: the one before it was this call's.
+    Timed(Call),
 }
 
 /// How an error speaks of the client's statement, where a server was sent another text.
@@ -85,6 +90,8 @@ pub enum Pumped {
     Failed(usize),
     /// weir cannot pass an answer on, and has told the client so.
     Refused,
+    /// The statement's time is up.
+    Late,
 }
 
 /// What ends a session or a participant.
@@ -117,6 +124,14 @@ pub struct Relay {
     pub marks: usize,
     /// What servers have said of parameters; the session tells the client before ReadyForQuery.
     pub reports: BTreeMap<String, Vec<u8>>,
+    pub budget: Budget,
+    /// So many replies at the head of the queue the servers were asked for: no message of the client is
+    /// needed for them.
+    owed: usize,
+    /// When the last call ended: until then the servers were busy with it.
+    answered: Option<Instant>,
+    /// The client has been slow to take the answer that is carried now.
+    stalled: bool,
 }
 
 /// The answer that is read now.
@@ -163,6 +178,33 @@ impl Relay {
         self.replies.push_back(Reply::Server { at, step, show, edit });
     }
 
+    /// The answer that was queued last is this call's.
+    pub fn time(&mut self, call: Option<Call>) {
+        self.replies.extend(call.map(Reply::Timed));
+    }
+
+    /// The servers are asked for everything that is queued, now.
+    pub fn asked(&mut self) {
+        self.owed = self.replies.len();
+        let mut now = None;
+        for reply in self.replies.iter_mut().rev() {
+            match reply {
+                Reply::Timed(call) if call.is_asked() => break,
+                Reply::Timed(call) => call.asks(*now.get_or_insert_with(Instant::now)),
+                Reply::Local(_) | Reply::Server { .. } | Reply::Unsited | Reply::Mark => {}
+            }
+        }
+    }
+
+    /// The participants that answers are expected of.
+    pub fn owing(&self) -> BTreeSet<usize> {
+        let of = |reply: &Reply| match reply {
+            Reply::Server { at, .. } => Some(*at),
+            Reply::Local(_) | Reply::Unsited | Reply::Mark | Reply::Timed(_) => None,
+        };
+        self.replies.iter().filter_map(of).collect()
+    }
+
     pub fn mark(&mut self) {
         self.replies.push_back(Reply::Mark);
     }
@@ -202,6 +244,7 @@ impl Relay {
     /// Forgets what is expected: the servers are gone.
     pub fn abandon(&mut self) {
         self.replies.clear();
+        self.owed = 0;
         self.copy_in = None;
         self.passing = (0, true);
     }
@@ -214,8 +257,9 @@ impl Relay {
                 *show = Show::Discard;
                 *step == Step::Sync || *step == Step::Query && Some(*at) != failed
             }
-            Reply::Local(_) | Reply::Unsited | Reply::Mark => false,
+            Reply::Local(_) | Reply::Unsited | Reply::Mark | Reply::Timed(_) => false,
         });
+        self.owed = self.replies.len();
         self.copy_in = None;
     }
 
@@ -241,7 +285,23 @@ impl Relay {
         participants: &mut [Participant],
         listen: Listen,
     ) -> Result<Pumped, Broken> {
-        std::future::poll_fn(|cx| self.poll(cx, client, participants, listen)).await
+        std::future::poll_fn(|cx| {
+            let moved = self.poll(cx, client, participants, listen);
+            let owes = listen != Listen::Client || self.owed > 0;
+            match moved {
+                Poll::Pending if owes => self.budget.poll(cx).map(|()| Ok(Pumped::Late)),
+                Poll::Pending if self.budget.is_on() => {
+                    self.budget.idles(Instant::now());
+                    Poll::Pending
+                }
+                Poll::Ready(pumped) if self.budget.is_on() => {
+                    self.budget.goes_on(Instant::now());
+                    Poll::Ready(pumped)
+                }
+                Poll::Pending | Poll::Ready(_) => moved,
+            }
+        })
+        .await
     }
 
     fn poll(
@@ -299,7 +359,10 @@ impl Relay {
                 match client.poll_flush(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Client)),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        self.stalled = true;
+                        return Poll::Pending;
+                    }
                 }
             }
             let (at, step, show, edit) = match self.replies.front() {
@@ -307,12 +370,16 @@ impl Relay {
                 Some(Reply::Unsited) => return Poll::Pending,
                 Some(Reply::Local(bytes)) => {
                     client.output.extend_from_slice(bytes);
-                    self.replies.pop_front();
+                    self.pop();
                     continue;
                 }
                 Some(Reply::Mark) => {
                     self.marks += 1;
-                    self.replies.pop_front();
+                    self.pop();
+                    continue;
+                }
+                Some(Reply::Timed(_)) => {
+                    self.call_ended();
                     continue;
                 }
                 Some(Reply::Server { at, step, show, edit }) => (*at, *step, *show, edit.clone()),
@@ -322,16 +389,17 @@ impl Relay {
                 return Poll::Ready(Err(Broken::Server(at, error)));
             };
             match self.advance(cx, client, participant, Head { at, step, show, edit })? {
-                Advance::Done => {
-                    self.replies.pop_front();
-                }
+                Advance::Done => drop(self.pop()),
                 Advance::CopyIn => {
                     self.copy_in = Some(at);
                     return Poll::Ready(Ok(Pumped::CopyIn));
                 }
                 Advance::Refused => return Poll::Ready(Ok(Pumped::Refused)),
                 Advance::Failed => {
-                    self.replies.pop_front();
+                    self.pop();
+                    if step == Step::Execute {
+                        self.call_ended();
+                    }
                     return Poll::Ready(Ok(Pumped::Failed(at)));
                 }
                 Advance::NeedsBytes => {
@@ -350,6 +418,30 @@ impl Relay {
                 }
             }
         }
+    }
+
+    fn statement_ended(&mut self) {
+        if self.budget.is_on() {
+            self.budget.renew(Instant::now());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Reply> {
+        self.owed = self.owed.saturating_sub(1);
+        self.replies.pop_front()
+    }
+
+    /// The answer before the head was a call's, if the head says so.
+    fn call_ended(&mut self) {
+        let Some(Reply::Timed(_)) = self.replies.front() else { return };
+        let Some(Reply::Timed(call)) = self.pop() else { return };
+        let now = Instant::now();
+        let since = match std::mem::take(&mut self.stalled) {
+            true => Some(now),
+            false => self.answered,
+        };
+        self.answered = Some(now);
+        call.ended(self.error.map_or(Ended::Well, Ended::Failed), since, now);
     }
 
     /// Takes from the head's server what belongs to the head's step. Runs of messages that go on
@@ -421,8 +513,13 @@ impl Relay {
                 self.hear_parameter(body, participant)
                     .map_err(|reason| desync(at, participant, reason))?;
             }
-            let translated =
-                translated(header.kind, participant, taken, header.len, edit.as_deref());
+            let ours = header.kind == b'E'
+                && self.budget.was_cancelled()
+                && self.error == Some(SqlState::QUERY_CANCELED);
+            let translated = match ours {
+                true => Some(Ok(canceled())),
+                false => translated(header.kind, participant, taken, header.len, edit.as_deref()),
+            };
             if translated.is_some() || !shows(header.kind, show) {
                 send_run(client, &participant.lease.input, run, taken, cx)?;
                 run = taken + header.len;
@@ -495,11 +592,16 @@ impl Relay {
             b'N' | b'S' | b'A' => Seen::Goes,
             _ if show == Show::Discard => Seen::Goes,
             b'C' => {
+                self.statement_ended();
                 self.tag.clear();
                 self.tag.extend_from_slice(body.strip_suffix(&[0]).unwrap_or(body));
                 self.ends_or_goes(kind, step)
             }
             b'G' if matches!(step, Step::Execute | Step::Query) => Seen::CopyIn,
+            b's' | b'I' if show == Show::Forward => {
+                self.statement_ended();
+                self.ends_or_goes(kind, step)
+            }
             b'I' | b's' | b'1' | b'2' | b'3' | b'n' | b't' => self.ends_or_goes(kind, step),
             b'T' => match step {
                 Step::DescribePortal | Step::DescribeStatement => Seen::Ends,
@@ -563,6 +665,13 @@ enum Seen {
     CopyIn,
     Failed,
     Alien,
+}
+
+/// A server's "canceling statement due to user request", where the user is weir.
+fn canceled() -> BytesMut {
+    let mut message = BytesMut::new();
+    error_response::write(&budget::canceled(), &mut message);
+    message
 }
 
 /// A description with the ids that the home shard uses, an error in the client's terms; `None` where

@@ -98,6 +98,8 @@ pub struct Plan {
     pub lock: Option<LockTarget>,
     /// What the statement's own comments ask for.
     pub asks: Asks,
+    /// A hash of the statement's text without its literals: the same in every weir of one build.
+    pub fingerprint: u64,
     needs_types: bool,
 }
 

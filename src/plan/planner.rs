@@ -20,6 +20,7 @@ use crate::sql::statement::{Insert, Source, Statement};
 use crate::sql::{control, hint, parse};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Plans by shape, with two generations: when the young one is full, the old one is forgotten.
@@ -85,6 +86,7 @@ impl Planner {
             || context.rules.is_plain()
         {
             let (plan, _) = build(statement, &shape, context)?;
+            let plan = Plan { fingerprint: fingerprint(&shape), ..plan };
             return Ok(Planned { plan: Arc::new(plan), shape });
         }
         self.key.clear();
@@ -100,7 +102,7 @@ impl Planner {
         }
         self.looked_up.misses += 1;
         let (plan, keep) = build(statement, &shape, context)?;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(Plan { fingerprint: fingerprint(&shape), ..plan });
         if keep == Keep::Shape {
             self.keep(self.key.as_str().into(), Arc::clone(&plan));
         }
@@ -124,6 +126,12 @@ fn write_key(key: &mut String, shape: &Shape, context: &Context<'_>) {
         key.push('\0');
         key.push_str(part);
     }
+}
+
+fn fingerprint(shape: &Shape) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    shape.text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// May the plan be used for other texts of the same shape?
@@ -234,6 +242,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         settings,
         lock,
         asks,
+        fingerprint: 0,
         needs_types,
     }
 }
@@ -319,6 +328,7 @@ fn analyse(
         command: told.command,
         splices,
         asks: Asks::default(),
+        fingerprint: 0,
         needs_types,
     };
     Ok((plan, keep))

@@ -10,7 +10,8 @@ use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
-use crate::pool::{self, Budget, Cluster, PoolConfig, PoolStats};
+use crate::pool::shapes::{ShapeRules, Shapes};
+use crate::pool::{self, BreakerConfig, Budget, Cluster, PoolConfig, PoolStats};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::Door;
@@ -21,7 +22,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What all workers share.
 pub struct Shared {
@@ -43,6 +44,8 @@ pub struct Source {
     /// What looks at new connections to the servers of `serving`.
     pub fence: ArcSwap<Fence>,
     pub keeper: Option<Keeper>,
+    /// Which of its statements are refused for a while.
+    pub shapes: Arc<Shapes>,
 }
 
 /// What all connections to servers have in common.
@@ -82,7 +85,8 @@ impl Shared {
             let name = rules.database.clone();
             refuse_session_pooling(&rules, config)?;
             metrics.rules_version.with_label_values(&[&name]).set(rules_version(&rules));
-            let source = Source::open(rules, config, &connecting).await?;
+            let shapes = Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name)));
+            let source = Source::open(rules, config, &connecting, shapes).await?;
             if databases.insert(name.clone(), source).is_some() {
                 return Err(broken_rules(format!("two rules files describe database \"{name}\"")));
             }
@@ -116,6 +120,7 @@ impl Shared {
             tiers: ["interactive", "batch"].map(String::from).into(),
             idle_in_transaction: config.timeouts.idle_in_transaction,
             client_idle: config.timeouts.client_idle,
+            total: config.tiers().iter().map(|tier| config.tier("", "", tier).total).collect(),
         }
     }
 
@@ -162,6 +167,7 @@ impl Shared {
             (pool, PoolGauges { open, idle, waiting })
         });
         self.metrics.set_pools(pools);
+        self.databases.values().for_each(|source| source.shapes.measure(Instant::now()));
         self.metrics.text()
     }
 
@@ -176,6 +182,7 @@ impl Source {
         rules: Rules,
         config: &Arc<Config>,
         connecting: &Connecting,
+        shapes: Arc<Shapes>,
     ) -> Result<Self, Error> {
         let servers = servers(&rules, connecting)?;
         let fence = Arc::new(Fence::verified(&rules, &servers, config).await?);
@@ -190,7 +197,24 @@ impl Source {
         };
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
-        Ok(Self { serving, fence: ArcSwap::new(fence), keeper })
+        Ok(Self { serving, fence: ArcSwap::new(fence), keeper, shapes })
+    }
+}
+
+/// When statements are refused for a while.
+pub fn shape_rules(config: &Config) -> ShapeRules {
+    let (breaker, statement) = (&config.breaker, &config.breaker.statement);
+    let slow = |tier: &String| config.tier("", "", tier).slow_statement;
+    ShapeRules {
+        slow: config.tiers().iter().map(slow).collect(),
+        slow_calls: statement.slow_calls,
+        failing: BreakerConfig {
+            failures: 0,
+            window: breaker.window,
+            share: statement.share,
+            calls: statement.calls,
+            open: statement.open,
+        },
     }
 }
 

@@ -2,7 +2,9 @@
 //! a problem, a database that has come or gone, or rules that would put rows elsewhere than the
 //! shards say, and everything stays as it was. Running transactions finish under the rules they
 //! began with.
-use super::assemble::{Shared, Source, read_rules, refuse_session_pooling, rules_version, servers};
+use super::assemble::{
+    Shared, Source, read_rules, refuse_session_pooling, rules_version, servers, shape_rules,
+};
 use super::config::Config;
 use super::door::open_door;
 use super::fence::Fence;
@@ -52,6 +54,7 @@ pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Er
     shared.config.store(Arc::new(config));
     shared.door.store(Arc::new(door));
     for Renewed { source, serving, fence } in renewed {
+        source.shapes.configure(shape_rules(&shared.config.load()));
         let labels = [serving.rules.database.as_str()];
         let version = rules_version(&serving.rules);
         shared.metrics.rules_version.with_label_values(&labels).set(version);

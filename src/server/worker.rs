@@ -230,6 +230,7 @@ impl Worker {
             open,
             source.keeper.as_ref().map(|keeper| keeper.spreader.clone()),
             self.shared.session_limits(),
+            source.shapes.clone(),
             self.shared.metrics.clone(),
         )
     }

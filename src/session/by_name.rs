@@ -6,12 +6,14 @@ use crate::error::Error;
 use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Access, Route, Target};
+use crate::pool::shapes::Ended;
 use crate::sql::lexer::Lexer;
 use crate::txn::settings::differences;
 use crate::wire::encode;
 use crate::wire::frontend::Object;
 use crate::wire::params::{Params, Value};
 use std::rc::Rc;
+use std::time::Instant;
 
 impl Session {
     pub(super) async fn prepare_sql(
@@ -86,14 +88,21 @@ impl Session {
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
+        let call = self.admit(self.shape_of(&statement.planned))?;
         let at = self.site_evenly(route, statement.planned.plan.access).await?;
         self.tie(at, &statement.planned);
         self.ensure_said(at, &statement).await?;
+        let began = Instant::now();
         let outer = self.edit.take();
         let (text, edit) = executing(said, name, &statement, outer.as_deref());
         self.edit = Some(Rc::new(edit));
         let outcome = self.say(at, &text, Show::Forward).await;
         self.edit = outer;
+        // Its errors are not counted: nobody keeps them.
+        if let (Some(mut call), Ok(())) = (call, &outcome) {
+            call.asks(began);
+            call.ended(Ended::Well, None, Instant::now());
+        }
         outcome
     }
 

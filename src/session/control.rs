@@ -150,7 +150,7 @@ impl Session {
     /// Where the SQL cursor or portal of that name lives.
     pub(super) fn cursor_shard(&self, name: &str) -> Option<ShardId> {
         let portal = || match self.portals.get(name) {
-            Some(Portal::On(at)) => self.txn.participants.get(*at).map(|other| other.shard),
+            Some(Portal::On(at, _)) => self.txn.participants.get(*at).map(|other| other.shard),
             Some(Portal::Own(_) | Portal::Spent(_)) | None => None,
         };
         self.cursors.get(name).copied().or_else(portal)

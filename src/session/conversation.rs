@@ -101,6 +101,12 @@ impl Session {
                 }
                 Ok(Pumped::Failed(at)) => self.fail_segment(Some(at)),
                 Ok(Pumped::Refused) => self.fail_segment(None),
+                Ok(Pumped::Late) => {
+                    let outcome = self.late().await;
+                    if self.conclude(outcome).is_err() {
+                        break;
+                    }
+                }
                 Err(Broken::Client) => break,
                 Err(Broken::Server(_, error)) => {
                     if self.lost_while_waiting(&error).await.is_err() {

@@ -34,6 +34,12 @@ impl Session {
                 self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Either).await;
             match pumped {
                 Ok(Pumped::ClientSpoke | Pumped::CopyIn) => {}
+                Ok(Pumped::Late) => {
+                    if let Err(stop) = self.late().await {
+                        self.skip = passing;
+                        return Err(stop);
+                    }
+                }
                 Ok(Pumped::Drained) => {
                     self.relay.copy_in = None;
                     self.break_off(at, passing);

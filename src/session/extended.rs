@@ -13,6 +13,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::relay::{Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Command, Route};
+use crate::pool::shapes::Shape;
 use crate::sql::control::Control;
 use crate::wire::encode;
 use crate::wire::frontend::{self, Format, Object};
@@ -22,7 +23,8 @@ use std::rc::Rc;
 /// What a client has bound.
 #[derive(Clone)]
 pub enum Portal {
-    On(usize),
+    /// On that participant, and the shape that its calls are counted as.
+    On(usize, Option<Shape>),
     /// A statement that weir acts on itself, when it is executed.
     Own(Rc<Statement>),
     /// The same after its Execute: it runs once.
@@ -43,6 +45,7 @@ impl Session {
             return Ok(());
         }
         self.protocol = Protocol::Extended;
+        self.keep_budget();
         let outcome = match kind {
             frontend::Kind::Parse => self.parse(body),
             frontend::Kind::Bind => self.bind(body).await,
@@ -74,6 +77,7 @@ impl Session {
             self.statements.remove("");
         }
         let statement = Rc::new(self.prepare(&name, &text, types, Form::Parse, naming)?);
+        self.allow_budget(&statement.planned);
         self.keep_statement(name.clone(), statement.clone())?;
         match statement.planned.plan.command {
             Command::Control(_) if !self.is_forwarded(&statement) => {
@@ -93,6 +97,7 @@ impl Session {
         let portal = bind.portal_str().map_err(Error::from)?.to_owned();
         let name = bind.statement_str().map_err(Error::from)?;
         let statement = self.current(name)?;
+        self.allow_budget(&statement.planned);
         if let Command::Control(control) = &statement.planned.plan.command {
             self.refuse_if_failed(Some(control))?;
             if !self.is_forwarded(&statement) {
@@ -132,6 +137,8 @@ impl Session {
             }
         };
         let runs = runs.clone();
+        let shape = self.shape_of(&runs.planned);
+        self.foresee(shape)?;
         let at = self.site_evenly(route, access).await?;
         self.tie(at, &runs.planned);
         self.note_configured(at, &runs.planned, &runs.text, &values)?;
@@ -160,7 +167,7 @@ impl Session {
             encode::describe(Object::Portal, portal.as_bytes(), output);
             self.relay.expect(at, Step::DescribePortal, Show::Swallow);
         }
-        self.portals.insert(portal, Portal::On(at));
+        self.portals.insert(portal, Portal::On(at, shape));
         Ok(())
     }
 
@@ -220,7 +227,7 @@ impl Session {
                         }
                     }
                 }
-                Portal::On(at) => {
+                Portal::On(at, _) => {
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::DescribePortal, Show::Forward);
@@ -234,10 +241,12 @@ impl Session {
         let execute = frontend::Execute::read(body).map_err(Error::from)?;
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
-            Portal::On(at) => {
+            Portal::On(at, shape) => {
+                let call = self.admit(shape)?;
                 self.site_messages(at).await?;
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
                 self.relay.expect(at, Step::Execute, Show::Forward);
+                self.relay.time(call);
                 Ok(())
             }
             Portal::Own(statement) => {
@@ -298,7 +307,7 @@ impl Session {
                 self.note_change(name.to_owned(), before);
             }
             Object::Portal => match self.portals.remove(name) {
-                Some(Portal::On(at)) => {
+                Some(Portal::On(at, _)) => {
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::Close, Show::Forward);
@@ -323,7 +332,7 @@ impl Session {
             return Ok(portal.clone());
         }
         let cursor = self.cursors.get(name).and_then(|&shard| self.txn.find(shard));
-        cursor.map(Portal::On).ok_or_else(|| {
+        cursor.map(|at| Portal::On(at, None)).ok_or_else(|| {
             Error::client(
                 SqlState::INVALID_CURSOR_NAME,
                 format!("portal \"{name}\" does not exist"),

@@ -16,6 +16,7 @@
 //! - `setting`: SET and its kin
 //! - `own`: weir's own settings, and what a statement asks for itself
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
+//! - `calls`: a statement's shape may be refused, and its time is limited
 //! - `site`: bring a shard into the transaction
 //! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
@@ -39,6 +40,7 @@ mod transaction;
 mod setting;
 mod own;
 mod by_name;
+mod calls;
 mod site;
 mod copy;
 mod schema;
@@ -53,6 +55,7 @@ use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Edit, Relay, Reply};
 use crate::ids::{ShardId, TierId};
 use crate::plan::{Catalog, Planner, Unroutable};
+use crate::pool::shapes::Shapes;
 use crate::pool::{self, Cluster};
 use crate::rules::Rules;
 use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
@@ -64,6 +67,7 @@ use spread::Spreader;
 use statements::{Change, Identities, Statement};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +116,8 @@ pub struct Limits {
     pub tiers: Arc<[String]>,
     pub idle_in_transaction: Option<Duration>,
     pub client_idle: Option<Duration>,
+    /// For all that a statement does, by the tiers' ids.
+    pub total: Arc<[Option<Duration>]>,
 }
 
 /// How a worker opens pools to a set of servers.
@@ -141,6 +147,10 @@ pub struct Database {
     parameters: RefCell<parameters::Known>,
     turn: Cell<u16>,
     limits: Limits,
+    /// Which statements are refused for a while.
+    shapes: Arc<Shapes>,
+    /// Tells the fingerprints of databases apart that share `shapes`.
+    salt: u64,
     pub counters: DatabaseMetrics,
     pub metrics: Arc<Metrics>,
 }
@@ -152,6 +162,7 @@ impl Database {
         open: OpenCluster,
         spreader: Option<Spreader>,
         limits: Limits,
+        shapes: Arc<Shapes>,
         metrics: Arc<Metrics>,
     ) -> Self {
         /// Statements whose server names a worker keeps.
@@ -163,6 +174,8 @@ impl Database {
             counters: metrics.database(&current.rules.database, &shards),
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
+            shapes,
+            salt: salt(name, &current.rules.database),
             open,
             spreader,
             cluster: RefCell::default(),
@@ -214,6 +227,13 @@ impl Database {
     fn passed_on(&self) -> Option<&str> {
         self.wildcard.then_some(self.name.as_str())
     }
+}
+
+/// Of a database's statements. One that has rules of its own has a table of its own.
+fn salt(name: &str, rules: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    if name == rules { 0 } else { hasher.finish() }
 }
 
 /// One client, logged in.

@@ -68,7 +68,9 @@ impl Session {
                         self.relay.local(encode::parse_complete);
                     }
                 }
-                Reply::Local(_) | Reply::Server { .. } | Reply::Mark => self.relay.push(reply),
+                Reply::Local(_) | Reply::Server { .. } | Reply::Mark | Reply::Timed(_) => {
+                    self.relay.push(reply);
+                }
             }
         }
     }
@@ -187,6 +189,7 @@ impl Session {
         for participant in self.txn.participants.iter_mut().filter(|other| other.unsynced) {
             encode::flush(&mut participant.lease.output);
         }
+        self.relay.asked();
     }
 
     /// Waits for all answers without ending the segment.
@@ -236,6 +239,7 @@ impl Session {
         self.segment = Segment::Sound;
         self.changes.clear();
         self.relay.marks = 0;
+        self.relay.budget.end();
         self.settle().await;
         self.ready();
         Ok(())
@@ -264,6 +268,7 @@ impl Session {
             encode::sync(&mut participant.lease.output);
             participant.unsynced = false;
             self.relay.expect(at, Step::Sync, show);
+            self.relay.asked();
         }
     }
 

@@ -46,6 +46,7 @@ impl Session {
             })?;
         }
         self.txn.segment_done();
+        self.relay.budget.end();
         self.settle().await;
         self.ready();
         Ok(())
@@ -69,6 +70,7 @@ impl Session {
             .into());
         }
         self.refuse_if_failed(None)?;
+        self.keep_budget();
         let at = self.site(Route::One(self.serving.rules.home), Access::Write).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.unsynced = false;
@@ -149,6 +151,15 @@ impl Session {
             access = access.max(planned.plan.access);
             all.push(planned);
         }
+        if let Some(first) = all.first() {
+            self.begin_budget(first);
+        }
+        // Their times cannot be told apart, so they are not counted, but they may be refused.
+        for planned in &all {
+            if let Err(refused) = self.foresee(self.shape_of(planned)) {
+                return Some(Err(refused.into()));
+            }
+        }
         let at = match self.site_evenly(route, access).await {
             Ok(at) => at,
             Err(stop) => return Some(Err(stop)),
@@ -163,6 +174,7 @@ impl Session {
 
     pub(super) async fn simple_statement(&mut self, statement: &str) -> Result<(), Stop> {
         let planned = self.plan(statement)?;
+        self.begin_budget(&planned);
         match &planned.plan.command {
             Command::Control(control) => {
                 let control = control.clone();
@@ -197,12 +209,15 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
+        let call = self.admit(self.shape_of(planned))?;
         let at = self.site_evenly(route, planned.plan.access).await?;
         self.tie(at, planned);
         self.count(planned, at);
         self.note_configured(at, planned, statement, &[])?;
         let text = planned.text(statement);
         self.ask(at, &text, Show::Forward);
+        self.relay.time(call);
+        self.relay.asked();
         self.drain().await?;
         self.learn_configured().await
     }

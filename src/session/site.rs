@@ -2,6 +2,7 @@
 use super::{Protocol, Session, Stop};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
+use crate::exec::budget;
 use crate::exec::describe::{self, Described};
 use crate::exec::relay::{Listen, Pumped, Show, Step};
 use crate::ids::{Oid, ShardId};
@@ -72,6 +73,7 @@ impl Session {
                 SqlState::QUERY_CANCELED,
                 "canceling statement due to user request",
             )),
+            () = self.relay.budget.spent() => Err(budget::canceled()),
         }
     }
 
@@ -85,9 +87,16 @@ impl Session {
         /// A statement that waits this long for a lock waits in vain, perhaps for its own client.
         const PATIENCE: Duration = Duration::from_secs(10);
         let mut lease = self.lease(shard).await?;
-        apply(&mut lease, self.txn.settings.session()).await?;
-        let describing = describe::statement(&mut lease, text, types);
-        match tokio::time::timeout(PATIENCE, describing).await {
+        let describing = async {
+            apply(&mut lease, self.txn.settings.session()).await?;
+            describe::statement(&mut lease, text, types).await
+        };
+        let described = tokio::select! {
+            biased;
+            described = tokio::time::timeout(PATIENCE, describing) => described,
+            () = self.relay.budget.spent() => return Err(budget::canceled()),
+        };
+        match described {
             Ok(described) => described,
             Err(_) => Err(Error::shard(
                 SqlState(*b"55P03"),
@@ -195,6 +204,7 @@ impl Session {
             match pumped {
                 Ok(Pumped::Drained) => break,
                 Ok(Pumped::ClientSpoke) => {}
+                Ok(Pumped::Late) => self.late().await?,
                 Ok(Pumped::CopyIn) => self.feed_copy().await?,
                 Ok(Pumped::Failed(at)) => {
                     self.fail_segment(Some(at));

@@ -1,0 +1,149 @@
+//! A statement as a call: whether its shape is refused now, and how long it may take in all.
+use super::{Session, Stop};
+use crate::backend::cancel::cancel;
+use crate::error::{Blame, Error, SqlState};
+use crate::exec::budget::{self, GRACE, Stage};
+use crate::exec::relay::Broken;
+use crate::ids::TierId;
+use crate::plan::{Command, Planned};
+use crate::pool::breaker::Reason;
+use crate::pool::shapes::{Call, Shape};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+impl Session {
+    /// The call of a statement; an error while its shape is refused.
+    pub(super) fn admit(&self, shape: Option<Shape>) -> Result<Option<Call>, Error> {
+        let call = shape.map(|shape| {
+            self.database.shapes.admit(shape).map_err(|reason| self.refuse(shape, &reason))
+        });
+        call.transpose()
+    }
+
+    /// The same error, before a connection is asked for; the call itself begins later.
+    pub(super) fn foresee(&self, shape: Option<Shape>) -> Result<(), Error> {
+        let refusal = shape.and_then(|shape| Some((shape, self.database.shapes.refusal(shape)?)));
+        match refusal {
+            Some((shape, reason)) => Err(self.refuse(shape, &reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// What a statement is counted as. COPY, cursors and what steers the session are not counted: how
+    /// long they take is up to the client.
+    pub(super) fn shape_of(&self, planned: &Planned) -> Option<Shape> {
+        match &planned.plan.command {
+            Command::Query => Some(Shape {
+                // Databases that share a `*` share a table, too.
+                fingerprint: planned.plan.fingerprint ^ self.database.salt,
+                tier: self.tier(planned),
+            }),
+            Command::CopyIn | Command::CopyOut | Command::Ddl | Command::Control(_) => None,
+        }
+    }
+
+    fn refuse(&self, shape: Shape, reason: &Reason) -> Error {
+        self.database.counters.refused("statement breaker");
+        let tier = self.database.limits.tiers.get(usize::from(shape.tier.0));
+        let tier = tier.map_or("?", String::as_str);
+        let message = format!(
+            "statement {:08x} is refused in tier {tier}: {reason}",
+            shape.fingerprint >> 32
+        );
+        let hint = match shape.tier {
+            TierId::BATCH => "make it faster, or raise breaker.statement in weir.toml",
+            TierId(_) => {
+                "make it faster, run it where it may be slow by SET weir.tier = 'batch', \
+                 or raise breaker.statement.slow in weir.toml"
+            }
+        };
+        Error::new(SqlState::CANNOT_CONNECT_NOW, Blame::Client, message).hint(hint)
+    }
+
+    /// A statement is taken: its time runs.
+    pub(super) fn begin_budget(&mut self, planned: &Planned) {
+        let total = self.total(self.tier(planned));
+        self.restart_budget(total);
+    }
+
+    /// An extended message is taken. What it belongs to may be known only later.
+    pub(super) fn keep_budget(&mut self) {
+        if !self.relay.budget.is_on() {
+            let own = self.txn.settings.own().tier.or(self.default_tier);
+            self.restart_budget(self.total(own.unwrap_or(TierId::INTERACTIVE)));
+        }
+    }
+
+    /// An extended message turns out to be this statement's.
+    pub(super) fn allow_budget(&mut self, planned: &Planned) {
+        let total = self.total(self.tier(planned));
+        match self.relay.budget.is_on() {
+            true => self.relay.budget.allow(total),
+            false => self.restart_budget(total),
+        }
+    }
+
+    fn restart_budget(&mut self, total: Option<Duration>) {
+        match total {
+            Some(total) => self.relay.budget.begin(total, Instant::now()),
+            None => self.relay.budget.end(),
+        }
+    }
+
+    fn total(&self, tier: TierId) -> Option<Duration> {
+        self.database.limits.total.get(usize::from(tier.0)).copied().flatten()
+    }
+
+    /// The statement's time is up: the servers are asked to cancel it. When they have not answered that
+    /// either, or the request does not even arrive, their connections are given up.
+    pub(super) async fn late(&mut self) -> Result<(), Stop> {
+        match self.relay.budget.stage() {
+            Stage::Off => Ok(()),
+            Stage::Running { .. } => {
+                self.relay.budget.cancels(Instant::now());
+                match self.cancel_owing().await {
+                    Ok(()) => Ok(()),
+                    Err(silent) => Err(self.give_up(silent).await),
+                }
+            }
+            Stage::Cancelling { .. } => {
+                let silent = self.relay.owing().first().copied();
+                Err(self.give_up(silent.unwrap_or_default()).await)
+            }
+        }
+    }
+
+    /// Asks all servers that owe an answer at the same time; the one that did not hear of it.
+    /// Its connection must not be used again: the request may still arrive.
+    async fn cancel_owing(&self) -> Result<(), usize> {
+        let mut requests = JoinSet::new();
+        for at in self.relay.owing() {
+            let Some(participant) = self.txn.participants.get(at) else { continue };
+            let key = participant.lease.cancel.clone();
+            requests.spawn(async move {
+                match tokio::time::timeout(GRACE, cancel(&key)).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) | Err(_) => Err(at),
+                }
+            });
+        }
+        let mut outcome = Ok(());
+        while let Some(heard) = requests.join_next().await {
+            outcome = outcome.and(heard.unwrap_or(Ok(())));
+        }
+        outcome
+    }
+
+    async fn give_up(&mut self, at: usize) -> Stop {
+        let shard = self.txn.participants.get(at).map(|participant| participant.shard);
+        let name = shard.map_or("?", |shard| self.serving.rules.shard_name(shard));
+        let error = budget::canceled()
+            .detail(format!(
+                "shard {name} did not answer the cancel request, so its connection is closed"
+            ))
+            .hint(
+                "the statement may or may not have taken effect there; look before you repeat it",
+            );
+        self.broken(Broken::Server(at, error)).await
+    }
+}
