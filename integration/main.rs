@@ -12,6 +12,7 @@ mod backend;
 mod catalog;
 mod demo;
 mod drivers;
+mod hot_rows;
 mod ids;
 mod placement;
 mod schema;

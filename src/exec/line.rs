@@ -12,6 +12,9 @@ const READ_BYTES: usize = 32 * 1024;
 /// Above this many unsent bytes no more is taken from a server.
 const HIGH_WATER: usize = 128 * 1024;
 
+/// So much may a client send ahead while it is only listened to for its hanging up.
+pub const MAX_EARLY_BYTES: usize = 64 * 1024;
+
 pub struct Line {
     pub stream: Stream,
     pub input: BytesMut,
@@ -78,6 +81,17 @@ impl Line {
 
     pub async fn fill(&mut self) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Ends when the client does. What it sends before is kept, up to a limit.
+    pub async fn hung_up(&mut self) {
+        while self.input.len() <= MAX_EARLY_BYTES {
+            if !matches!(self.fill().await, Ok(count) if count > 0) {
+                return;
+            }
+        }
+        // More is not read now, so nobody can tell.
+        std::future::pending().await
     }
 
     pub async fn flush(&mut self) -> io::Result<()> {

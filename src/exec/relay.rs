@@ -645,13 +645,10 @@ pub enum Listen {
     Hangup,
 }
 
-/// So much may a client send ahead while it is only listened to for its hanging up.
-const MAX_EARLY_BYTES: usize = 64 * 1024;
-
 /// Whether it is not the time to read more from the client: what it sent before has to go first.
 fn hears_nothing(listen: Listen, client: &Line, participants: &[Participant]) -> bool {
     match listen {
-        Listen::Hangup => client.input.len() > MAX_EARLY_BYTES,
+        Listen::Hangup => client.input.len() > line::MAX_EARLY_BYTES,
         Listen::Client | Listen::Either => {
             participants.iter().any(|participant| line::is_congested(&participant.lease.output))
         }

@@ -11,11 +11,11 @@ use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
 use crate::pool::shapes::{ShapeRules, Shapes};
-use crate::pool::{self, BreakerConfig, Budget, Cluster, PoolConfig, PoolStats};
+use crate::pool::{self, BreakerConfig, Budget, Cluster, HotRows, PoolConfig, PoolStats};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::Door;
-use crate::session::{self, Limits, ServerSet, Servers, Serving};
+use crate::session::{self, Commons, Limits, ServerSet, Servers, Serving};
 use crate::telemetry::metrics::{Metrics, PoolGauges};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -44,8 +44,7 @@ pub struct Source {
     /// What looks at new connections to the servers of `serving`.
     pub fence: ArcSwap<Fence>,
     pub keeper: Option<Keeper>,
-    /// Which of its statements are refused for a while.
-    pub shapes: Arc<Shapes>,
+    pub commons: Commons,
 }
 
 /// What all connections to servers have in common.
@@ -85,8 +84,11 @@ impl Shared {
             let name = rules.database.clone();
             refuse_session_pooling(&rules, config)?;
             metrics.rules_version.with_label_values(&[&name]).set(rules_version(&rules));
-            let shapes = Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name)));
-            let source = Source::open(rules, config, &connecting, shapes).await?;
+            let commons = Commons {
+                shapes: Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name))),
+                hot_rows: Arc::new(HotRows::new(metrics.hot_rows(&name))),
+            };
+            let source = Source::open(rules, config, &connecting, commons).await?;
             if databases.insert(name.clone(), source).is_some() {
                 return Err(broken_rules(format!("two rules files describe database \"{name}\"")));
             }
@@ -117,6 +119,8 @@ impl Shared {
             statements_per_client: limits.prepared_statements_per_client,
             statements_per_server: limits.prepared_statements_per_server,
             plans: limits.cached_plans,
+            hot_row_queue: limits.hot_row_queue,
+            hot_row_wait: config.timeouts.checkout,
             tiers: ["interactive", "batch"].map(String::from).into(),
             idle_in_transaction: config.timeouts.idle_in_transaction,
             client_idle: config.timeouts.client_idle,
@@ -167,7 +171,7 @@ impl Shared {
             (pool, PoolGauges { open, idle, waiting })
         });
         self.metrics.set_pools(pools);
-        self.databases.values().for_each(|source| source.shapes.measure(Instant::now()));
+        self.databases.values().for_each(|source| source.commons.shapes.measure(Instant::now()));
         self.metrics.text()
     }
 
@@ -182,7 +186,7 @@ impl Source {
         rules: Rules,
         config: &Arc<Config>,
         connecting: &Connecting,
-        shapes: Arc<Shapes>,
+        commons: Commons,
     ) -> Result<Self, Error> {
         let servers = servers(&rules, connecting)?;
         let fence = Arc::new(Fence::verified(&rules, &servers, config).await?);
@@ -197,7 +201,7 @@ impl Source {
         };
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
-        Ok(Self { serving, fence: ArcSwap::new(fence), keeper, shapes })
+        Ok(Self { serving, fence: ArcSwap::new(fence), keeper, commons })
     }
 }
 

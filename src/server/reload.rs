@@ -54,7 +54,7 @@ pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Er
     shared.config.store(Arc::new(config));
     shared.door.store(Arc::new(door));
     for Renewed { source, serving, fence } in renewed {
-        source.shapes.configure(shape_rules(&shared.config.load()));
+        source.commons.shapes.configure(shape_rules(&shared.config.load()));
         let labels = [serving.rules.database.as_str()];
         let version = rules_version(&serving.rules);
         shared.metrics.rules_version.with_label_values(&labels).set(version);

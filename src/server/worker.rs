@@ -230,7 +230,7 @@ impl Worker {
             open,
             source.keeper.as_ref().map(|keeper| keeper.spreader.clone()),
             self.shared.session_limits(),
-            source.shapes.clone(),
+            source.commons.clone(),
             self.shared.metrics.clone(),
         )
     }

@@ -88,6 +88,11 @@ impl Session {
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
+        self.foresee(self.shape_of(&statement.planned))?;
+        let row = with_arguments(&statement, arguments, |params| {
+            statement.planned.lock_target(&statement.text, params)
+        });
+        self.await_turn(row, route).await?;
         let call = self.admit(self.shape_of(&statement.planned))?;
         let at = self.site_evenly(route, statement.planned.plan.access).await?;
         self.tie(at, &statement.planned);
@@ -113,25 +118,19 @@ impl Session {
         name: &str,
         arguments: &[String],
     ) -> Result<Route, Stop> {
-        let owned: Vec<Option<String>> =
-            arguments.iter().map(|argument| literal_value(argument)).collect();
         let keyed = matches!(statement.planned.plan.target, Target::Keyed(_));
         let is_null = |text: &String| text.trim().eq_ignore_ascii_case("null");
-        if keyed
-            && owned.iter().zip(arguments).any(|(value, text)| value.is_none() && !is_null(text))
-        {
+        let unread = |text: &String| literal_value(text).is_none() && !is_null(text);
+        if keyed && arguments.iter().any(unread) {
             return Err(Error::refused(
                 format!("EXECUTE {name} has an argument that is not a plain constant"),
                 "write numbers and strings as constants, or bind them by the driver",
             )
             .into());
         }
-        let values: Vec<Value<'_>> = owned
-            .iter()
-            .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
-            .collect();
-        let params = Params { types: &statement.types, values: &values };
-        Ok(statement.planned.route(&statement.text, &params, &self.serving.rules)?)
+        Ok(with_arguments(statement, arguments, |params| {
+            statement.planned.route(&statement.text, params, &self.serving.rules)
+        })?)
     }
 
     pub(super) fn deallocate(&mut self, name: Option<&str>) -> Result<(), Stop> {
@@ -147,6 +146,20 @@ impl Session {
             }
         }
     }
+}
+
+/// EXECUTE's arguments as parameters; what is no plain constant counts as NULL.
+fn with_arguments<T>(
+    statement: &Statement,
+    arguments: &[String],
+    read: impl FnOnce(&Params<'_>) -> T,
+) -> T {
+    let owned: Vec<Option<String>> = arguments.iter().map(|text| literal_value(text)).collect();
+    let values: Vec<Value<'_>> = owned
+        .iter()
+        .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+        .collect();
+    read(&Params { types: &statement.types, values: &values })
 }
 
 /// The PREPARE that a server gets.

@@ -77,6 +77,7 @@ impl Session {
             configured: Vec::new(),
             cursors: HashMap::new(),
             temporary: Vec::new(),
+            turn: None,
             default_tier: greeted.tier,
             leaving,
         }

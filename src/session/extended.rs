@@ -11,7 +11,7 @@ use super::statements::{Form, Naming, Statement};
 use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Show, Step};
-use crate::ids::Oid;
+use crate::ids::{HotKey, Oid};
 use crate::plan::{Command, Route};
 use crate::pool::shapes::Shape;
 use crate::sql::control::Control;
@@ -139,6 +139,7 @@ impl Session {
         let runs = runs.clone();
         let shape = self.shape_of(&runs.planned);
         self.foresee(shape)?;
+        self.await_turn(locked_row(&statement, &values), route).await?;
         let at = self.site_evenly(route, access).await?;
         self.tie(at, &runs.planned);
         self.note_configured(at, &runs.planned, &runs.text, &values)?;
@@ -190,8 +191,7 @@ impl Session {
             // Another bind of the same statement may have been quicker: both learnt the same.
             drop(statement.identity.described.set(described));
         }
-        let types = statement.identity.described.get().unwrap_or(&statement.types);
-        let params = Params { types, values };
+        let params = Params { types: known_types(statement), values };
         Ok(statement.planned.route(&statement.text, &params, &self.serving.rules)?)
     }
 
@@ -339,4 +339,14 @@ impl Session {
             )
         })
     }
+}
+
+/// As a server has described them, else as the client has said.
+fn known_types(statement: &Statement) -> &[Oid] {
+    statement.identity.described.get().unwrap_or(&statement.types)
+}
+
+fn locked_row(statement: &Statement, values: &[Value<'_>]) -> Option<HotKey> {
+    let params = Params { types: known_types(statement), values };
+    statement.planned.lock_target(&statement.text, &params)
 }

@@ -18,6 +18,7 @@
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
 //! - `calls`: a statement's shape may be refused, and its time is limited
 //! - `site`: bring a shard into the transaction
+//! - `turn`: wait for a hot row's turn
 //! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
 //! - `spread`: what a session asks of whoever keeps the schema known
@@ -42,6 +43,7 @@ mod own;
 mod by_name;
 mod calls;
 mod site;
+mod turn;
 mod copy;
 mod schema;
 mod relayed;
@@ -56,7 +58,7 @@ use crate::exec::relay::{Broken, Edit, Relay, Reply};
 use crate::ids::{ShardId, TierId};
 use crate::plan::{Catalog, Planner, Unroutable};
 use crate::pool::shapes::Shapes;
-use crate::pool::{self, Cluster};
+use crate::pool::{self, Cluster, HotRows, Ticket};
 use crate::rules::Rules;
 use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
 use crate::txn::Transaction;
@@ -114,6 +116,9 @@ pub struct Limits {
     pub plans: usize,
     /// The tiers' names, in the order of their ids.
     pub tiers: Arc<[String]>,
+    /// Statements that wait for one hot row.
+    pub hot_row_queue: usize,
+    pub hot_row_wait: Duration,
     pub idle_in_transaction: Option<Duration>,
     pub client_idle: Option<Duration>,
     /// For all that a statement does, by the tiers' ids.
@@ -133,6 +138,15 @@ pub struct ServerSet {
     pub on_connect: Option<Arc<dyn pool::OnConnect>>,
 }
 
+/// What all workers share of one logical database besides its rules and servers.
+#[derive(Clone)]
+pub struct Commons {
+    /// Which statements are refused for a while.
+    pub shapes: Arc<Shapes>,
+    /// Who waits to lock which row.
+    pub hot_rows: Arc<HotRows>,
+}
+
 /// One logical database as one worker serves it.
 pub struct Database {
     pub name: String,
@@ -141,6 +155,7 @@ pub struct Database {
     pub serving: Arc<ArcSwap<Serving>>,
     open: OpenCluster,
     spreader: Option<Spreader>,
+    hot_rows: Arc<HotRows>,
     cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
@@ -162,7 +177,7 @@ impl Database {
         open: OpenCluster,
         spreader: Option<Spreader>,
         limits: Limits,
-        shapes: Arc<Shapes>,
+        commons: Commons,
         metrics: Arc<Metrics>,
     ) -> Self {
         /// Statements whose server names a worker keeps.
@@ -174,7 +189,8 @@ impl Database {
             counters: metrics.database(&current.rules.database, &shards),
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
-            shapes,
+            shapes: commons.shapes,
+            hot_rows: commons.hot_rows,
             salt: salt(name, &current.rules.database),
             open,
             spreader,
@@ -268,6 +284,8 @@ pub struct Session {
     cursors: HashMap<String, ShardId>,
     /// Temporary relations that this session has made, whether or not they still exist.
     temporary: Vec<String>,
+    /// At the hot row that the open transaction locks.
+    turn: Option<Ticket>,
     /// Whose connections its statements use unless they or the session say otherwise; `None`: as
     /// their plans say.
     default_tier: Option<TierId>,
@@ -335,6 +353,7 @@ impl Session {
             participant.lease.taint(reason);
         }
         self.txn.lose();
+        self.end_turn();
         self.cursors.clear();
         self.portals.clear();
         self.slot.running.lock().await.clear();

@@ -241,6 +241,7 @@ impl Session {
         self.relay.marks = 0;
         self.relay.budget.end();
         self.settle().await;
+        self.end_turn();
         self.ready();
         Ok(())
     }

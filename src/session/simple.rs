@@ -48,6 +48,7 @@ impl Session {
         self.txn.segment_done();
         self.relay.budget.end();
         self.settle().await;
+        self.end_turn();
         self.ready();
         Ok(())
     }
@@ -132,7 +133,7 @@ impl Session {
         if matches!(self.txn.status(), Status::Failed(_)) {
             return None;
         }
-        let (mut route, mut access) = (Route::Any, Access::Read);
+        let (mut route, mut access, mut row) = (Route::Any, Access::Read, None);
         let mut all = Vec::with_capacity(statements.len());
         for range in statements {
             let statement = text.get(range.clone()).unwrap_or_default();
@@ -149,6 +150,7 @@ impl Session {
                 Route::One(_) | Route::Every | Route::Proxy => return None,
             }
             access = access.max(planned.plan.access);
+            row = row.or_else(|| planned.lock_target(statement, &Params::default()));
             all.push(planned);
         }
         if let Some(first) = all.first() {
@@ -159,6 +161,9 @@ impl Session {
             if let Err(refused) = self.foresee(self.shape_of(planned)) {
                 return Some(Err(refused.into()));
             }
+        }
+        if let Err(stop) = self.await_turn(row, route).await {
+            return Some(Err(stop));
         }
         let at = match self.site_evenly(route, access).await {
             Ok(at) => at,
@@ -209,6 +214,9 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
+        self.foresee(self.shape_of(planned))?;
+        let row = planned.lock_target(statement, &Params::default());
+        self.await_turn(row, route).await?;
         let call = self.admit(self.shape_of(planned))?;
         let at = self.site_evenly(route, planned.plan.access).await?;
         self.tie(at, planned);

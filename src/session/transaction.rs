@@ -84,6 +84,7 @@ impl Session {
             Status::Failed(_) => self.roll_back(Show::Forward).await?,
         }
         self.settle().await;
+        self.end_turn();
         if chain {
             self.txn.chain(characteristics);
         }
