@@ -1,9 +1,11 @@
 //! `weir serve` and its commands as their users meet them, in front of real servers.
 //!
+//! - `calls`: slow statements are refused, long ones cancelled
 //! - `plain`: pooling without sharding
 //! - `door`: TLS and passwords, on both sides
 //! - `life`: start, dying shards, reloads, metrics, the end
 //! - `fence`: placement
+mod calls;
 mod door;
 mod fence;
 mod life;
