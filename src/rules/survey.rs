@@ -201,6 +201,7 @@ impl<'a> Judge<'a> {
         for (name, places) in &named {
             self.presence(rule, name, places);
             self.columns(name, places);
+            self.hot_key(rule, name, places);
             if let Placement::Sharded { key, distribution, fallback } = &rule.placement {
                 let key_type = |id| self.rules.distribution(id).map(|entry| entry.key_type);
                 let mut keys = vec![(key.as_str(), key_type(*distribution))];
@@ -210,6 +211,17 @@ impl<'a> Judge<'a> {
                     self.constraints(rule, name, facts, &keys);
                 }
             }
+        }
+    }
+
+    /// A hot_key of other columns only means that nobody queues.
+    fn hot_key(&mut self, rule: &Table, name: &str, places: &[(ShardId, &TableFacts)]) {
+        let Some((_, facts)) = places.first() else { return };
+        for column in rule.hot_key.iter().filter(|column| column_of(facts, column).is_none()) {
+            self.note(
+                name,
+                format!("hot_key names {column}, which it does not have: nobody queues"),
+            );
         }
     }
 

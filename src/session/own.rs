@@ -170,7 +170,6 @@ impl Session {
     }
 
     /// Whose connections a statement uses.
-    #[allow(dead_code, reason = "the pools have no tiers yet")]
     pub(super) fn tier(&self, planned: &Planned) -> TierId {
         let asked = planned.plan.asks.tier.as_deref();
         asked
