@@ -2,7 +2,8 @@
 //! its tier only, so that one bad statement neither starves the others nor condemns its server.
 //!
 //! What counts: a call is *slow* if it runs longer than its tier's `slow`; `slow_calls` of them in a row
-//! open the shape's breaker. A call *fails* by an error that speaks of the server's trouble with it
+//! open the shape's breaker. Calls that were slow at the same time count as one: a server that hangs for
+//! a second makes all its statements slow, and once it goes on there is nothing to refuse. A call *fails* by an error that speaks of the server's trouble with it
 //! ([`is_trouble`]), never by a client's mistake; a share of those opens it as well. When it has been
 //! open for its time, one call is let through, and decides.
 //!
@@ -71,6 +72,8 @@ struct Table {
 struct Trouble {
     breaker: Breaker,
     slow_in_a_row: u32,
+    /// When the last one of them ended.
+    slow_until: Option<Instant>,
     used: u64,
 }
 
@@ -168,7 +171,7 @@ impl Shapes {
         };
         let slow = limit.filter(|limit| took > *limit && rules.slow_calls > 0);
         if slow.is_some() || trouble || self.has_trouble() {
-            let outcome = Outcome { slow, trouble: trouble.then_some(ended) };
+            let outcome = Outcome { slow, took, trouble: trouble.then_some(ended) };
             if self.locked(|table| table.count(shape, outcome, &rules, now)) == Change::Opened {
                 self.metrics.tripped();
             }
@@ -196,6 +199,7 @@ impl Shapes {
 struct Outcome {
     /// The limit that it has passed.
     slow: Option<Duration>,
+    took: Duration,
     trouble: Option<Ended>,
 }
 
@@ -232,7 +236,8 @@ impl Table {
             self.make_room();
             let config = BreakerConfig { failures: 0, ..rules.failing.clone() };
             let breaker = Breaker::new(config, now);
-            self.shapes.insert(shape, Trouble { breaker, slow_in_a_row: 0, used: 0 });
+            let trouble = Trouble { breaker, slow_in_a_row: 0, slow_until: None, used: 0 };
+            self.shapes.insert(shape, trouble);
         }
         let Some(trouble) = self.find(shape) else { return Change::Nothing };
         let change = trouble.count(outcome, rules, now);
@@ -258,11 +263,14 @@ impl Trouble {
         let half_open = self.breaker.state(now) == State::HalfOpen;
         let slow = match outcome.slow {
             None => {
-                self.slow_in_a_row = 0;
+                (self.slow_in_a_row, self.slow_until) = (0, None);
                 None
             }
             Some(limit) => {
-                self.slow_in_a_row = self.slow_in_a_row.saturating_add(1);
+                if self.slow_until.is_none_or(|end| end + outcome.took <= now) {
+                    self.slow_in_a_row = self.slow_in_a_row.saturating_add(1);
+                    self.slow_until = Some(now);
+                }
                 let many = self.slow_in_a_row >= rules.slow_calls;
                 (many || half_open).then(|| {
                     let times = self.slow_in_a_row;
@@ -353,8 +361,9 @@ mod tests {
 
     /// Calls that ended like this, one after the other; whether the next one is admitted.
     fn check(of: Shape, calls: &[(Duration, Ended)], expected: State) {
-        let (shapes, now) = (shapes(), Instant::now());
+        let (shapes, mut now) = (shapes(), Instant::now());
         for &(took, ended) in calls {
+            now += took;
             shapes.ended(of, took, ended, now);
         }
         let refused = shapes.refused(now);
@@ -362,6 +371,13 @@ mod tests {
         assert_eq!(state, expected, "{refused:?}");
         assert_eq!(shapes.admit(of).is_ok(), expected == State::Closed);
         assert!(shapes.admit(shape(99)).is_ok(), "another shape is none of its business");
+    }
+
+    /// One after the other, the last one until `end`.
+    fn three_slow_calls(shapes: &Shapes, of: Shape, end: Instant) {
+        for later in [2, 1, 0] {
+            shapes.ended(of, SLOW, Ended::Well, end.checked_sub(SLOW * later).unwrap());
+        }
     }
 
     fn failed(code: &[u8; 5]) -> (Duration, Ended) {
@@ -374,6 +390,19 @@ mod tests {
         check(shape(1), &[slow, slow], State::Closed);
         check(shape(1), &[slow, slow, fast, slow, slow], State::Closed);
         check(shape(1), &[slow, slow, slow], State::Open);
+    }
+
+    #[test]
+    fn calls_that_were_slow_at_the_same_time_count_as_one() {
+        let (shapes, now) = (shapes(), Instant::now());
+        for end in 0..20 {
+            shapes.ended(shape(1), SLOW, Ended::Well, now + FAST * end);
+        }
+        assert_eq!(shapes.refused(now), []);
+        shapes.ended(shape(1), SLOW, Ended::Well, now + SLOW * 2);
+        assert_eq!(shapes.refused(now), []);
+        shapes.ended(shape(1), SLOW, Ended::Well, now + SLOW * 3);
+        assert_eq!(shapes.refused(now).len(), 1);
     }
 
     #[test]
@@ -396,9 +425,7 @@ mod tests {
     #[test]
     fn an_open_shape_is_refused_in_its_tier_only_and_says_why() {
         let (shapes, now) = (shapes(), Instant::now());
-        for _ in 0..3 {
-            shapes.ended(shape(1), SLOW, Ended::Well, now);
-        }
+        three_slow_calls(&shapes, shape(1), now);
         let reason = shapes.admit(shape(1)).unwrap_err();
         assert_eq!(reason.text.as_ref(), "3 in a row took longer than 800 ms");
         assert!(reason.remaining.is_some_and(|left| left <= OPEN));
@@ -410,9 +437,7 @@ mod tests {
     fn the_trial_decides_and_a_slow_one_is_enough_to_open_again() {
         let (shapes, now) = (shapes(), Instant::now());
         let long_ago = now.checked_sub(OPEN + SLOW).unwrap();
-        for _ in 0..3 {
-            shapes.ended(shape(1), SLOW, Ended::Well, long_ago);
-        }
+        three_slow_calls(&shapes, shape(1), long_ago);
         assert_eq!(shapes.refusal(shape(1)), None);
         let trial = shapes.admit(shape(1)).unwrap();
         assert!(shapes.admit(shape(1)).is_err());
@@ -466,9 +491,7 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_keeps_what_is_asked_for() {
         let (shapes, now) = (shapes(), Instant::now());
-        for _ in 0..3 {
-            shapes.ended(shape(0), SLOW, Ended::Well, now);
-        }
+        three_slow_calls(&shapes, shape(0), now);
         for number in 1..=MAX_SHAPES as u64 {
             shapes.ended(shape(number), SLOW, Ended::Well, now);
             assert!(number % 1000 != 0 || shapes.admit(shape(0)).is_err());
