@@ -1,17 +1,11 @@
 //! Servers that end, throw their clients out, or have no place for more.
-use super::{AT_ONCE, Load, Stage, outage};
+use super::{ABSENT, AT_ONCE, LOST, Load, Stage, outage};
 use crate::cluster::DATABASE;
 use crate::raw::Raw;
 use crate::weir::wait_for;
 use std::time::Instant;
 
 const CLIENTS: usize = 4;
-
-/// What a lost line is told with: 57P01 if PostgreSQL could still say it, 08006 if not, 08007 if
-/// COMMIT was on its way, and the end of the session for who was between two statements of a block.
-const LOST: [&str; 4] = ["57P01", "08006", "08007", "closed"];
-/// A server that is not there, or not ready.
-const ABSENT: [&str; 2] = ["08001", "57P03"];
 
 /// Its clients get errors at once until the server is back; then they go on without doing anything.
 #[test]

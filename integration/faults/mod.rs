@@ -31,6 +31,12 @@ const UNHARMED: Duration = Duration::from_secs(3);
 /// What is told without waiting for anything, on a machine that is busy.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// What a lost line is told with: 57P01 if PostgreSQL could still say it, 08006 if not, 08007 if
+/// COMMIT was on its way, and the end of the session for who was between two statements of a block.
+const LOST: [&str; 4] = ["57P01", "08006", "08007", "closed"];
+/// A server that is not there, or not ready.
+const ABSENT: [&str; 2] = ["08001", "57P03"];
+
 /// Shards with a proxy before each, and weir in front of them. User n lives on shard n % shards.
 pub struct Stage {
     // Dropped in this order.
@@ -41,11 +47,12 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(shards: usize, settings: &str) -> Self {
-        Self::with_replicas(shards, 0, settings)
+        Self::with_replicas(&vec![0; shards], settings)
     }
 
-    /// `settings` is what weir.toml says besides `[auth]`.
-    pub fn with_replicas(shards: usize, replicas: usize, settings: &str) -> Self {
+    /// So many replicas of each shard. `settings` is what weir.toml says besides `[auth]`.
+    pub fn with_replicas(replicas: &[usize], settings: &str) -> Self {
+        let shards = replicas.len();
         let mut cluster = Cluster::start(shards);
         cluster.on_every_shard(SCHEMA);
         for (shard, server) in cluster.shards().iter().enumerate() {
@@ -55,8 +62,8 @@ impl Stage {
             );
             server.sql(DATABASE, &fill).unwrap();
         }
-        for shard in (0..shards).flat_map(|shard| std::iter::repeat_n(shard, replicas)) {
-            cluster.add_replica(shard);
+        for (shard, count) in replicas.iter().enumerate() {
+            (0..*count).for_each(|_| cluster.add_replica(shard));
         }
         let proxies: Vec<Proxy> =
             cluster.shards().iter().map(|shard| Proxy::new(shard.port())).collect();
@@ -84,8 +91,8 @@ impl Stage {
 }
 
 #[track_caller]
-pub fn check(load: &Load, primaries: &[Postgres]) {
-    load.ledger().check(primaries);
+pub fn check<'a>(load: &Load, primaries: impl IntoIterator<Item = &'a Postgres> + Clone) {
+    load.ledger().check(primaries.clone());
     for primary in primaries {
         let sum = primary.sql(DATABASE, "SELECT sum(balance) FROM accounts").unwrap();
         assert_eq!(sum, "0", "{}: a transfer is half done", primary.name());
