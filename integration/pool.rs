@@ -9,45 +9,94 @@ use std::time::{Duration, Instant};
 use weir::auth::{Login, Secret};
 use weir::backend::{Address, ConnectOptions, Connection};
 use weir::error::{Error, SqlState};
-use weir::ids::ShardId;
-use weir::pool::{self, Budget, Hook, OnConnect, PoolConfig, Shard};
+use weir::ids::{ShardId, TierId};
+use weir::pool::{
+    self, Ask, Begins, Budget, Fleet, FleetConfig, Hook, Lease, OnConnect, Place, PoolConfig,
+    PoolStats, Shard, TierConfig, UserConfig, Wanted,
+};
 
 const S0: ShardId = ShardId(0);
 /// Longer than a connect takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-fn pools(servers: &Cluster, config: PoolConfig) -> pool::Cluster {
+/// One worker's pools, and what it shares with others.
+struct Pools {
+    cluster: pool::Cluster,
+    budget: Budget,
+}
+
+impl Pools {
+    async fn lease(
+        &self,
+        shard: ShardId,
+        database: Option<&str>,
+        login: &Arc<Login>,
+    ) -> Result<Lease, Error> {
+        self.lease_in(TierId::INTERACTIVE, shard, database, login).await
+    }
+
+    async fn lease_in(
+        &self,
+        tier: TierId,
+        shard: ShardId,
+        database: Option<&str>,
+        login: &Arc<Login>,
+    ) -> Result<Lease, Error> {
+        let (wanted, begins) = (Wanted::Primary, Begins::Now);
+        self.cluster.lease(Ask { shard, wanted, tier, begins, database, login }).await
+    }
+
+    fn stats(&self) -> Vec<PoolStats> {
+        self.budget.census()
+    }
+}
+
+fn pools(servers: &Cluster, config: PoolConfig) -> Pools {
     pools_with(servers, config, None)
 }
 
-fn pools_with(
-    servers: &Cluster,
-    config: PoolConfig,
-    hook: Option<Arc<dyn OnConnect>>,
-) -> pool::Cluster {
-    pools_sharing(servers, config, hook, Budget::default())
+fn pools_with(servers: &Cluster, config: PoolConfig, hook: Option<Arc<dyn OnConnect>>) -> Pools {
+    pools_sharing(fleet(servers), config, hook, Budget::default())
+}
+
+fn fleet(servers: &Cluster) -> Arc<Fleet> {
+    let place = Place {
+        address: Arc::new(Address::parse(&servers.shard(0).dsn(DATABASE)).unwrap()),
+        options: ConnectOptions::default(),
+        control: postgres(),
+    };
+    let shard = Shard { name: "s0".into(), servers: vec![place] };
+    Arc::new(Fleet::new(FleetConfig::default(), &[shard], None))
 }
 
 fn pools_sharing(
-    servers: &Cluster,
+    fleet: Arc<Fleet>,
     config: PoolConfig,
     hook: Option<Arc<dyn OnConnect>>,
     budget: Budget,
-) -> pool::Cluster {
-    let shard = Shard {
-        name: "s0".into(),
-        address: Arc::new(Address::parse(&servers.shard(0).dsn(DATABASE)).unwrap()),
-        options: ConnectOptions::default(),
-    };
-    pool::Cluster::new(config, vec![shard], hook, budget)
+) -> Pools {
+    Pools { cluster: pool::Cluster::new(config, fleet, hook, budget.clone()), budget }
 }
 
 fn postgres() -> Arc<Login> {
     Arc::new(Login::new("postgres", Secret::None))
 }
 
+fn tier(size: u32) -> TierConfig {
+    TierConfig { size, ..TierConfig::default() }
+}
+
+fn of(tiers: Vec<TierConfig>) -> PoolConfig {
+    PoolConfig { tiers, ..PoolConfig::default() }
+}
+
 fn size(size: u32) -> PoolConfig {
-    PoolConfig { size, ..PoolConfig::default() }
+    of(vec![tier(size)])
+}
+
+/// The same, waiting no longer than [`PATIENCE`].
+fn impatient(size: u32) -> PoolConfig {
+    of(vec![TierConfig { checkout: PATIENCE, ..tier(size) }])
 }
 
 async fn pid(connection: &mut Connection) -> String {
@@ -152,8 +201,9 @@ async fn a_server_that_is_down_is_told_at_once_to_everybody() {
     let begun = Instant::now();
     for outcome in futures((0..8).map(|_| pools.lease(S0, None, &login))).await {
         let error = outcome.unwrap_err();
-        assert_eq!(error.code, SqlState::CANNOT_CONNECT);
-        assert!(error.message.starts_with("could not connect to shard s0 (127.0.0.1:"), "{error}");
+        // The first hear it from their connects, the others from the breaker.
+        assert!([SqlState::CANNOT_CONNECT, SqlState::CANNOT_CONNECT_NOW].contains(&error.code));
+        assert!(error.message.contains("shard s0 (127.0.0.1:"), "{error}");
         assert!(error.message.contains("Connection refused"), "{error}");
     }
     assert!(begun.elapsed() < PoolConfig::default().connect_timeout);
@@ -179,8 +229,7 @@ async fn a_server_without_free_slots_says_so_to_those_who_get_none() {
 #[tokio::test]
 async fn waiting_for_a_connection_ends_with_who_and_how_many() {
     let servers = Cluster::start(1);
-    let config = PoolConfig { checkout_timeout: PATIENCE, ..size(1) };
-    let (pools, login) = (pools(&servers, config), postgres());
+    let (pools, login) = (pools(&servers, impatient(1)), postgres());
     let held = pools.lease(S0, None, &login).await.unwrap();
     let waiting = futures((0..3).map(|_| pools.lease(S0, None, &login)));
     let seen = async {
@@ -192,8 +241,10 @@ async fn waiting_for_a_connection_ends_with_who_and_how_many() {
     for outcome in outcomes {
         let error = outcome.unwrap_err();
         assert_eq!(error.code, SqlState::TOO_MANY_CONNECTIONS);
-        let start = "timed out waiting for a server connection of shard s0 (pool of 1, ";
+        let start = "no connection to shard s0 (127.0.0.1:";
         assert!(error.message.starts_with(start), "{error}");
+        let end = "(user postgres, tier interactive, 1 connections)";
+        assert!(error.message.ends_with(end), "{error}");
         assert!(error.hint.is_some());
     }
     drop(held);
@@ -204,9 +255,8 @@ async fn waiting_for_a_connection_ends_with_who_and_how_many() {
 #[tokio::test]
 async fn workers_share_one_budget() {
     let servers = Cluster::start(1);
-    let budget = Budget::default();
-    let config = PoolConfig { checkout_timeout: PATIENCE, ..size(2) };
-    let worker = || pools_sharing(&servers, config.clone(), None, budget.clone());
+    let (fleet, budget) = (fleet(&servers), Budget::default());
+    let worker = || pools_sharing(fleet.clone(), impatient(2), None, budget.clone());
     let (one, other, login) = (worker(), worker(), postgres());
     let held = one.lease(S0, None, &login).await.unwrap();
     let also = other.lease(S0, None, &login).await.unwrap();
@@ -217,10 +267,157 @@ async fn workers_share_one_budget() {
 }
 
 #[tokio::test]
+async fn a_workers_unused_connections_make_room_for_another_worker() {
+    let servers = Cluster::start(1);
+    let (fleet, budget) = (fleet(&servers), Budget::default());
+    let worker = || pools_sharing(fleet.clone(), impatient(3), None, budget.clone());
+    let (one, other, login) = (worker(), worker(), postgres());
+    drop(futures((0..3).map(|_| one.lease(S0, None, &login))).await);
+    assert_eq!((one.stats()[0].connections, one.stats()[0].idle), (3, 3));
+    let held = futures((0..3).map(|_| other.lease(S0, None, &login))).await;
+    assert!(held.iter().all(Result::is_ok));
+    // Never more than the tier's size, whoever has them.
+    assert_eq!((one.stats()[0].connections, one.stats()[0].idle), (3, 0));
+}
+
+#[tokio::test]
+async fn one_tier_cannot_take_another_ones_connections() {
+    let servers = Cluster::start(1);
+    let batch = TierConfig { name: "batch".into(), checkout: PATIENCE, ..tier(1) };
+    let (pools, login) = (pools(&servers, of(vec![tier(2), batch])), postgres());
+    let _report = pools.lease_in(TierId::BATCH, S0, None, &login).await.unwrap();
+    let refused = pools.lease_in(TierId::BATCH, S0, None, &login).await.unwrap_err();
+    assert!(refused.message.contains("tier batch"), "{refused}");
+    let order = futures((0..2).map(|_| pools.lease(S0, None, &login))).await;
+    assert!(order.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_at_once() {
+    let servers = Cluster::start(1);
+    let (pools, login) =
+        (pools(&servers, of(vec![TierConfig { queue: 1, ..tier(1) }])), postgres());
+    let held = pools.lease(S0, None, &login).await.unwrap();
+    let outcomes = futures((0..2).map(async |turn| {
+        let outcome = pools.lease(S0, None, &login).await;
+        (turn, outcome.map(drop).map_err(|error| error.code))
+    }));
+    let (mut outcomes, mut held) = (std::pin::pin!(outcomes), Some(held));
+    let outcomes = std::future::poll_fn(|context| {
+        let polled = outcomes.as_mut().poll(context);
+        if pools.stats()[0].waiting == 1 {
+            held.take();
+        }
+        polled
+    });
+    assert_eq!(outcomes.await, [(0, Ok(())), (1, Err(SqlState::TOO_MANY_CONNECTIONS))]);
+}
+
+#[tokio::test]
+async fn who_has_waited_long_gets_of_the_reserve() {
+    let servers = Cluster::start(1);
+    let reserve_after = Duration::from_millis(20);
+    let config = of(vec![TierConfig { reserve: 1, reserve_after, ..tier(1) }]);
+    let (pools, login) = (pools(&servers, config), postgres());
+    let _held = pools.lease(S0, None, &login).await.unwrap();
+    let _reserve = pools.lease(S0, None, &login).await.unwrap();
+    assert_eq!(pools.stats()[0].connections, 2);
+}
+
+#[tokio::test]
+async fn a_user_or_a_database_may_be_given_fewer_connections_than_its_tiers_have() {
+    let servers = Cluster::start(1);
+    let batch = TierConfig { name: "batch".into(), checkout: PATIENCE, ..tier(2) };
+    let tiers = || of(vec![TierConfig { checkout: PATIENCE, ..tier(2) }, batch.clone()]);
+    let mut of_user = tiers();
+    let few = UserConfig { max_connections: Some(2), ..UserConfig::default() };
+    of_user.users.insert("postgres".into(), few);
+    let of_database = PoolConfig { max_connections: Some(2), ..tiers() };
+    for config in [of_user, of_database] {
+        let (pools, login) = (pools(&servers, config), postgres());
+        let held = futures((0..2).map(|_| pools.lease(S0, None, &login))).await;
+        let refused = pools.lease_in(TierId::BATCH, S0, None, &login).await.unwrap_err();
+        assert_eq!(refused.code, SqlState::TOO_MANY_CONNECTIONS);
+        drop(held);
+        // An unused one of the other tier is closed for it.
+        drop(pools.lease_in(TierId::BATCH, S0, None, &login).await.unwrap());
+        let open: u32 = pools.stats().iter().map(|stats| stats.connections).sum();
+        assert!(open <= 2, "{open}");
+    }
+}
+
+#[tokio::test]
+async fn reconnect_closes_unused_connections_now_and_others_when_they_come_back() {
+    let servers = Cluster::start(1);
+    let fleet = fleet(&servers);
+    let pools = pools_sharing(fleet.clone(), size(2), None, Budget::default());
+    let login = postgres();
+    let (mut held, idle) = (
+        pools.lease(S0, None, &login).await.unwrap(),
+        pools.lease(S0, None, &login).await.unwrap(),
+    );
+    drop(idle);
+    let old = pid(&mut held).await;
+    fleet.crew(S0).unwrap().reconnect();
+    pools.cluster.sweep();
+    assert_eq!((pools.stats()[0].connections, pools.stats()[0].idle), (1, 0));
+    assert_eq!(pid(&mut held).await, old);
+    drop(held);
+    assert_ne!(pid(&mut pools.lease(S0, None, &login).await.unwrap()).await, old);
+}
+
+#[tokio::test]
+async fn a_paused_shard_lets_go_on_what_has_begun_and_the_rest_waits() {
+    let servers = Cluster::start(1);
+    let fleet = fleet(&servers);
+    let config = of(vec![TierConfig { checkout: PATIENCE, ..tier(2) }]);
+    let pools = pools_sharing(fleet.clone(), config, None, Budget::default());
+    let login = postgres();
+    let crew = fleet.crew(S0).unwrap();
+    let held = pools.lease(S0, None, &login).await.unwrap();
+    crew.pause();
+    let (wanted, tier, database) = (Wanted::Primary, TierId::INTERACTIVE, None);
+    let joins = Ask { shard: S0, wanted, tier, begins: Begins::Before, database, login: &login };
+    drop(pools.cluster.lease(joins).await.unwrap());
+    let refused = pools.lease(S0, None, &login).await.unwrap_err();
+    assert_eq!(refused.message, "shard s0 is paused");
+    assert_eq!(crew.outstanding(), 1);
+    drop(held);
+    assert_eq!(crew.outstanding(), 0);
+    let resumed = async {
+        tokio::task::yield_now().await;
+        crew.resume();
+    };
+    let (lease, ()) = tokio::join!(pools.lease(S0, None, &login), resumed);
+    drop(lease.unwrap());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_unused_for_long_is_asked_first() {
+    let servers = Cluster::start(1);
+    let config = PoolConfig { server_check: Duration::ZERO, ..impatient(1) };
+    let (pools, login) = (pools(&servers, config), postgres());
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    let old: i32 = pid(&mut lease).await.parse().unwrap();
+    drop(lease);
+    // Hung, not dead: its socket stays as it was.
+    let signal = |name: &str| {
+        let status =
+            std::process::Command::new("kill").args(["-s", name, &old.to_string()]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("STOP");
+    let fresh = pools.lease(S0, None, &login).await;
+    signal("CONT");
+    assert_ne!(pid(&mut fresh.unwrap()).await, old.to_string());
+}
+
+#[tokio::test]
 async fn a_user_may_have_a_pool_of_its_own_size() {
     let servers = Cluster::start(1);
     let mut config = size(1);
-    config.user_sizes.insert("postgres".into(), 3);
+    let own = UserConfig { tiers: vec![tier(3)], max_connections: None };
+    config.users.insert("postgres".into(), own);
     let (pools, login) = (pools(&servers, config), postgres());
     let outcomes = futures((0..3).map(|_| pools.lease(S0, None, &login))).await;
     assert!(outcomes.iter().all(|outcome| outcome.is_ok()));

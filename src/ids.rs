@@ -6,6 +6,24 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ShardId(pub u16);
 
+/// One of a shard's servers: the position in the rules file, `primary` first, then `replicas`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServerId {
+    pub shard: ShardId,
+    pub number: u8,
+}
+
+/// A kind of work that has connections of its own: the position in the configuration's tiers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TierId(pub u8);
+
+impl TierId {
+    /// Statements of one shard, unless said otherwise.
+    pub const INTERACTIVE: Self = Self(0);
+    /// Reports, and statements of several shards, unless said otherwise.
+    pub const BATCH: Self = Self(1);
+}
+
 /// Where a key falls. A bucket lives on exactly one shard, and only the bucket map says which.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BucketId(pub u32);
@@ -13,17 +31,6 @@ pub struct BucketId(pub u32);
 /// The position of a `[[distribution]]` in the rules file, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DistributionId(pub u16);
-
-/// A kind of work with connections of its own: the position of its name in the list of tiers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TierId(pub u8);
-
-impl TierId {
-    /// Statements on one shard, unless they are told otherwise.
-    pub const INTERACTIVE: Self = Self(0);
-    /// Statements over several shards, unless they are told otherwise.
-    pub const BATCH: Self = Self(1);
-}
 
 /// Counts the rules put in force by this process; part of every plan's cache key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

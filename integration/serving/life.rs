@@ -214,7 +214,11 @@ async fn the_metrics_say_what_happened() {
         line.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
     for shard in ["s0", "s1"] {
-        let labels = format!("{{database=\"shop\",shard=\"{shard}\"}}");
+        let number = if shard == "s0" { 0 } else { 1 };
+        let server = format!("127.0.0.1:{}", cluster.shard(number).port());
+        let labels = format!(
+            "{{database=\"shop\",server=\"{server}\",shard=\"{shard}\",tier=\"interactive\"}}"
+        );
         assert!(value(&format!("weir_server_connections{labels}")) >= 1.0);
         assert!(value(&format!("weir_server_connections_idle{labels}")) >= 1.0);
         assert_eq!(value(&format!("weir_checkout_waiting{labels}")), 0.0);

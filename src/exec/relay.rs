@@ -312,6 +312,9 @@ impl Relay {
         listen: Listen,
     ) -> Poll<Result<Pumped, Broken>> {
         for (index, participant) in participants.iter_mut().enumerate() {
+            if participant.lease.work.is_cut_off() {
+                return Poll::Ready(Err(cut_off(index, participant)));
+            }
             let connection = &mut *participant.lease;
             let flushed = line::poll_flush(&mut connection.stream, &mut connection.output, cx);
             if let Poll::Ready(Err(error)) = flushed {
@@ -773,7 +776,7 @@ fn poll_idle(
 }
 
 fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broken {
-    participant.lease.taint("its connection broke");
+    participant.lease.broke();
     let error = Error::shard(
         SqlState::CONNECTION_FAILURE,
         format!("lost the connection to shard {}: {cause}", participant.shard),
@@ -784,6 +787,14 @@ fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broke
             "the statement may or may not have taken effect there; look before you repeat it",
         ),
     )
+}
+
+/// Another server is the primary now: what this one still does, nobody will see again.
+fn cut_off(index: usize, participant: &mut Participant) -> Broken {
+    participant.lease.taint("its server is not the primary any more");
+    let message = format!("{} is not the primary any more", participant.lease.work.server.name);
+    let error = Error::shard(SqlState::CONNECTION_FAILURE, message);
+    Broken::Server(index, error.hint("run the transaction again: it goes to the new primary"))
 }
 
 /// The server has ended its session. The client's may go on, so to the client this is not fatal.

@@ -16,7 +16,7 @@
 //!
 //! *Closed* admits everybody, *Open* nobody. *HalfOpen* admits one caller, the trial; the others are
 //! refused until its outcome is known, or until it has said nothing for as long as `open`: then it is
-//! taken for lost, and the next caller is the trial. *Forced* is open for as long as the probe says so.
+//! taken for lost, and the next caller is the trial. `close` takes a probe's new connection for the trial. *Forced* is open for as long as the probe says so.
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -217,6 +217,17 @@ impl Breaker {
         match &self.is {
             Is::Closed { .. } | Is::Open { .. } | Is::HalfOpen { .. } => Change::Nothing,
             Is::Forced { .. } => {
+                self.is = Is::closed(&self.config, now);
+                Change::Closed
+            }
+        }
+    }
+
+    /// A probe has connected anew and was answered: what callers met before is over.
+    pub fn close(&mut self, now: Instant) -> Change {
+        match &self.is {
+            Is::Closed { .. } => Change::Nothing,
+            Is::Open { .. } | Is::HalfOpen { .. } | Is::Forced { .. } => {
                 self.is = Is::closed(&self.config, now);
                 Change::Closed
             }

@@ -1,137 +1,244 @@
-//! The pools of all shards, by shard, database and user; made when first asked for.
+//! One worker's pools, by server, database, user and tier; made when first asked for.
 use super::config::PoolConfig;
 use super::dialer::{CurrentLogin, Dialer, OnConnect};
 use super::failures::Failures;
-use super::shard_pool::{Lease, PoolStats, ShardPool};
+use super::fleet::{Begins, Fleet, Role, Server, Wanted};
+use super::gate::{Gate, Names};
+use super::quota::Quota;
+use super::server_pool::{Connections, Denied, Lease, ServerPool};
 use crate::auth::Login;
-use crate::backend::{Address, ConnectOptions};
+use crate::backend::Address;
 use crate::error::{Blame, Error, SqlState};
-use crate::ids::ShardId;
-use crate::telemetry::metrics::PoolMetrics;
+use crate::ids::{ServerId, ShardId, TierId};
+use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::Semaphore;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-/// A shard's server, and how connections to it are made.
-#[derive(Clone, Debug)]
-pub struct Shard {
-    pub name: String,
-    pub address: Arc<Address>,
-    pub options: ConnectOptions,
-}
-
-/// One worker's pools.
+/// One worker's pools of one logical database.
 pub struct Cluster {
     config: PoolConfig,
-    shards: Vec<Shard>,
+    fleet: Arc<Fleet>,
     on_connect: Option<Arc<dyn OnConnect>>,
     budget: Budget,
-    /// In the shards' order.
-    metrics: Vec<PoolMetrics>,
+    metrics: Option<Arc<Metrics>>,
     pools: Mutex<Pools>,
 }
 
 /// By user; a user has few pools.
-type Pools = HashMap<String, Vec<Arc<ShardPool>>>;
+type Pools = HashMap<String, Vec<Arc<ServerPool>>>;
 
-/// What the workers of a process share: how many connections to a shard, as one user, may be at work at
-/// once, in whichever worker; and which pools there are.
+/// What somebody wants a connection for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub shard: ShardId,
+    pub wanted: Wanted,
+    pub tier: TierId,
+    pub begins: Begins,
+    /// Where it is not the one that the server's address names.
+    pub database: Option<&'a str>,
+    pub login: &'a Arc<Login>,
+}
+
+/// What the workers of a process share: who may have how many connections, in whichever worker.
 #[derive(Clone, Default)]
 pub struct Budget {
-    gates: Arc<Mutex<HashMap<Gate, Arc<Semaphore>>>>,
-    pools: Arc<Mutex<Vec<Weak<ShardPool>>>>,
+    gates: Arc<Mutex<HashMap<GateKey, Weak<Gate>>>>,
+    quotas: Arc<Mutex<HashMap<QuotaKey, Weak<Quota>>>>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
-struct Gate {
+struct GateKey {
     /// Host and port: two logical databases may have shards of the same name.
     server: String,
     database: String,
     user: String,
+    tier: String,
     /// After a reload has changed it, old and new connections are counted apart.
     size: u32,
 }
 
+#[derive(PartialEq, Eq, Hash)]
+struct QuotaKey {
+    server: String,
+    of: Of,
+    size: u32,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Of {
+    User(String),
+    Database(String),
+}
+
+/// What a tier's connections to a server look like at one moment, over all workers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolStats {
+    pub server: ServerId,
+    pub shard: String,
+    pub address: String,
+    /// The logical database that asked first, and the one on the server.
+    pub label: String,
+    pub database: String,
+    pub user: String,
+    pub tier: String,
+    /// The most connections that may be leased at once, and as many more for those who have waited.
+    pub size: u32,
+    pub reserve: u32,
+    pub connections: u32,
+    pub idle: u32,
+    /// Leases asked for and not granted yet, and for how long the first of them.
+    pub waiting: u32,
+    pub longest_wait: Duration,
+}
+
 impl Cluster {
-    /// `shards` in the order of their ids.
     pub fn new(
         config: PoolConfig,
-        shards: Vec<Shard>,
+        fleet: Arc<Fleet>,
         on_connect: Option<Arc<dyn OnConnect>>,
         budget: Budget,
     ) -> Self {
-        let (metrics, pools) = (Vec::new(), Mutex::default());
-        Self { config, shards, on_connect, budget, metrics, pools }
+        Self { config, fleet, on_connect, budget, metrics: None, pools: Mutex::default() }
     }
 
     /// The same, counting what its pools do.
-    pub fn counted(self, metrics: Vec<PoolMetrics>) -> Self {
-        Self { metrics, ..self }
+    pub fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
-    /// A connection to a shard. `database`: where it is not the one that the shard's address names.
-    pub async fn lease(
-        &self,
-        shard: ShardId,
-        database: Option<&str>,
-        login: &Arc<Login>,
-    ) -> Result<Lease, Error> {
-        self.pool(shard, database, login)?.lease().await
+    /// A connection to a server that will do, within the tier's time.
+    ///
+    /// Nothing has been said on it, so a server that turns out to be gone is replaced by another
+    /// that will do: the next replica, the primary, or the primary's successor.
+    pub async fn lease(&self, ask: Ask<'_>) -> Result<Lease, Error> {
+        /// Between two tries of a primary that cannot be reached.
+        const PACE: Duration = Duration::from_millis(100);
+        let tier = self.config.tier(&ask.login.user, ask.tier);
+        let began = Instant::now();
+        let deadline = began + tier.checkout;
+        let mut avoid = Vec::new();
+        loop {
+            let choosing = self.fleet.choose(ask.shard, ask.wanted, ask.begins, &avoid, deadline);
+            let work = choosing.await?;
+            let (server, role) = (Arc::clone(&work.server), work.role());
+            let error = match self.pool(&server, &ask)?.lease(work, deadline).await {
+                Ok(lease) => return Ok(lease),
+                Err(Denied::Changed) => continue,
+                Err(Denied::Error(error)) => error,
+            };
+            let alone = self.fleet.crew(ask.shard)?.servers.len() == 1;
+            if alone || !is_gone(&error) || Instant::now() >= deadline {
+                return Err(error);
+            }
+            match role {
+                Role::Replica => avoid.push(server.id.number),
+                // It may have a successor soon.
+                Role::Primary if began.elapsed() >= self.fleet.config.primary_timeout => {
+                    return Err(error);
+                }
+                Role::Primary => tokio::time::sleep(PACE).await,
+            }
+        }
     }
 
-    /// The pool from which [`Cluster::lease`] leases; holding it spares the look-up.
-    pub fn pool(
-        &self,
-        shard: ShardId,
-        database: Option<&str>,
-        login: &Arc<Login>,
-    ) -> Result<Arc<ShardPool>, Error> {
-        let Some(known) = self.shards.get(usize::from(shard.0)) else {
-            return Err(Error::internal(format!("there is no shard number {shard}")));
-        };
-        let database = database.or(known.address.dbname.as_deref()).unwrap_or(&login.user);
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = pools.get(&login.user).into_iter().flatten();
-        let found = found.into_iter().find(|p| p.shard == shard && p.database == database);
+    /// Closes unused connections that should not be used again: called now and then.
+    pub fn sweep(&self) {
+        for pool in self.locked().values().flatten() {
+            pool.sweep();
+        }
+    }
+
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// This worker's connections.
+    pub fn connections(&self) -> Connections {
+        let pools = self.locked();
+        pools.values().flatten().fold(Connections::default(), |sum, pool| {
+            let Connections { open, idle } = pool.connections();
+            Connections { open: sum.open + open, idle: sum.idle + idle }
+        })
+    }
+
+    fn pool(&self, server: &Arc<Server>, ask: &Ask<'_>) -> Result<Arc<ServerPool>, Error> {
+        let login = ask.login;
+        let address = &server.place.address;
+        let database = ask.database.or(address.dbname.as_deref()).unwrap_or(&login.user);
+        let mut pools = self.locked();
+        let found = pools.get(&login.user).into_iter().flatten().find(|pool| {
+            pool.id() == server.id && pool.tier == ask.tier && pool.database == database
+        });
         if let Some(pool) = found {
             pool.renew(login);
             return Ok(Arc::clone(pool));
         }
         self.make_room(&mut pools)?;
-        let pool = Arc::new(self.open(shard, known, database, login));
-        self.budget.remember(&pool);
+        let pool = self.open(server, database, ask);
         pools.entry(login.user.clone()).or_default().push(Arc::clone(&pool));
         Ok(pool)
     }
 
-    /// Every pool, for metrics.
-    pub fn stats(&self) -> Vec<PoolStats> {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.values().flatten().map(|pool| pool.stats()).collect()
-    }
-
-    pub fn shards(&self) -> &[Shard] {
-        &self.shards
-    }
-
-    fn open(&self, id: ShardId, shard: &Shard, database: &str, login: &Arc<Login>) -> ShardPool {
-        let mut address = Address::clone(&shard.address);
+    fn open(&self, server: &Arc<Server>, database: &str, ask: &Ask<'_>) -> Arc<ServerPool> {
+        let user = &ask.login.user;
+        let tier = self.config.tier(user, ask.tier);
+        let mut address = Address::clone(&server.place.address);
         address.dbname = Some(database.to_owned());
-        let mut options = shard.options.clone();
+        let mut options = server.place.options.clone();
         options.timeout.get_or_insert(self.config.connect_timeout);
-        let size = self.config.size_for(&login.user);
-        let gate = self.budget.gate(&address.to_string(), database, &login.user, size);
+        if let Some(limit) = tier.statement {
+            let limit = limit.as_millis().to_string();
+            options.parameters.push(("statement_timeout".to_owned(), limit));
+        }
+        let host = address.to_string();
+        let key = GateKey {
+            server: host.clone(),
+            database: database.to_owned(),
+            user: user.clone(),
+            tier: tier.name.clone(),
+            size: tier.size,
+        };
+        let gate = self.budget.gate(key, || {
+            let names = Names {
+                label: self.config.label.clone(),
+                shard: server.shard.clone(),
+                address: host.clone(),
+                database: database.to_owned(),
+                user: user.clone(),
+            };
+            Gate::new(tier.clone(), server.id, names)
+        });
+        let mut quotas = vec![Arc::clone(&gate.open)];
+        let users = self.config.user_connections(user).map(|size| (Of::User(user.clone()), size));
+        let bases = self.config.max_connections;
+        let bases = bases.map(|size| (Of::Database(database.to_owned()), size));
+        for (of, size) in users.into_iter().chain(bases) {
+            quotas.push(self.budget.quota(QuotaKey { server: host.clone(), of, size }));
+        }
         let dialer = Dialer {
-            shard: id,
-            place: format!("shard {} ({address})", shard.name),
+            server: Arc::clone(server),
             address: Arc::new(address),
-            login: CurrentLogin::new(Arc::clone(login)),
+            login: CurrentLogin::new(Arc::clone(ask.login)),
             options,
+            idle_timeout: tier.server_idle,
+            lifetime: tier.server_lifetime,
             on_connect: self.on_connect.clone(),
             failures: Arc::new(Failures::default()),
-            metrics: self.metrics.get(usize::from(id.0)).cloned(),
+            quotas: quotas.clone(),
+            metrics: self
+                .metrics
+                .as_ref()
+                .map(|metrics| metrics.pool(&self.config.label, &server.shard, &tier.name)),
         };
-        ShardPool::new(dialer, shard.name.clone(), database.to_owned(), &self.config, gate)
+        let names = (database.to_owned(), ask.tier);
+        let pool = Arc::new(ServerPool::new(dialer, names, &self.config, gate));
+        quotas.iter().for_each(|quota| quota.add(&pool));
+        pool
     }
 
     /// Pools that lend nothing make room for a new one: those without a connection first.
@@ -143,7 +250,7 @@ impl Cluster {
                 return Ok(());
             }
             pools.retain(|_, pools| {
-                pools.retain(|pool| Arc::strong_count(pool) > 1 || leave.keeps(&pool.stats()));
+                pools.retain(|pool| Arc::strong_count(pool) > 1 || leave.keeps(pool.connections()));
                 !pools.is_empty()
             });
         }
@@ -155,6 +262,18 @@ impl Cluster {
         let code = SqlState::CONFIGURATION_LIMIT_EXCEEDED;
         Err(Error::new(code, Blame::Proxy, message).hint(hint))
     }
+
+    fn locked(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the error says that the server cannot be reached, rather than that it does not want us.
+fn is_gone(error: &Error) -> bool {
+    matches!(
+        error.code,
+        SqlState::CANNOT_CONNECT | SqlState::CANNOT_CONNECT_NOW | SqlState::CONNECTION_FAILURE
+    )
 }
 
 /// Which pools stay when room is made.
@@ -164,35 +283,45 @@ enum Leave {
 }
 
 impl Leave {
-    fn keeps(&self, stats: &PoolStats) -> bool {
+    fn keeps(&self, connections: Connections) -> bool {
         match self {
-            Leave::Connected => stats.connections > 0,
-            Leave::Lending => stats.connections > stats.idle,
+            Leave::Connected => connections.open > 0,
+            Leave::Lending => connections.open > connections.idle,
         }
     }
 }
 
 impl Budget {
-    /// Every counted pool of every worker as it is now.
-    pub fn census(&self) -> Vec<(PoolMetrics, PoolStats)> {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let pools = pools.iter().filter_map(Weak::upgrade);
-        pools.filter_map(|pool| Some((pool.metrics.clone()?, pool.stats()))).collect()
+    /// Every tier of every server as it is now, over all workers.
+    pub fn census(&self) -> Vec<PoolStats> {
+        let gates: Vec<_> = locked(&self.gates).values().filter_map(Weak::upgrade).collect();
+        gates.iter().map(|gate| gate.stats()).collect()
     }
 
-    fn remember(&self, pool: &Arc<ShardPool>) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(pool));
+    /// A gate lives as long as a pool holds it.
+    fn gate(&self, key: GateKey, make: impl FnOnce() -> Gate) -> Arc<Gate> {
+        let mut gates = locked(&self.gates);
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
+            return gate;
+        }
+        let gate = Arc::new(make());
+        gates.insert(key, Arc::downgrade(&gate));
+        gate
     }
 
-    fn gate(&self, server: &str, database: &str, user: &str, size: u32) -> Arc<Semaphore> {
-        let [server, database, user] = [server, database, user].map(str::to_owned);
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        // Gates that no pool holds any more are forgotten: their size may have changed since.
-        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-        let gate = gates.entry(Gate { server, database, user, size });
-        let permits = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
-        Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(permits))))
+    fn quota(&self, key: QuotaKey) -> Arc<Quota> {
+        let mut quotas = locked(&self.quotas);
+        quotas.retain(|_, quota| quota.strong_count() > 0);
+        if let Some(quota) = quotas.get(&key).and_then(Weak::upgrade) {
+            return quota;
+        }
+        let quota = Arc::new(Quota::new(key.size));
+        quotas.insert(key, Arc::downgrade(&quota));
+        quota
     }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,16 @@
 //! How bb8 makes a connection and knows that one is broken.
 use super::failures::Failures;
+use super::fleet::Server;
+use super::quota::{Place, Quota};
 use crate::auth::Login;
-use crate::backend::{Address, ConnectOptions, Connection, Health, startup};
-use crate::error::Error;
+use crate::backend::{Address, ConnectError, ConnectOptions, Connection, Health, startup};
+use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::telemetry::metrics::PoolMetrics;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is done with every new connection before anybody gets it: an error keeps it out.
 pub trait OnConnect: Send + Sync {
@@ -39,40 +41,57 @@ impl CurrentLogin {
 }
 
 pub struct Dialer {
-    pub shard: ShardId,
-    /// The shard's name and address, for messages.
-    pub place: String,
+    pub server: Arc<Server>,
     pub address: Arc<Address>,
     pub login: CurrentLogin,
     pub options: ConnectOptions,
+    pub idle_timeout: Option<Duration>,
+    pub lifetime: Option<Duration>,
     pub on_connect: Option<Arc<dyn OnConnect>>,
     pub failures: Arc<Failures>,
+    /// Of the tier, the user and the database: a connection needs a place in each.
+    pub quotas: Vec<Arc<Quota>>,
     pub metrics: Option<PoolMetrics>,
+}
+
+/// A connection as bb8 keeps it.
+#[derive(Debug)]
+pub struct Pooled {
+    pub connection: Connection,
+    pub unused_since: Instant,
+    generation: u64,
+    expires: Option<Instant>,
+    _places: Vec<Place>,
 }
 
 impl Dialer {
     async fn dial(&self) -> Result<Connection, Error> {
-        let login = self.login.get();
+        let (login, now) = (self.login.get(), Instant::now);
         let connected = startup::connect(&self.address, &login, &self.options).await;
-        let mut connection = connected.map_err(|error| error.to_error(&self.place))?;
+        let mut connection = connected.map_err(|error| {
+            if speaks_of_the_server(&error) {
+                self.server.failed(now(), &error.to_string());
+            }
+            error.to_error(&self.server.name)
+        })?;
+        self.server.succeeded(now());
         if let Some(hook) = &self.on_connect {
             let limit = self.options.limit(&self.address);
-            let run = tokio::time::timeout(limit, hook.run(&mut connection, self.shard));
+            let run = tokio::time::timeout(limit, hook.run(&mut connection, self.server.id.shard));
             run.await.unwrap_or_else(|_| {
-                use crate::backend::ConnectError::TimedOut;
-                Err(TimedOut(limit).to_error(&self.place))
+                let late = ConnectError::TimedOut(limit);
+                self.server.failed(now(), &late.to_string());
+                Err(late.to_error(&self.server.name))
             })?;
         }
         Ok(connection)
     }
-}
 
-impl bb8::ManageConnection for Dialer {
-    type Connection = Connection;
-    type Error = Error;
-
-    async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(&self) -> Result<Pooled, Error> {
         let under_way = self.failures.connecting();
+        let places = self.places().await?;
+        // Before the connect: what changes meanwhile concerns it.
+        let generation = self.server.generation();
         let dialled = self.dial().await;
         if let Some(metrics) = &self.metrics {
             metrics.connected(dialled.is_ok());
@@ -80,28 +99,102 @@ impl bb8::ManageConnection for Dialer {
         let connection = dialled?;
         drop(under_way);
         self.failures.succeeded();
-        Ok(connection)
+        let now = Instant::now();
+        Ok(Pooled {
+            connection,
+            unused_since: now,
+            generation,
+            expires: self.lifetime.map(|lifetime| now + shortened(lifetime)),
+            _places: places,
+        })
     }
 
-    /// Never asked: connections are checked without a round trip when they are taken out.
-    async fn is_valid(&self, _: &mut Connection) -> Result<(), Error> {
-        Ok(())
+    async fn places(&self) -> Result<Vec<Place>, Error> {
+        let mut places = Vec::with_capacity(self.quotas.len());
+        for quota in &self.quotas {
+            let place = quota.take().await;
+            places.push(place.ok_or_else(|| Error::internal("the pool is closed"))?);
+        }
+        Ok(places)
     }
 
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        let reason = match connection.health {
-            Health::Clean if !connection.output.is_empty() => "bytes were left unsent",
-            Health::Clean if !connection.input.is_empty() => "bytes were left unread",
-            Health::Clean => return false,
-            Health::Busy => "it was given back in the middle of something",
-            Health::Tainted(reason) => reason,
-        };
+    /// Why a connection that nobody uses should not be used again, though it could.
+    pub fn retires(&self, pooled: &Pooled, now: Instant) -> Option<&'static str> {
+        if pooled.generation != self.server.generation() {
+            return Some("it was opened before the last change of its server");
+        }
+        let unused = now.saturating_duration_since(pooled.unused_since);
+        if self.idle_timeout.is_some_and(|limit| unused >= limit) {
+            return Some("it was unused for long");
+        }
+        if pooled.expires.is_some_and(|expires| now >= expires) {
+            return Some("its lifetime is over");
+        }
+        let wanted = self.quotas.iter().any(|quota| quota.is_wanted());
+        wanted.then_some("another pool needs its place")
+    }
+
+    pub fn closed(&self, connection: &Connection, reason: &'static str) {
         if let Some(metrics) = &self.metrics {
             metrics.closed(reason);
         }
-        tracing::debug!(place = self.place, id = connection.id, reason, "a connection is closed");
+        tracing::debug!(
+            server = self.server.name,
+            id = connection.id,
+            reason,
+            "a connection is closed"
+        );
+    }
+}
+
+/// Whether others who connect there will fare no better.
+fn speaks_of_the_server(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Unreachable(_) | ConnectError::TimedOut(_) | ConnectError::Protocol(_) => {
+            true
+        }
+        ConnectError::Refused(error) => error.code == SqlState::CANNOT_CONNECT_NOW,
+        ConnectError::Tls(_) | ConnectError::Login(_) => false,
+    }
+}
+
+/// What bb8 calls.
+#[derive(Clone, Debug)]
+pub struct Manager(pub Arc<Dialer>);
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = Error;
+
+    async fn connect(&self) -> Result<Pooled, Error> {
+        self.0.connect().await
+    }
+
+    /// Never asked: connections are checked when they are taken out, most without a round trip.
+    async fn is_valid(&self, _: &mut Pooled) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        let connection = &pooled.connection;
+        let reason = match connection.health {
+            Health::Clean if !connection.output.is_empty() => "bytes were left unsent",
+            Health::Clean if !connection.input.is_empty() => "bytes were left unread",
+            Health::Clean => match self.0.retires(pooled, Instant::now()) {
+                None => return false,
+                Some(reason) => reason,
+            },
+            Health::Busy => "it was given back in the middle of something",
+            Health::Tainted(reason) => reason,
+        };
+        self.0.closed(connection, reason);
         true
     }
+}
+
+/// Up to a tenth shorter: connections that were opened together do not end together.
+fn shortened(lifetime: Duration) -> Duration {
+    lifetime.mul_f64(1.0 - rand::random::<f64>() / 10.0)
 }
 
 /// Where bb8 reports failed connects.
@@ -123,6 +216,6 @@ impl bb8::ErrorSink<Error> for Sink {
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Dialer({})", self.place)
+        write!(f, "Dialer({})", self.server.name)
     }
 }

@@ -10,13 +10,18 @@ use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
+use crate::ids::ShardId;
+use crate::pool::breaker::{BreakerConfig, State};
 use crate::pool::shapes::{ShapeRules, Shapes};
-use crate::pool::{self, BreakerConfig, Budget, Cluster, HotRows, PoolConfig, PoolStats};
+use crate::pool::{
+    self, Budget, Cluster, Crew, Fleet, FleetConfig, HotRows, PoolConfig, Primary, ProbeConfig,
+    TierConfig, UserConfig, probe,
+};
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::Door;
 use crate::session::{self, Commons, Limits, ServerSet, Servers, Serving};
-use crate::telemetry::metrics::{Metrics, PoolGauges};
+use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::Path;
@@ -53,16 +58,12 @@ pub struct Connecting {
     keys: Arc<KeyCache>,
     ids: Arc<AtomicU64>,
     timeout: Option<Duration>,
-    /// How long the servers let a statement run unless its client says otherwise.
-    statement: Option<Duration>,
 }
 
 impl Connecting {
     /// The same, with the time limits of this configuration.
     pub fn within(&self, config: &Config) -> Self {
-        let timeouts = &config.timeouts;
-        let (timeout, statement) = (Some(timeouts.connect), timeouts.statement);
-        Self { timeout, statement, ..self.clone() }
+        Self { timeout: Some(config.timeouts.connect), ..self.clone() }
     }
 }
 
@@ -121,7 +122,7 @@ impl Shared {
             plans: limits.cached_plans,
             hot_row_queue: limits.hot_row_queue,
             hot_row_wait: config.timeouts.checkout,
-            tiers: ["interactive", "batch"].map(String::from).into(),
+            tiers: config.tiers().into(),
             idle_in_transaction: config.timeouts.idle_in_transaction,
             client_idle: config.timeouts.client_idle,
             total: config.tiers().iter().map(|tier| config.tier("", "", tier).total).collect(),
@@ -144,34 +145,24 @@ impl Shared {
 
     /// A worker's pools of one database to these servers.
     pub fn cluster(&self, name: &str, label: &str, servers: &Servers) -> Cluster {
-        let current = self.config.load();
-        let timeouts = &current.timeouts;
-        let connections = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        let users = current.users.iter().filter(|user| user.pool_size.is_some());
-        let size_of = |user: &str| connections(current.pool_size(name, user));
-        let config = PoolConfig {
-            size: size_of(""),
-            user_sizes: users.map(|user| (user.name.clone(), size_of(&user.name))).collect(),
-            checkout_timeout: timeouts.checkout,
-            connect_timeout: timeouts.connect,
-            idle_timeout: timeouts.server_idle,
-            lifetime: timeouts.server_lifetime,
-            ..PoolConfig::default()
-        };
-        let metrics = servers.shards.iter().map(|shard| self.metrics.pool(label, &shard.name));
-        let metrics = metrics.collect();
-        let (shards, on_connect) = (servers.shards.clone(), servers.on_connect.clone());
-        Cluster::new(config, shards, on_connect, self.budget.clone()).counted(metrics)
+        let config = pool_config(&self.config.load(), name, label);
+        let (fleet, on_connect) = (servers.fleet.clone(), servers.on_connect.clone());
+        let metrics = self.metrics.clone();
+        Cluster::new(config, fleet, on_connect, self.budget.clone()).counted(metrics)
     }
 
     /// The metrics page's text.
     pub fn metrics_now(&self) -> String {
-        let pools = self.budget.census().into_iter().map(|(pool, stats)| {
-            let PoolStats { connections: open, idle, waiting, .. } = stats;
-            (pool, PoolGauges { open, idle, waiting })
-        });
-        self.metrics.set_pools(pools);
+        self.metrics.set_pools(self.budget.census().into_iter().map(|pool| PoolGauges {
+            labels: [pool.label, pool.shard, pool.address, pool.tier],
+            open: pool.connections,
+            idle: pool.idle,
+            size: pool.size,
+            waiting: pool.waiting,
+        }));
+        let serving = self.databases.values().map(|source| source.serving.load_full());
         self.databases.values().for_each(|source| source.commons.shapes.measure(Instant::now()));
+        self.metrics.set_servers(serving.flat_map(|serving| server_gauges(&serving)));
         self.metrics.text()
     }
 
@@ -181,6 +172,29 @@ impl Shared {
     }
 }
 
+/// The servers of one database.
+fn server_gauges(serving: &Serving) -> Vec<ServerGauges> {
+    let now = Instant::now();
+    let of_crew = |crew: &Crew| -> Vec<ServerGauges> {
+        let servers = crew.servers.iter().zip(crew.standings());
+        let gauges = servers.map(|(server, (standing, lag))| ServerGauges {
+            labels: [
+                serving.rules.database.clone(),
+                crew.name.clone(),
+                server.place.address.to_string(),
+            ],
+            up: crew.is_up(server.id.number),
+            primary: crew.primary() == Primary::Known(server.id.number),
+            latency: standing.latency,
+            lag,
+            breaker_open: server.breaker(now).0 != State::Closed,
+            breaker_trips: server.trips(),
+        });
+        gauges.collect()
+    };
+    serving.servers.fleet.shards().iter().flat_map(of_crew).collect()
+}
+
 impl Source {
     async fn open(
         rules: Rules,
@@ -188,16 +202,19 @@ impl Source {
         connecting: &Connecting,
         commons: Commons,
     ) -> Result<Self, Error> {
-        let servers = servers(&rules, connecting)?;
-        let fence = Arc::new(Fence::verified(&rules, &servers, config).await?);
-        let known = schema::read(&rules, &servers, config).await?;
+        let shards = shards(&rules, config, connecting)?;
+        let fleet = Arc::new(Fleet::new(fleet_config(config), &shards, None));
+        probe::look_at_all(&fleet).await;
+        let fence = Arc::new(Fence::verified(&rules, &fleet).await?);
+        let known = schema::read(&rules, &fleet).await?;
+        probe::watch(&fleet);
         let serving = Serving {
             rules: Arc::new(rules),
             catalog_version: known.catalog.version,
             catalog: Arc::new(known.catalog),
             translations: known.translations,
             fingerprints: known.fingerprints,
-            servers: Arc::new(ServerSet { shards: servers, on_connect: Some(fence.clone()) }),
+            servers: Arc::new(ServerSet { fleet, on_connect: Some(fence.clone()) }),
         };
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
@@ -247,35 +264,98 @@ fn broken_rules(message: String) -> Error {
 }
 
 /// Where the shards are, with what it takes to connect to them.
-pub fn servers(rules: &Rules, connecting: &Connecting) -> Result<Vec<pool::Shard>, Error> {
-    rules
-        .shards
-        .iter()
-        .map(|shard| {
-            let address = Address::parse(&shard.primary)
-                .map_err(|error| broken_rules(format!("shard {}: {error}", shard.name)))?;
-            let tls = connector(&address)
-                .map_err(|error| broken_rules(format!("shard {}: {error}", shard.name)))?;
-            let mut parameters = Vec::new();
-            if let Some(name) = &address.application_name {
-                parameters.push(("application_name".to_owned(), name.clone()));
-            }
-            if let Some(limit) = connecting.statement {
-                parameters.push(("statement_timeout".to_owned(), limit.as_millis().to_string()));
-            }
-            Ok(pool::Shard {
-                name: shard.name.clone(),
-                address: Arc::new(address),
-                options: ConnectOptions {
-                    tls,
-                    parameters,
-                    timeout: connecting.timeout,
-                    keys: connecting.keys.clone(),
-                    ids: connecting.ids.clone(),
-                },
+pub fn shards(
+    rules: &Rules,
+    config: &Config,
+    connecting: &Connecting,
+) -> Result<Vec<pool::Shard>, Error> {
+    let shard = |shard: &rules::Shard| {
+        let dsns = std::iter::once(&shard.primary).chain(&shard.replicas);
+        let servers = dsns.map(|dsn| place(dsn, config, connecting)).collect::<Result<_, _>>();
+        let servers =
+            servers.map_err(|problem| broken_rules(format!("shard {}: {problem}", shard.name)))?;
+        Ok(pool::Shard { name: shard.name.clone(), servers })
+    };
+    rules.shards.iter().map(shard).collect()
+}
+
+fn place(dsn: &str, config: &Config, connecting: &Connecting) -> Result<pool::Place, String> {
+    let address = Address::parse(dsn).map_err(|error| error.to_string())?;
+    let tls = connector(&address)?;
+    let name = address.application_name.clone();
+    let parameters = name.map(|name| ("application_name".to_owned(), name));
+    Ok(pool::Place {
+        control: Arc::new(control_login(&address, config)),
+        address: Arc::new(address),
+        options: ConnectOptions {
+            tls,
+            parameters: parameters.into_iter().collect(),
+            timeout: connecting.timeout,
+            keys: connecting.keys.clone(),
+            ids: connecting.ids.clone(),
+        },
+    })
+}
+
+/// How one database's pools behave.
+fn pool_config(config: &Config, database: &str, label: &str) -> PoolConfig {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let tiers = |user: &str| -> Vec<TierConfig> {
+        let names = config.tiers();
+        let tiers = names.iter().map(|name| config.tier(database, user, name));
+        tiers
+            .map(|tier| TierConfig {
+                name: tier.name,
+                size: count(tier.size).max(1),
+                min_idle: count(tier.min_idle),
+                reserve: count(tier.reserve),
+                reserve_after: tier.reserve_after,
+                queue: count(tier.queue),
+                checkout: tier.checkout,
+                statement: tier.statement,
+                server_idle: tier.server_idle,
+                server_lifetime: tier.server_lifetime,
             })
-        })
-        .collect()
+            .collect()
+    };
+    let users = config.users.iter().map(|user| {
+        let max_connections = user.max_server_connections.map(count);
+        (user.name.clone(), UserConfig { tiers: tiers(&user.name), max_connections })
+    });
+    let own = config.databases.get(database);
+    PoolConfig {
+        label: label.to_owned(),
+        tiers: tiers(""),
+        users: users.collect(),
+        max_connections: own.and_then(|own| own.max_server_connections).map(count),
+        connect_timeout: config.timeouts.connect,
+        server_check: config.timeouts.server_check,
+        ..PoolConfig::default()
+    }
+}
+
+/// How servers are watched.
+pub fn fleet_config(config: &Config) -> FleetConfig {
+    let (probe, breaker) = (&config.probe, &config.breaker);
+    FleetConfig {
+        probe: ProbeConfig {
+            interval: probe.interval,
+            interval_in_doubt: probe.interval_in_doubt,
+            timeout: probe.timeout,
+            failures: probe.failures,
+            slow: probe.slow,
+        },
+        breaker: BreakerConfig {
+            failures: breaker.failures,
+            window: breaker.window,
+            share: breaker.share,
+            calls: breaker.calls,
+            open: breaker.open,
+        },
+        max_lag: config.replicas.max_lag,
+        primary_timeout: config.timeouts.primary,
+        primary_queue: u32::try_from(config.pool.queue).unwrap_or(u32::MAX),
+    }
 }
 
 fn connector(address: &Address) -> Result<Option<Connector>, String> {
@@ -312,24 +392,20 @@ pub fn control_login(address: &Address, config: &Config) -> Login {
     }
 }
 
-/// A control connection to one shard.
-pub async fn control_client(
-    server: &pool::Shard,
-    config: &Config,
-) -> Result<control::Client, Error> {
-    let login = control_login(&server.address, config);
-    let connecting = control::connect(&server.address, &login, &server.options);
+/// A control connection to a shard's primary.
+pub async fn control_client(fleet: &Fleet, shard: ShardId) -> Result<control::Client, Error> {
+    control_client_of(&*fleet.primary(shard)?).await
+}
+
+pub async fn control_client_of(server: &pool::Server) -> Result<control::Client, Error> {
+    let place = &server.place;
+    let connecting = control::connect(&place.address, &place.control, &place.options);
     match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
         Ok(Ok(client)) => Ok(client),
-        Ok(Err(error)) => {
-            Err(error.to_error(&format!("shard {} ({})", server.name, server.address)))
-        }
+        Ok(Err(error)) => Err(error.to_error(&server.name)),
         Err(_) => Err(Error::shard(
             SqlState::CANNOT_CONNECT,
-            format!(
-                "shard {} ({}) did not answer in {CONTROL_TIMEOUT:?}",
-                server.name, server.address
-            ),
+            format!("{} did not answer in {CONTROL_TIMEOUT:?}", server.name),
         )),
     }
 }
@@ -346,10 +422,7 @@ impl Lookup for AuthQuery<'_> {
         let Some(query) = &config.auth.query else { return Ok(None) };
         let Some(source) = self.shared.source(&self.database) else { return Ok(None) };
         let serving = source.serving.load_full();
-        let Some(server) = serving.servers.shards.get(usize::from(serving.rules.home.0)) else {
-            return Ok(None);
-        };
-        let client = control_client(server, &config).await?;
+        let client = control_client(&serving.servers.fleet, serving.rules.home).await?;
         control::verifier(&client, query, user).await
     }
 }

@@ -1,11 +1,10 @@
 //! Every server connection has to show that its shard is the one the rules mean, before any client
 //! gets it: rules that put a key elsewhere must never write it.
 use super::assemble::control_client;
-use super::config::Config;
 use crate::backend::{self, Connection};
 use crate::error::{Blame, Error, SqlState};
 use crate::ids::ShardId;
-use crate::pool::{self, Hook, OnConnect};
+use crate::pool::{Fleet, Hook, OnConnect};
 use crate::rules::Rules;
 use crate::rules::placement::{self, Expected, Mismatch, Row};
 use std::sync::{Mutex, PoisonError};
@@ -24,17 +23,13 @@ struct Guarded {
 
 impl Fence {
     /// Looks at every shard before the first client does, and learns the cluster's id.
-    pub async fn verified(
-        rules: &Rules,
-        servers: &[pool::Shard],
-        config: &Config,
-    ) -> Result<Self, Error> {
+    pub async fn verified(rules: &Rules, fleet: &Fleet) -> Result<Self, Error> {
         if rules.is_plain() {
             return Ok(Self { shards: Vec::new() });
         }
         let mut clients = Vec::new();
-        for server in servers {
-            clients.push(control_client(server, config).await?);
+        for shard in rules.shard_ids() {
+            clients.push(control_client(fleet, shard).await?);
         }
         let cluster = backend::placement::verify_all(&clients, rules).await?;
         let guarded = |shard| Guarded {

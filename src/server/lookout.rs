@@ -11,19 +11,19 @@ pub async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(PACE).await;
         for source in shared.databases.values() {
-            look(&shared, source).await;
+            look(source).await;
         }
     }
 }
 
-async fn look(shared: &Shared, source: &Source) {
+async fn look(source: &Source) {
     let (serving, fence) = (source.serving.load_full(), source.fence.load_full());
     if serving.rules.is_plain() {
         return;
     }
-    for (id, server) in serving.rules.shard_ids().zip(&serving.servers.shards) {
+    for id in serving.rules.shard_ids() {
         // A shard that does not answer says nothing about its placement.
-        let Ok(client) = control_client(server, &shared.config.load_full()).await else { continue };
+        let Ok(client) = control_client(&serving.servers.fleet, id).await else { continue };
         let outcome = placement::verify(&client, &serving.rules, id).await;
         if let Err(error) = &outcome {
             tracing::warn!(message = error.message, "the placement was looked at");

@@ -3,14 +3,15 @@
 //! shards say, and everything stays as it was. Running transactions finish under the rules they
 //! began with.
 use super::assemble::{
-    Shared, Source, read_rules, refuse_session_pooling, rules_version, servers, shape_rules,
+    Shared, Source, fleet_config, read_rules, refuse_session_pooling, rules_version, shape_rules,
+    shards,
 };
 use super::config::Config;
 use super::door::open_door;
 use super::fence::Fence;
 use super::schema;
 use crate::error::{Blame, Error, SqlState};
-use crate::pool;
+use crate::pool::{self, Fleet, probe};
 use crate::rules::{Rules, placement};
 use crate::session::{ServerSet, Serving};
 use std::collections::HashSet;
@@ -72,17 +73,21 @@ async fn renew<'a>(
 ) -> Result<Renewed<'a>, Error> {
     let current = source.serving.load_full();
     rules.version = crate::ids::RulesVersion(current.rules.version.0 + 1);
-    let shards = servers(&rules, &shared.connecting.within(config))?;
-    let fence = Arc::new(Fence::verified(&rules, &shards, config).await?);
-    let known = schema::read(&rules, &shards, config).await?;
+    let shards = shards(&rules, config, &shared.connecting.within(config))?;
+    let before = &current.servers.fleet;
+    let fleet = Arc::new(Fleet::new(fleet_config(config), &shards, Some(before)));
+    probe::look_at_all(&fleet).await;
+    let fence = Arc::new(Fence::verified(&rules, &fleet).await?);
+    let known = schema::read(&rules, &fleet).await?;
     let keeps_pools = same_pools(&shared.config.load(), config)
         && same_servers(&current.rules, &rules)
-        && !shards.iter().any(reads_certificates);
+        && !shards.iter().flat_map(|shard| &shard.servers).any(reads_certificates);
     let (servers, fence) = match keeps_pools {
         true => (current.servers.clone(), source.fence.load_full()),
         false => {
             let on_connect: Arc<dyn pool::OnConnect> = fence.clone();
-            (Arc::new(ServerSet { shards, on_connect: Some(on_connect) }), fence)
+            probe::watch(&fleet);
+            (Arc::new(ServerSet { fleet, on_connect: Some(on_connect) }), fence)
         }
     };
     let serving = Serving {
@@ -98,31 +103,33 @@ async fn renew<'a>(
 
 /// The same servers, and every row in the same place on them.
 fn same_servers(old: &Rules, new: &Rules) -> bool {
-    let addresses = |rules: &Rules| -> Vec<String> {
-        rules.shards.iter().map(|shard| shard.primary.clone()).collect()
+    let addresses = |rules: &Rules| -> Vec<(String, Vec<String>)> {
+        rules.shards.iter().map(|shard| (shard.primary.clone(), shard.replicas.clone())).collect()
     };
     addresses(old) == addresses(new) && placement::describe(old) == placement::describe(new)
 }
 
 /// What these files hold may have changed under the same name.
-fn reads_certificates(shard: &pool::Shard) -> bool {
-    let address = &shard.address;
+fn reads_certificates(place: &pool::Place) -> bool {
+    let address = &place.address;
     address.root_certificate.is_some() || address.client_certificate.is_some()
 }
 
 /// Whether pools made under the one configuration are right under the other.
 fn same_pools(old: &Config, new: &Config) -> bool {
-    let sizes = |config: &Config| -> Vec<(String, Option<usize>)> {
-        config.users.iter().map(|user| (user.name.clone(), user.pool_size)).collect()
-    };
-    let times = |config: &Config| {
-        let times = &config.timeouts;
-        (times.connect, times.checkout, times.statement, times.server_idle, times.server_lifetime)
+    let users = |config: &Config| -> Vec<_> {
+        let users = config.users.iter();
+        users.map(|user| (user.name.clone(), user.pool_size, user.max_server_connections)).collect()
     };
     old.pool == new.pool
+        && old.tiers == new.tiers
+        && old.timeouts == new.timeouts
+        && old.probe == new.probe
+        && old.breaker == new.breaker
+        && old.replicas == new.replicas
         && old.databases == new.databases
-        && sizes(old) == sizes(new)
-        && times(old) == times(new)
+        && old.control == new.control
+        && users(old) == users(new)
 }
 
 /// Settings that a running process cannot change.

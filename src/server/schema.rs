@@ -3,7 +3,7 @@
 //!
 //! One task for each database with distributions. It is a member of the database's weirs
 //! (`backend::members`) while its connection to the home shard stands.
-use super::assemble::{control_client, control_login};
+use super::assemble::{control_client, control_client_of};
 use super::config::Config;
 use crate::backend::catalog::{self, Contents};
 use crate::backend::control::Client;
@@ -12,11 +12,12 @@ use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Catalog;
-use crate::pool;
+use crate::pool::{Fleet, Place, Server};
 use crate::rules::Rules;
+use crate::session::Serving;
 use crate::session::spread::{Spread, Spreader, Spreading};
-use crate::session::{Servers, Serving};
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,13 +40,13 @@ pub struct Known {
 }
 
 /// Reads all shards. Plain databases load nothing: nothing is resolved for them.
-pub async fn read(rules: &Rules, servers: &[pool::Shard], config: &Config) -> Result<Known, Error> {
+pub async fn read(rules: &Rules, fleet: &Fleet) -> Result<Known, Error> {
     if rules.is_plain() {
         return Ok(Known::default());
     }
     let mut contents = Vec::new();
-    for server in servers {
-        let client = control_client(server, config).await?;
+    for shard in rules.shard_ids() {
+        let client = control_client(fleet, shard).await?;
         contents.push(Some(catalog::load(&client).await?));
     }
     known(rules, contents, None)
@@ -96,8 +97,12 @@ impl Keeper {
             return None;
         }
         let (spreader, wishes) = mpsc::channel(WAITING);
-        let watch =
-            Watch { serving: serving.clone(), config: config.clone(), wishes, shards: None };
+        let watch = Watch {
+            serving: serving.clone(),
+            config: config.clone(),
+            wishes,
+            shards: HashMap::new(),
+        };
         let task = tokio::spawn(watch.run()).abort_handle();
         Some(Self { spreader, task })
     }
@@ -113,8 +118,8 @@ struct Watch {
     serving: Arc<ArcSwap<Serving>>,
     config: Arc<Config>,
     wishes: mpsc::Receiver<Spread>,
-    /// Connections to the shards of these servers, as far as they stand.
-    shards: Option<(Servers, Vec<Option<Client>>)>,
+    /// Connections to the shards' primaries, as far as they stand.
+    shards: HashMap<ShardId, (Arc<Server>, Client)>,
 }
 
 /// Why a membership ended.
@@ -131,7 +136,7 @@ impl Watch {
     async fn run(mut self) {
         loop {
             let over = match self.join().await {
-                Ok(member) => self.keep(member).await,
+                Ok((home, member)) => self.keep(&home, member).await,
                 Err(error) => Over::Lost(error),
             };
             match over {
@@ -146,13 +151,12 @@ impl Watch {
         }
     }
 
-    async fn join(&self) -> Result<Member, Error> {
+    async fn join(&self) -> Result<(Arc<Server>, Member), Error> {
         let serving = self.serving.load_full();
-        let home = serving.servers.shards.get(usize::from(serving.rules.home.0));
-        let home = home.ok_or_else(|| Error::internal("the home shard has no server"))?;
-        let login = control_login(&home.address, &self.config);
-        let place = format!("shard {}", home.name);
-        Member::join(&home.address, &login, &home.options, &place).await
+        let home = serving.servers.fleet.primary(serving.rules.home)?;
+        let Place { address, options, control } = &home.place;
+        let member = Member::join(address, control, options, &home.name).await?;
+        Ok((home, member))
     }
 
     /// While there is no membership, nobody can say who knows what.
@@ -164,14 +168,18 @@ impl Watch {
         }
     }
 
-    async fn keep(&mut self, mut member: Member) -> Over {
-        let servers = self.serving.load().servers.clone();
+    async fn keep(&mut self, home: &Arc<Server>, mut member: Member) -> Over {
         let mut next_look = Instant::now();
         loop {
             let outcome = tokio::select! {
                 wish = self.wishes.recv() => match wish {
                     None => return Over::Done,
-                    Some(wish) => self.spread(&mut member, wish).await,
+                    Some(wish) if self.is_home(home) => self.spread(&mut member, wish).await,
+                    Some(wish) => {
+                        let moved = "the home shard's primary has changed".to_owned();
+                        drop(wish.send(Spreading::Unsure(moved)));
+                        return Over::Moved;
+                    }
                 },
                 heard = member.hear() => match heard {
                     None => Err(lost()),
@@ -185,10 +193,17 @@ impl Watch {
             if let Err(error) = outcome {
                 return Over::Lost(error);
             }
-            if !Arc::ptr_eq(&servers, &self.serving.load().servers) {
+            if !self.is_home(home) {
                 return Over::Moved;
             }
         }
+    }
+
+    /// Whether that server still is the home shard's primary.
+    fn is_home(&self, home: &Arc<Server>) -> bool {
+        let serving = self.serving.load();
+        let primary = serving.servers.fleet.primary(serving.rules.home);
+        primary.is_ok_and(|primary| Arc::ptr_eq(&primary, home))
     }
 
     async fn act_on(&mut self, member: &Member, heard: Heard) -> Result<(), Error> {
@@ -308,30 +323,31 @@ impl Watch {
         if id == rules.home {
             return Some(&member.client);
         }
-        let (_, clients) = self.shards.as_ref()?;
-        clients.get(usize::from(id.0))?.as_ref()
+        self.shards.get(&id).map(|(_, client)| client)
     }
 
     /// Connects to the shards beside the home shard. One that cannot be reached is looked at later.
     async fn connect(&mut self, serving: &Serving) {
-        let none =
-            || (serving.servers.clone(), serving.servers.shards.iter().map(|_| None).collect());
-        let kept = self.shards.take().filter(|(known, _)| Arc::ptr_eq(known, &serving.servers));
-        let (servers, clients) = self.shards.insert(kept.unwrap_or_else(none));
-        for (id, (server, client)) in
-            serving.rules.shard_ids().zip(servers.shards.iter().zip(clients))
-        {
-            let stands = client.as_ref().is_some_and(|client| !client.is_closed());
-            if stands || id == serving.rules.home {
-                continue;
-            }
-            *client = match control_client(server, &self.config).await {
-                Ok(client) => Some(client),
+        for id in serving.rules.shard_ids().filter(|id| *id != serving.rules.home) {
+            let connected = match serving.servers.fleet.primary(id) {
+                Ok(primary) => {
+                    let stands = self.shards.get(&id).is_some_and(|(server, client)| {
+                        Arc::ptr_eq(server, &primary) && !client.is_closed()
+                    });
+                    if stands {
+                        continue;
+                    }
+                    control_client_of(&primary).await.map(|client| (primary, client))
+                }
+                Err(error) => Err(error),
+            };
+            match connected {
+                Ok(client) => drop(self.shards.insert(id, client)),
                 Err(error) => {
                     tracing::warn!(%error, "a shard's schema cannot be looked at");
-                    None
+                    self.shards.remove(&id);
                 }
-            };
+            }
         }
     }
 }

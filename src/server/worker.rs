@@ -63,6 +63,7 @@ pub fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>, phase: watch::Rece
     for listener in listeners {
         tasks.spawn_local(accept(worker.clone(), listener, phase.clone()));
     }
+    tasks.spawn_local(keep_house(worker.clone()));
     tasks.spawn_local(send_home(worker, phase.clone()));
     tasks.block_on(&runtime, until_stopped(phase));
 }
@@ -77,6 +78,19 @@ async fn send_home(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
     if phase.wait_for(|phase| *phase != Phase::Serving).await.is_ok() {
         worker.leaving.set(true);
         worker.tasks.borrow().values().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// Connections that should not be used again are closed, and sessions that hold one hear of it.
+async fn keep_house(worker: Rc<Worker>) {
+    const PACE: Duration = Duration::from_millis(500);
+    loop {
+        tokio::time::sleep(PACE).await;
+        let databases: Vec<_> = worker.databases.borrow().values().cloned().collect();
+        let changed = databases.iter().filter(|database| database.keep_house()).count();
+        if changed > 0 {
+            worker.tasks.borrow().values().for_each(Waker::wake_by_ref);
+        }
     }
 }
 

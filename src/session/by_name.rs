@@ -40,7 +40,7 @@ impl Session {
         let shift = outer + i32::try_from(theirs).unwrap_or(0) - i32::try_from(ours).unwrap_or(0);
         prepared.edit = Rc::new(Edit { shift, name: prepared.edit.name.clone() });
         let statement = Rc::new(prepared);
-        let at = self.site(Route::Any, Access::Read).await?;
+        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
         self.ensure_said(at, &statement).await?;
         self.keep_statement(name, statement)?;
         self.settle_unless_pipelined().await;
@@ -94,7 +94,7 @@ impl Session {
         });
         self.await_turn(row, route).await?;
         let call = self.admit(self.shape_of(&statement.planned))?;
-        let at = self.site_evenly(route, statement.planned.plan.access).await?;
+        let at = self.site_evenly(route, self.need(&statement.planned)).await?;
         self.tie(at, &statement.planned);
         self.ensure_said(at, &statement).await?;
         let began = Instant::now();

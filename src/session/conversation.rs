@@ -75,6 +75,7 @@ impl Session {
             edit: None,
             protocol: Protocol::Simple,
             configured: Vec::new(),
+            written: HashMap::new(),
             cursors: HashMap::new(),
             temporary: Vec::new(),
             turn: None,

@@ -130,17 +130,17 @@ impl Session {
         let route = self.route_bound(&statement, &values).await?;
         self.hold_unsited();
         let runs = statement.executes.as_ref().unwrap_or(&statement);
-        let access = match &runs.planned.plan.command {
-            Command::Control(control) => forwarded_access(control),
+        let need = match &runs.planned.plan.command {
+            Command::Control(control) => self.own_need(forwarded_access(control)),
             Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
-                runs.planned.plan.access
+                self.need(&runs.planned)
             }
         };
         let runs = runs.clone();
         let shape = self.shape_of(&runs.planned);
         self.foresee(shape)?;
         self.await_turn(locked_row(&statement, &values), route).await?;
-        let at = self.site_evenly(route, access).await?;
+        let at = self.site_evenly(route, need).await?;
         self.tie(at, &runs.planned);
         self.note_configured(at, &runs.planned, &runs.text, &values)?;
         if let Command::Control(control) = &statement.planned.plan.command {

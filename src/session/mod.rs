@@ -72,7 +72,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use conversation::serve;
 
@@ -133,8 +133,7 @@ pub type Servers = Arc<ServerSet>;
 /// Where the shards are, and who looks at each new connection to them. Rules that put a row elsewhere
 /// come with another set: their connections are never lent to who goes by the old ones.
 pub struct ServerSet {
-    /// In the order of their ids.
-    pub shards: Vec<pool::Shard>,
+    pub fleet: Arc<pool::Fleet>,
     pub on_connect: Option<Arc<dyn pool::OnConnect>>,
 }
 
@@ -161,6 +160,7 @@ pub struct Database {
     identities: RefCell<Identities>,
     parameters: RefCell<parameters::Known>,
     turn: Cell<u16>,
+    changes: Cell<u64>,
     limits: Limits,
     /// Which statements are refused for a while.
     shapes: Arc<Shapes>,
@@ -199,6 +199,7 @@ impl Database {
             identities: RefCell::new(Identities::new(IDENTITIES)),
             parameters: RefCell::default(),
             turn: Cell::new(0),
+            changes: Cell::new(0),
             limits,
             metrics,
             serving: {
@@ -224,6 +225,15 @@ impl Database {
         }
         *kept = Some((serving.servers.clone(), cluster.clone()));
         cluster
+    }
+
+    /// Closes unused connections that should not be used again. Whether something has happened to the
+    /// servers since this was last called: then sessions have to look at theirs.
+    pub fn keep_house(&self) -> bool {
+        let Some((_, cluster)) = self.cluster.borrow().clone() else { return false };
+        cluster.sweep();
+        let changes = cluster.fleet().changes();
+        self.changes.replace(changes) != changes
     }
 
     /// Nobody has been answered anything about it yet.
@@ -280,6 +290,8 @@ pub struct Session {
     configured: Vec<configured::Configured>,
     /// How errors about the statement that runs now speak of the client's text.
     edit: Option<Rc<Edit>>,
+    /// When this session last wrote on a shard that has replicas.
+    written: HashMap<ShardId, Instant>,
     /// SQL cursors of the open transaction, or held ones: where each lives.
     cursors: HashMap<String, ShardId>,
     /// Temporary relations that this session has made, whether or not they still exist.

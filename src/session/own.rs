@@ -174,13 +174,16 @@ impl Session {
         let asked = planned.plan.asks.tier.as_deref();
         asked
             .and_then(|name| tier_named(&self.database.limits.tiers, name))
-            .or(self.txn.settings.own().tier)
-            .or(self.default_tier)
+            .or(self.session_tier())
             .unwrap_or_else(|| planned.plan.tier())
     }
 
+    /// The same, of statements that say nothing themselves.
+    pub(super) fn session_tier(&self) -> Option<TierId> {
+        self.txn.settings.own().tier.or(self.default_tier)
+    }
+
     /// From which kind of server a statement reads, if it only reads.
-    #[allow(dead_code, reason = "the pools have no replicas yet")]
     pub(super) fn reads(&self, planned: &Planned) -> Reads {
         let asked = planned.plan.asks.reads;
         asked.or(self.txn.settings.own().reads).unwrap_or(self.serving.rules.reads)

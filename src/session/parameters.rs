@@ -4,6 +4,8 @@ use super::site::apply;
 use super::{Database, Serving};
 use crate::auth::Login;
 use crate::error::{Error, SqlState};
+use crate::ids::TierId;
+use crate::pool::{Ask, Begins, Wanted};
 use crate::txn::settings::{Settings, Values};
 use crate::wire::encode;
 use bytes::BytesMut;
@@ -73,7 +75,15 @@ pub(super) async fn describe(
     }
     let cluster = database.cluster(serving);
     let home = serving.rules.home;
-    let leased = cluster.lease(home, database.passed_on(), login).await;
+    let ask = Ask {
+        shard: home,
+        wanted: Wanted::Primary,
+        tier: TierId::INTERACTIVE,
+        begins: Begins::Now,
+        database: database.passed_on(),
+        login,
+    };
+    let leased = cluster.lease(ask).await;
     let mut lease = leased.map_err(|error| in_postgres_words(error, database))?;
     apply(&mut lease, settings.session()).await.map_err(Error::fatal)?;
     let answer = Arc::new(lease.parameters.clone());

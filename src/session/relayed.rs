@@ -7,7 +7,7 @@ use std::task::Poll;
 
 impl Session {
     pub(super) async fn relay_all(&mut self) {
-        if let Err(stop) = self.site(Route::Any, Access::Write).await {
+        if let Err(stop) = self.site(Route::Any, self.own_need(Access::Write)).await {
             if let super::Stop::Say(error) = stop {
                 self.say_goodbye(&error.fatal()).await;
             }

@@ -64,11 +64,11 @@ impl Session {
         let text = planned.text(statement).into_owned();
         let others: Vec<_> = self.serving.rules.shard_ids().filter(|&id| id != home).collect();
         for shard in others {
-            let at = self.site_on(shard, planned.plan.access).await?;
+            let at = self.site_on(shard, self.need(planned)).await?;
             self.say(at, &text, Show::Swallow).await?;
             self.claim_sequences(at, shard, statement).await?;
         }
-        let at = self.site_on(home, planned.plan.access).await?;
+        let at = self.site_on(home, self.need(planned)).await?;
         self.say(at, &text, Show::Forward).await?;
         self.claim_sequences(at, home, statement).await?;
         Ok(at)
@@ -90,7 +90,7 @@ impl Session {
 
     /// The next value of a key's sequence: one for all shards, the home shard's.
     pub(super) async fn draw(&mut self, draw: &Draw) -> Result<i64, Stop> {
-        let at = self.site_on(self.serving.rules.home, Access::Lock).await?;
+        let at = self.site_on(self.serving.rules.home, self.own_need(Access::Lock)).await?;
         self.relay.captured.clear();
         let text = format!("SELECT pg_catalog.nextval({})", quote_literal(&draw.sequence));
         self.say(at, &text, Show::Capture).await?;
@@ -106,7 +106,7 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<usize, Stop> {
-        let at = self.site(route, planned.plan.access).await?;
+        let at = self.site(route, self.need(planned)).await?;
         self.tie(at, planned);
         self.count(planned, at);
         let text = planned.text(statement).into_owned();

@@ -164,7 +164,7 @@ impl Session {
         }
         self.hold_unsited();
         let route = self.unsited_route();
-        let at = self.site(route, Access::Read).await?;
+        let at = self.site(route, self.own_need(Access::Read)).await?;
         self.site_messages(at).await
     }
 

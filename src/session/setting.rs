@@ -25,7 +25,7 @@ impl Session {
         if name.starts_with("transaction_") {
             return self.set_local(name, Some(String::new()), statement).await;
         }
-        let at = self.site(Route::Any, Access::Read).await?;
+        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
         self.say(at, statement, Show::Forward).await?;
         let value = self.setting_on(at, name).await?;
         if name == "session_authorization" {
@@ -78,7 +78,7 @@ impl Session {
             );
             return self.complete("SET");
         }
-        let at = self.site(Route::Any, Access::Read).await?;
+        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
         self.say(at, statement, Show::Forward).await?;
         for other in self.txn.begun().into_iter().filter(|&other| other != at) {
             self.ask(other, statement, Show::Swallow);
@@ -113,7 +113,7 @@ impl Session {
                 format!("RESET {}", parts.join("."))
             }
         };
-        let at = self.site(Route::Any, Access::Read).await?;
+        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
         self.say(at, &text, Show::Swallow).await?;
         self.txn.settings.reset(name);
         self.aligned(at);
@@ -122,7 +122,7 @@ impl Session {
     }
 
     pub(super) async fn reset_all(&mut self, tag: &str) -> Result<(), Stop> {
-        let at = self.site(Route::Any, Access::Read).await?;
+        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
         self.say(at, "RESET ALL", Show::Swallow).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
             let applied = Arc::make_mut(&mut participant.lease.session.applied);

@@ -72,7 +72,8 @@ impl Session {
         }
         self.refuse_if_failed(None)?;
         self.keep_budget();
-        let at = self.site(Route::One(self.serving.rules.home), Access::Write).await?;
+        let at =
+            self.site(Route::One(self.serving.rules.home), self.own_need(Access::Write)).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.unsynced = false;
             let output = &mut participant.lease.output;
@@ -133,7 +134,7 @@ impl Session {
         if matches!(self.txn.status(), Status::Failed(_)) {
             return None;
         }
-        let (mut route, mut access, mut row) = (Route::Any, Access::Read, None);
+        let (mut route, mut row) = (Route::Any, None);
         let mut all = Vec::with_capacity(statements.len());
         for range in statements {
             let statement = text.get(range.clone()).unwrap_or_default();
@@ -149,7 +150,6 @@ impl Session {
                 one @ Route::One(_) if route == Route::Any || route == one => route = one,
                 Route::One(_) | Route::Every | Route::Proxy => return None,
             }
-            access = access.max(planned.plan.access);
             row = row.or_else(|| planned.lock_target(statement, &Params::default()));
             all.push(planned);
         }
@@ -165,7 +165,7 @@ impl Session {
         if let Err(stop) = self.await_turn(row, route).await {
             return Some(Err(stop));
         }
-        let at = match self.site_evenly(route, access).await {
+        let at = match self.site_evenly(route, self.need_of_all(&all)).await {
             Ok(at) => at,
             Err(stop) => return Some(Err(stop)),
         };
@@ -218,7 +218,7 @@ impl Session {
         let row = planned.lock_target(statement, &Params::default());
         self.await_turn(row, route).await?;
         let call = self.admit(self.shape_of(planned))?;
-        let at = self.site_evenly(route, planned.plan.access).await?;
+        let at = self.site_evenly(route, self.need(planned)).await?;
         self.tie(at, planned);
         self.count(planned, at);
         self.note_configured(at, planned, statement, &[])?;

@@ -5,41 +5,71 @@ use crate::error::{Error, SqlState};
 use crate::exec::budget;
 use crate::exec::describe::{self, Described};
 use crate::exec::relay::{Listen, Pumped, Show, Step};
-use crate::ids::{Oid, ShardId};
-use crate::plan::{Access, Route};
-use crate::pool::Lease;
+use crate::ids::{Oid, ShardId, TierId};
+use crate::plan::{Access, Planned, Route};
+use crate::pool::{Ask, Begins, Lease, Wanted};
+use crate::rules::Reads;
 use crate::txn::settings::{Values, alignment, differences};
-use crate::txn::{Begun, Leaves, Status};
+use crate::txn::{Begun, Block, Isolation, Leaves, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What a statement needs of the server that runs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Need {
+    pub access: Access,
+    tier: TierId,
+    reads: Reads,
+}
 
 impl Session {
+    pub(super) fn need(&self, planned: &Planned) -> Need {
+        let reads = match planned.plan.replica {
+            true => self.reads(planned),
+            false => Reads::Primary,
+        };
+        Need { access: planned.plan.access, tier: self.tier(planned), reads }
+    }
+
+    /// What statements that go to one server in one message need together.
+    pub(super) fn need_of_all(&self, planned: &[Planned]) -> Need {
+        let needs = planned.iter().map(|planned| self.need(planned));
+        let all = needs.reduce(|all, one| Need {
+            access: all.access.max(one.access),
+            tier: all.tier,
+            reads: if all.reads == one.reads { all.reads } else { Reads::Primary },
+        });
+        all.unwrap_or_else(|| self.own_need(Access::Read))
+    }
+
+    /// What weir itself has to say on the client's behalf.
+    pub(super) fn own_need(&self, access: Access) -> Need {
+        let tier = self.session_tier().unwrap_or(TierId::INTERACTIVE);
+        Need { access, tier, reads: Reads::Primary }
+    }
+
     /// The participant that runs a statement of that route.
-    pub(super) async fn site(&mut self, route: Route, access: Access) -> Result<usize, Stop> {
+    pub(super) async fn site(&mut self, route: Route, need: Need) -> Result<usize, Stop> {
         let shard = match route {
             Route::One(shard) => shard,
             Route::Any | Route::Proxy | Route::Every => {
                 self.own_shard().unwrap_or(self.serving.rules.home)
             }
         };
-        self.site_on(shard, access).await
+        self.site_on(shard, need).await
     }
 
     /// Like `site`, for a statement that reads what every shard has: without a shard of the
     /// transaction's own they take turns.
-    pub(super) async fn site_evenly(
-        &mut self,
-        route: Route,
-        access: Access,
-    ) -> Result<usize, Stop> {
+    pub(super) async fn site_evenly(&mut self, route: Route, need: Need) -> Result<usize, Stop> {
         match (route, self.own_shard()) {
             (Route::Any, None) => {
                 let shard = self.database.next_turn(&self.serving.rules);
-                self.site_on(shard, access).await
+                self.site_on(shard, need).await
             }
-            _ => self.site(route, access).await,
+            _ => self.site(route, need).await,
         }
     }
 
@@ -49,26 +79,63 @@ impl Session {
         own.next().map(|participant| participant.shard)
     }
 
-    pub(super) async fn site_on(&mut self, shard: ShardId, access: Access) -> Result<usize, Stop> {
-        self.txn.admit(shard, access, &self.serving.rules)?;
-        let at = match self.txn.find(shard) {
+    pub(super) async fn site_on(&mut self, shard: ShardId, need: Need) -> Result<usize, Stop> {
+        self.txn.admit(shard, need.access, &self.serving.rules)?;
+        let wanted = self.wanted(shard, need);
+        let found = match wanted {
+            Wanted::Primary => self.txn.find_primary(shard),
+            // Once the primary was read, time does not go back.
+            Wanted::Replica { .. } => self.txn.find(shard),
+        };
+        let at = match found {
             Some(at) => at,
-            None => self.join(shard).await?,
+            None => self.join(shard, wanted, need.tier).await?,
         };
         self.align(at, Show::Swallow).await?;
         self.open_block(at).await?;
-        if let Some(participant) = self.txn.participants.get_mut(at) {
-            participant.access = participant.access.max(access);
-        }
+        self.txn.note_access(at, need.access);
         Ok(at)
     }
 
-    /// A connection to a shard. The client's cancel request ends the wait for it.
+    /// A replica will do for a statement that is a transaction, or part of one, that only reads.
+    fn wanted(&self, shard: ShardId, need: Need) -> Wanted {
+        let only_reads = match self.txn.status() {
+            Status::Idle => true,
+            Status::Open(Block::Explicit) => self.txn.is_read_only(),
+            Status::Open(Block::Implicit) | Status::Failed(_) => false,
+        };
+        // PostgreSQL: a hot standby does not do serializable transactions.
+        let welcome = only_reads && self.txn.isolation() != Isolation::Serializable;
+        match need.reads {
+            Reads::Replica if welcome => {
+                Wanted::Replica { after: self.written.get(&shard).copied() }
+            }
+            Reads::Replica | Reads::Primary => Wanted::Primary,
+        }
+    }
+
+    /// A connection to a shard's primary. The client's cancel request ends the wait for it.
     pub(super) async fn lease(&mut self, shard: ShardId) -> Result<Lease, Error> {
+        let tier = self.own_need(Access::Read).tier;
+        self.lease_wanted(shard, Wanted::Primary, tier).await
+    }
+
+    async fn lease_wanted(
+        &mut self,
+        shard: ShardId,
+        wanted: Wanted,
+        tier: TierId,
+    ) -> Result<Lease, Error> {
         let cluster = self.database.cluster(&self.serving);
+        let begins = match self.txn.participants.is_empty() {
+            true => Begins::Now,
+            false => Begins::Before,
+        };
+        let (database, login) = (self.database.passed_on(), &self.login);
+        let ask = Ask { shard, wanted, tier, begins, database, login };
         tokio::select! {
             biased;
-            lease = cluster.lease(shard, self.database.passed_on(), &self.login) => lease,
+            lease = cluster.lease(ask) => lease,
             () = self.slot.waiting.notified() => Err(Error::client(
                 SqlState::QUERY_CANCELED,
                 "canceling statement due to user request",
@@ -109,8 +176,15 @@ impl Session {
         }
     }
 
-    async fn join(&mut self, shard: ShardId) -> Result<usize, Stop> {
-        let mut lease = self.lease(shard).await?;
+    async fn join(&mut self, shard: ShardId, wanted: Wanted, tier: TierId) -> Result<usize, Stop> {
+        if self.txn.find(shard).is_some() && self.txn.isolation() != Isolation::ReadCommitted {
+            return Err(Error::refused(
+                "the transaction has read a replica, and this statement needs the primary",
+                "SET weir.reads = 'primary' before the transaction",
+            )
+            .into());
+        }
+        let mut lease = self.lease_wanted(shard, wanted, tier).await?;
         lease.health = Health::Busy;
         self.may_be_cancelled(lease.cancel.clone()).await;
         let translation = self.serving.translation(shard);
@@ -237,10 +311,23 @@ impl Session {
             return;
         }
         self.portals.clear();
+        self.note_written();
         if !self.txn.participants.is_empty() {
             self.give_back().await;
         }
         self.make_schema_known().await;
+    }
+
+    /// From now on, reads of what was written need servers that have it.
+    fn note_written(&mut self) {
+        let written = self.txn.take_written();
+        if written.is_empty() {
+            return;
+        }
+        let (fleet, now) = (&self.serving.servers.fleet, Instant::now());
+        let replicated =
+            |shard: &ShardId| fleet.crew(*shard).is_ok_and(|crew| crew.servers.len() > 1);
+        self.written.extend(written.into_iter().filter(replicated).map(|shard| (shard, now)));
     }
 
     async fn give_back(&mut self) {

@@ -48,11 +48,12 @@ metrics! {
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
     transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transaction blocks that clients ended";
     cancels: IntCounterVec = "weir_cancels_total" ["outcome"] "cancel requests, by whether they met a running statement";
-    server_connections: IntGaugeVec = "weir_server_connections" ["database", "shard"] "connections to servers that are open now";
-    server_idle: IntGaugeVec = "weir_server_connections_idle" ["database", "shard"] "connections to servers that nobody uses now";
-    waiting: IntGaugeVec = "weir_checkout_waiting" ["database", "shard"] "statements waiting for a server connection now";
+    server_connections: IntGaugeVec = "weir_server_connections" ["database", "shard", "server", "tier"] "connections to servers that are open now";
+    server_idle: IntGaugeVec = "weir_server_connections_idle" ["database", "shard", "server", "tier"] "connections to servers that nobody uses now";
+    server_max: IntGaugeVec = "weir_server_connections_max" ["database", "shard", "server", "tier"] "connections to servers that may be open, without the reserve";
+    waiting: IntGaugeVec = "weir_checkout_waiting" ["database", "shard", "server", "tier"] "statements waiting for a server connection now";
     checkout: Histogram = "weir_checkout_seconds" [] "time that statements waited for a server connection";
-    checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard"] "waits for a server connection that ended without one";
+    checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard", "tier"] "waits for a server connection that ended without one";
     server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
     server_rtt: GaugeVec = "weir_server_tcp_rtt_seconds" ["database", "shard", "server"] "round trip to a server as TCP has measured it";
     server_retransmits: IntCounterVec = "weir_server_tcp_retransmits_total" ["database", "shard", "server"] "segments that TCP had to send to a server again";
@@ -61,6 +62,12 @@ metrics! {
     hot_row_waits: IntCounterVec = "weir_hot_row_waits_total" ["database"] "statements that had to wait for their turn at a hot row";
     hot_row_refused: IntCounterVec = "weir_hot_row_refused_total" ["database", "reason"] "waits for a hot row that ended without a turn";
     hot_row_wait: Histogram = "weir_hot_row_wait_seconds" [] "time that statements waited for their turn at a hot row";
+    server_up: IntGaugeVec = "weir_server_up" ["database", "shard", "server"] "1: the server answers probes";
+    server_primary: IntGaugeVec = "weir_server_primary" ["database", "shard", "server"] "1: the server takes the shard's writes";
+    probe_latency: GaugeVec = "weir_probe_seconds" ["database", "shard", "server"] "how long the last probe took, connecting included where it had to";
+    replica_lag: GaugeVec = "weir_replica_lag_seconds" ["database", "shard", "server"] "how far a replica is behind the primary at most";
+    server_breaker_open: IntGaugeVec = "weir_server_breaker_open" ["database", "shard", "server"] "1: the server's breaker is open or half-open";
+    server_breaker_trips: IntCounterVec = "weir_server_breaker_trips_total" ["database", "shard", "server"] "times that the server's breaker has opened";
     prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers";
     plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
     plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
@@ -93,8 +100,6 @@ pub struct DatabaseMetrics {
 /// [`Metrics::set_pools`].
 #[derive(Clone, Debug)]
 pub struct PoolMetrics {
-    database: String,
-    shard: String,
     checkout: Histogram,
     failed: IntCounter,
     connects: IntCounter,
@@ -119,12 +124,26 @@ pub struct HotRowMetrics {
     refused: IntCounterVec,
 }
 
-/// A pool's connections at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A pool's connections at one moment. Labels: database, shard, server, tier.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PoolGauges {
+    pub labels: [String; 4],
     pub open: u32,
     pub idle: u32,
+    pub size: u32,
     pub waiting: u32,
+}
+
+/// A server as probes see it at one moment. Labels: database, shard, server.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerGauges {
+    pub labels: [String; 3],
+    pub up: bool,
+    pub primary: bool,
+    pub latency: Option<Duration>,
+    pub lag: Option<Duration>,
+    pub breaker_open: bool,
+    pub breaker_trips: u64,
 }
 
 impl Metrics {
@@ -144,13 +163,11 @@ impl Metrics {
         }
     }
 
-    pub fn pool(&self, database: &str, shard: &str) -> PoolMetrics {
+    pub fn pool(&self, database: &str, shard: &str, tier: &str) -> PoolMetrics {
         PoolMetrics {
-            database: database.to_owned(),
-            shard: shard.to_owned(),
             checkout: self.checkout.clone(),
             closed: self.server_closed.clone(),
-            failed: self.checkout_failed.with_label_values(&[database, shard]),
+            failed: self.checkout_failed.with_label_values(&[database, shard, tier]),
             connects: self.server_connects.with_label_values(&[database, shard, "ok"]),
             connects_failed: self.server_connects.with_label_values(&[database, shard, "failed"]),
         }
@@ -173,16 +190,41 @@ impl Metrics {
         }
     }
 
-    /// The pools of all workers as they are now; several may belong to one shard.
-    pub fn set_pools(&self, pools: impl Iterator<Item = (PoolMetrics, PoolGauges)>) {
-        let gauges = [&self.server_connections, &self.server_idle, &self.waiting];
+    /// The pools of all workers as they are now; those of several users are added up.
+    pub fn set_pools(&self, pools: impl Iterator<Item = PoolGauges>) {
+        let gauges = [&self.server_connections, &self.server_idle, &self.server_max, &self.waiting];
         for gauge in gauges {
             gauge.reset();
         }
-        for (pool, now) in pools {
-            for (gauge, value) in gauges.into_iter().zip([now.open, now.idle, now.waiting]) {
-                let labels = [pool.database.as_str(), pool.shard.as_str()];
+        for pool in pools {
+            let labels = pool.labels.each_ref().map(String::as_str);
+            for (gauge, value) in
+                gauges.into_iter().zip([pool.open, pool.idle, pool.size, pool.waiting])
+            {
                 gauge.with_label_values(&labels).add(value.into());
+            }
+        }
+    }
+
+    /// The servers of all databases as they are now.
+    pub fn set_servers(&self, servers: impl Iterator<Item = ServerGauges>) {
+        for gauge in [&self.server_up, &self.server_primary, &self.server_breaker_open] {
+            gauge.reset();
+        }
+        self.probe_latency.reset();
+        self.replica_lag.reset();
+        for server in servers {
+            let labels = server.labels.each_ref().map(String::as_str);
+            self.server_up.with_label_values(&labels).set(server.up.into());
+            self.server_primary.with_label_values(&labels).set(server.primary.into());
+            self.server_breaker_open.with_label_values(&labels).set(server.breaker_open.into());
+            let trips = self.server_breaker_trips.with_label_values(&labels);
+            trips.inc_by(server.breaker_trips.saturating_sub(trips.get()));
+            if let Some(latency) = server.latency {
+                self.probe_latency.with_label_values(&labels).set(latency.as_secs_f64());
+            }
+            if let Some(lag) = server.lag {
+                self.replica_lag.with_label_values(&labels).set(lag.as_secs_f64());
             }
         }
     }

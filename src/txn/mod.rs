@@ -12,7 +12,7 @@ use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
-use crate::pool::Lease;
+use crate::pool::{Lease, Role};
 use crate::rules::Rules;
 use crate::wire::server::TransactionStatus;
 use settings::{Settings, Values};
@@ -175,8 +175,22 @@ pub struct Transaction {
     writers: Writers,
     schema: SchemaChange,
     continuity: Continuity,
+    written: Vec<ShardId>,
     pub settings: Settings,
     pub participants: Vec<Participant>,
+}
+
+/// What a transaction sees of what others do meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isolation {
+    /// Each statement sees what is committed when it begins.
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1" | "t" | "y")
 }
 
 impl Transaction {
@@ -191,6 +205,7 @@ impl Transaction {
             writers: Writers::One,
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
+            written: Vec::new(),
             settings,
             participants: Vec::new(),
         }
@@ -369,8 +384,65 @@ impl Transaction {
         }
     }
 
+    /// The participant on a shard; its primary, if both are there.
     pub fn find(&self, shard: ShardId) -> Option<usize> {
-        self.participants.iter().position(|participant| participant.shard == shard)
+        self.find_primary(shard)
+            .or_else(|| self.participants.iter().position(|participant| participant.shard == shard))
+    }
+
+    pub fn find_primary(&self, shard: ShardId) -> Option<usize> {
+        self.participants.iter().position(|participant| {
+            participant.shard == shard && participant.lease.work.role() == Role::Primary
+        })
+    }
+
+    /// What the client has said of the transaction: the last that begins with one of these words.
+    fn said_last<'w>(&self, words: &[&'w str]) -> Option<&'w str> {
+        let characteristics = self.setup.iter().rev().filter_map(|said| match said {
+            Setup::Characteristics(text) => Some(text),
+            Setup::Local(_) => None,
+        });
+        characteristics.chain([&self.modes]).find_map(|text| {
+            let text = text.to_ascii_uppercase();
+            let text = text.split([' ', ',', '\t', '\r', '\n']).filter(|word| !word.is_empty());
+            let text = text.collect::<Vec<_>>().join(" ");
+            words.iter().copied().filter(|word| text.contains(word)).max_by_key(|w| text.rfind(w))
+        })
+    }
+
+    /// BEGIN READ ONLY, or the setting that says the same of every transaction.
+    pub fn is_read_only(&self) -> bool {
+        match self.said_last(&["READ ONLY", "READ WRITE"]) {
+            Some(said) => said == "READ ONLY",
+            None => self.settings.get("default_transaction_read_only").is_some_and(is_on),
+        }
+    }
+
+    /// How much of what others do meanwhile the transaction sees.
+    pub fn isolation(&self) -> Isolation {
+        let words = ["SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"];
+        let said = self.said_last(&words).map(str::to_owned).or_else(|| {
+            self.settings.get("default_transaction_isolation").map(str::to_ascii_uppercase)
+        });
+        match said.as_deref() {
+            Some("SERIALIZABLE") => Isolation::Serializable,
+            Some("REPEATABLE READ") => Isolation::RepeatableRead,
+            Some(_) | None => Isolation::ReadCommitted,
+        }
+    }
+
+    /// The shards that were written since this was last asked, whether or not that was undone.
+    pub fn take_written(&mut self) -> Vec<ShardId> {
+        std::mem::take(&mut self.written)
+    }
+
+    /// A statement of that access goes to a participant.
+    pub fn note_access(&mut self, at: usize, access: Access) {
+        let Some(participant) = self.participants.get_mut(at) else { return };
+        participant.access = participant.access.max(access);
+        if access == Access::Write && !self.written.contains(&participant.shard) {
+            self.written.push(participant.shard);
+        }
     }
 
     /// A shard joins; no block is open there yet.

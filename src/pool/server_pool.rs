@@ -1,0 +1,269 @@
+//! The connections of one worker to one server, of one tier, as one user: gate, bb8 pool, lease.
+use super::config::PoolConfig;
+use super::dialer::{CurrentLogin, Dialer, Manager, Sink};
+use super::failures::Failures;
+use super::fleet::{Server, Work};
+use super::gate::Gate;
+use crate::auth::Login;
+use crate::backend::{Connection, Health};
+use crate::error::Error;
+use crate::ids::{ServerId, ShardId, TierId};
+use crate::telemetry::metrics::PoolMetrics;
+use bb8::{PooledConnection, QueueStrategy, RunError};
+use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A connection that was asked whether it is alive has to answer in that time.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub struct ServerPool {
+    pub server: Arc<Server>,
+    pub database: String,
+    pub tier: TierId,
+    pub(super) gate: Arc<Gate>,
+    server_check: Duration,
+    dialer: Arc<Dialer>,
+    pool: bb8::Pool<Manager>,
+    failures: Arc<Failures>,
+    login: CurrentLogin,
+    metrics: Option<PoolMetrics>,
+}
+
+/// A connection that is ours until it is dropped. Then it goes back if it is `Clean`, and is closed
+/// if not.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease {
+    pub shard: ShardId,
+    pub work: Work,
+    // Dropped in this order: the connection is back before the next one is let in.
+    pooled: PooledConnection<'static, Manager>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Denied {
+    /// The server, or what is known of it, has changed meanwhile: choose again.
+    Changed,
+    Error(Error),
+}
+
+/// A worker's connections at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Connections {
+    pub open: u32,
+    pub idle: u32,
+}
+
+impl ServerPool {
+    pub(super) fn new(
+        dialer: Dialer,
+        names: (String, TierId),
+        config: &PoolConfig,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let dialer = Arc::new(dialer);
+        let tier = &gate.tier;
+        let failures = Arc::clone(&dialer.failures);
+        let size = tier.size.saturating_add(tier.reserve).max(1);
+        let pool = bb8::Pool::builder()
+            .max_size(size)
+            .min_idle(tier.min_idle.min(tier.size))
+            .test_on_check_out(false)
+            .retry_connection(false)
+            // Our own limit passes first.
+            .connection_timeout(tier.checkout + Duration::from_secs(1))
+            // Both are ours (`Dialer::retires`): a sweep would make them look used.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            // What is used stays warm, what is not needed gets old.
+            .queue_strategy(QueueStrategy::Lifo)
+            .error_sink(Box::new(Sink { failures: Arc::clone(&failures) }))
+            .build_unchecked(Manager(Arc::clone(&dialer)));
+        let (database, tier) = names;
+        Self {
+            server: Arc::clone(&dialer.server),
+            database,
+            tier,
+            gate,
+            server_check: config.server_check,
+            pool,
+            failures,
+            login: dialer.login.clone(),
+            metrics: dialer.metrics.clone(),
+            dialer,
+        }
+    }
+
+    /// A connection for that work, in the order of asking.
+    pub(super) async fn lease(&self, work: Work, deadline: Instant) -> Result<Lease, Denied> {
+        let asked = Instant::now();
+        let granted = tokio::time::timeout_at(deadline.into(), self.admitted(work)).await;
+        let outcome = granted.unwrap_or_else(|_| Err(Denied::Error(self.gate.too_late())));
+        if let Some(metrics) = &self.metrics {
+            metrics.checked_out(asked.elapsed(), outcome.is_ok());
+        }
+        outcome
+    }
+
+    async fn admitted(&self, work: Work) -> Result<Lease, Denied> {
+        let mut interrupted = pin!(self.server.interrupted.notified());
+        interrupted.as_mut().enable();
+        if work.is_interrupted() {
+            return Err(Denied::Changed);
+        }
+        let connect = async {
+            let permit = self.gate.enter().await?;
+            Ok((self.alive().await?, permit))
+        };
+        let (pooled, permit) = tokio::select! {
+            biased;
+            connected = connect => connected.map_err(Denied::Error)?,
+            () = interrupted => return Err(Denied::Changed),
+        };
+        Ok(Lease { shard: self.server.id.shard, work, pooled, _permit: permit })
+    }
+
+    /// A connection that can be used. Dropping another closes it; the next one is alive, or new.
+    async fn alive(&self) -> Result<PooledConnection<'static, Manager>, Error> {
+        loop {
+            let mut pooled = self.take().await?;
+            let now = Instant::now();
+            if let Some(reason) = self.dialer.retires(&pooled, now) {
+                pooled.connection.taint(reason);
+                continue;
+            }
+            if let Err(reason) = pooled.connection.check_idle() {
+                pooled.connection.taint(reason);
+                continue;
+            }
+            let unused = now.saturating_duration_since(pooled.unused_since);
+            if unused < self.server_check {
+                return Ok(pooled);
+            }
+            let asked = tokio::time::timeout(CHECK_TIMEOUT, pooled.connection.ask(""));
+            match asked.await {
+                Ok(Ok(_)) => return Ok(pooled),
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    pooled.connection.taint("it did not answer after it was unused for long");
+                    self.server.failed(Instant::now(), "a connection did not answer");
+                }
+            }
+        }
+    }
+
+    /// An idle connection, or whichever comes first: one that is returned, or a new one.
+    async fn take(&self) -> Result<PooledConnection<'static, Manager>, Error> {
+        if let Some(error) = self.failures.pausing(Instant::now())
+            && self.pool.state().idle_connections == 0
+        {
+            return Err(error);
+        }
+        let mut get = pin!(self.pool.get_owned());
+        let got = match poll_fn(|context| Poll::Ready(get.as_mut().poll(context))).await {
+            Poll::Ready(got) => got,
+            Poll::Pending => {
+                // The connect that bb8 has just begun runs on this thread, so it cannot have failed yet.
+                let mut failure = self.failures.wait();
+                let got = tokio::select! {
+                    biased;
+                    got = get => got,
+                    Ok(error) = &mut failure => return Err(error),
+                };
+                if let Ok(error) = failure.try_recv() {
+                    self.failures.pass_on(error);
+                }
+                got
+            }
+        };
+        got.map_err(|error| match error {
+            RunError::User(error) => error,
+            RunError::TimedOut => self.gate.too_late(),
+        })
+    }
+
+    /// Closes an unused connection, if there is one.
+    pub(super) fn close_unused(&self) -> bool {
+        let Some(mut pooled) = self.take_unused() else { return false };
+        pooled.connection.taint("another pool needs its place");
+        true
+    }
+
+    /// Closes every unused connection that should not be used again.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let mut kept = Vec::new();
+        while let Some(mut pooled) = self.take_unused() {
+            match self.dialer.retires(&pooled, now) {
+                Some(reason) => pooled.connection.taint(reason),
+                None => kept.push(pooled),
+            }
+        }
+        // The most recently used goes back last, to be the next one used.
+        kept.into_iter().rev().for_each(drop);
+    }
+
+    fn take_unused(&self) -> Option<PooledConnection<'static, Manager>> {
+        if self.pool.state().idle_connections == 0 {
+            return None;
+        }
+        match pin!(self.pool.get_owned()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(got) => got.ok(),
+            Poll::Pending => None,
+        }
+    }
+
+    /// New connections log in with this from now on: a password may have changed.
+    pub(super) fn renew(&self, login: &Arc<Login>) {
+        self.login.renew(login);
+    }
+
+    pub fn connections(&self) -> Connections {
+        let state = self.pool.state();
+        Connections { open: state.connections, idle: state.idle_connections }
+    }
+
+    pub(super) fn id(&self) -> ServerId {
+        self.server.id
+    }
+}
+
+impl Lease {
+    /// The connection will be closed instead of going back.
+    pub fn taint(&mut self, reason: &'static str) {
+        self.pooled.connection.health = Health::Tainted(reason);
+    }
+
+    /// The connection broke without a word of the server's.
+    pub fn broke(&mut self) {
+        self.taint("its connection broke");
+        self.work.server.failed(Instant::now(), "a connection broke");
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pooled.unused_since = Instant::now();
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.pooled.connection
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.pooled.connection
+    }
+}
