@@ -2,18 +2,12 @@
 use super::address::{Address, Host};
 use super::failure::ConnectError;
 use super::stream::Stream;
+use super::tcp::{Peer, tune};
 use crate::auth::tls::{Connector, TlsMode};
 use crate::wire::encode;
 use bytes::BytesMut;
-use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-
-/// A server that died without a word is noticed after about two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-#[cfg(target_os = "linux")]
-const UNANSWERED: Duration = Duration::from_secs(60);
 
 /// How a line was made.
 #[derive(Clone, Debug)]
@@ -40,7 +34,7 @@ pub async fn dial(
             (name, TcpStream::connect((host.as_str(), address.port)).await?)
         }
     };
-    tune(&socket)?;
+    tune(&socket, Peer::Server)?;
     let must = match mode {
         TlsMode::Disable | TlsMode::Allow => return Ok((socket.into(), Line::Plain)),
         TlsMode::Prefer => false,
@@ -80,15 +74,4 @@ async fn request_tls(mut socket: TcpStream) -> Result<Offer, ConnectError> {
         b'N' => Ok(Offer::Declined(socket)),
         other => Err(ConnectError::Protocol(format!("the answer to SSLRequest was byte {other}"))),
     }
-}
-
-fn tune(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let keepalive =
-        socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let socket = socket2::SockRef::from(socket);
-    // Keepalive sleeps while data is on its way; this limits how long that may go unanswered.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNANSWERED))?;
-    socket.set_tcp_keepalive(&keepalive)
 }

@@ -2,6 +2,8 @@
 //!
 //! - `address`: where a server is and how it is reached, from libpq's connection strings
 //! - `stream`: a TCP, Unix or TLS line, to servers and to clients
+//! - `tcp`: how TCP notices that the other side is gone
+//! - `tcp_info`: what TCP has measured
 //! - `connection`: the line with what is read but not taken, and whether it may be used again
 //! - `settings`: what this server has been SET, and the statements it has prepared
 //! - `dial`: a line that is as private as the address demands
@@ -22,6 +24,8 @@
 //! Invariant: only a connection whose health is `Clean` is ever given to another client.
 pub mod address;
 pub mod stream;
+pub mod tcp;
+pub mod tcp_info;
 pub mod settings;
 pub mod connection;
 pub mod failure;

@@ -1,4 +1,5 @@
 //! A TCP, Unix or TLS line: one type for servers and for clients.
+use super::tcp_info::{TcpInfo, tcp_info};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -47,6 +48,16 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// What TCP has measured on this line; `None` where there is no TCP, or nothing is known.
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(session) => session.get_ref().0,
+            Self::Unix(_) => return None,
+        };
+        tcp_info(socket.local_addr().ok()?, socket.peer_addr().ok()?)
     }
 
     pub fn is_tls(&self) -> bool {

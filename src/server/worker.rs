@@ -2,6 +2,7 @@
 //! workers), its pools, and a task for each client.
 use super::Phase;
 use super::assemble::{Shared, Source};
+use crate::backend::tcp::{Peer, tune};
 use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
@@ -122,8 +123,10 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
 /// One client from its first byte to its last.
 async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
     let shared = worker.shared.clone();
-    // A client with small answers must not wait for Nagle's algorithm.
-    drop(socket.set_nodelay(true));
+    // Without it a client that vanishes is only noticed later.
+    if let Err(error) = tune(&socket, Peer::Client) {
+        tracing::debug!(%error, "a client's socket cannot be tuned");
+    }
     let line = Line::new(Stream::from(socket));
     let (door, login_limit) = (shared.door.load_full(), shared.config.load().timeouts.login);
     let arriving = startup::arrive(line, &door);
