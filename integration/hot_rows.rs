@@ -169,23 +169,38 @@ fn bound_statements_and_prepared_ones_wait_in_the_same_line() {
         .put(b'S', b"")
         .send();
     shop.wait_for_waiting(1);
+    // Described first, inside its transaction, as many drivers do: the server goes back.
+    let mut beside = shop.beside();
+    let idle = "SELECT count(*) FROM pg_stat_activity \
+                WHERE query LIKE '%stock%' AND state = 'idle in transaction' AND pid <> pg_backend_pid()";
+    let mut described = shop.client();
+    described.query("BEGIN").parse("d", sql, &[]).describe(b'S', "d").sync();
+    assert_eq!(beside.value(idle), "2");
+    described.take_transcript();
+    described.bind("", "d", &[Some("1"), Some("A")]).execute("", 0).put(b'S', b"").send();
+    shop.wait_for_waiting(2);
+    assert_eq!(beside.value(idle), "1");
     let mut binary = shop.client();
     let eight = 1_i64.to_be_bytes();
     binary.parse("s", sql, &[20, 25]).bind_as("", "s", &[1, 0], &[Some(&eight), Some(b"A")], &[]);
     binary.execute("", 0).put(b'S', b"").send();
-    shop.wait_for_waiting(2);
+    shop.wait_for_waiting(3);
     let mut executed = shop.client();
     executed.query(&format!("PREPARE take (bigint, text) AS {sql}"));
     executed.take_transcript();
     executed.ask("EXECUTE take (1, 'A')");
-    shop.wait_for_waiting(3);
+    shop.wait_for_waiting(4);
 
     holder.query("COMMIT");
     let heard = bound.await_ready().take_transcript();
     assert!(heard.contains("D 1000"), "{heard}");
     // It keeps its turn up to the end of its transaction.
-    shop.wait_for_waiting(2);
+    shop.wait_for_waiting(3);
     bound.query("UPDATE stock SET amount = 5 WHERE product_id = 1").query("COMMIT");
+    let heard = described.await_ready().take_transcript();
+    assert!(heard.contains("D 5") && heard.contains("Z T"), "{heard}");
+    assert_eq!(described.value("SELECT count(*) FROM stock"), "50");
+    described.query("COMMIT");
     for client in [&mut binary, &mut executed] {
         let heard = client.await_ready().take_transcript();
         assert!(heard.contains("D 5"), "{heard}");

@@ -124,6 +124,8 @@ pub struct Relay {
     pub marks: usize,
     /// What servers have said of parameters; the session tells the client before ReadyForQuery.
     pub reports: BTreeMap<String, Vec<u8>>,
+    /// How many messages that run the client's statements have gone to servers.
+    pub statements: u64,
     pub budget: Budget,
     /// So many replies at the head of the queue the servers were asked for: no message of the client is
     /// needed for them.
@@ -175,6 +177,9 @@ impl Relay {
     }
 
     pub fn expect_edited(&mut self, at: usize, step: Step, show: Show, edit: Option<Rc<Edit>>) {
+        if show == Show::Forward && matches!(step, Step::Query | Step::Bind | Step::Execute) {
+            self.statements += 1;
+        }
         self.replies.push_back(Reply::Server { at, step, show, edit });
     }
 

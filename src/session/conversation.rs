@@ -79,6 +79,7 @@ impl Session {
             cursors: HashMap::new(),
             temporary: Vec::new(),
             turn: None,
+            described: None,
             default_tier: greeted.tier,
             leaving,
         }

@@ -298,6 +298,8 @@ pub struct Session {
     temporary: Vec<String>,
     /// At the hot row that the open transaction locks.
     turn: Option<Ticket>,
+    /// The relay's count of statements when a server was brought in only to describe one.
+    described: Option<u64>,
     /// Whose connections its statements use unless they or the session say otherwise; `None`: as
     /// their plans say.
     default_tier: Option<TierId>,

@@ -164,6 +164,9 @@ impl Session {
         }
         self.hold_unsited();
         let route = self.unsited_route();
+        if self.txn.participants.is_empty() {
+            self.described = Some(self.relay.statements);
+        }
         let at = self.site(route, self.own_need(Access::Read)).await?;
         self.site_messages(at).await
     }

@@ -330,7 +330,7 @@ impl Session {
         self.written.extend(written.into_iter().filter(replicated).map(|shard| (shard, now)));
     }
 
-    async fn give_back(&mut self) {
+    pub(super) async fn give_back(&mut self) {
         let mut running = self.slot.running.lock().await;
         running.clear();
         for participant in &mut self.txn.participants {

@@ -8,7 +8,7 @@ use crate::exec::budget;
 use crate::ids::HotKey;
 use crate::plan::Route;
 use crate::pool::hot_rows::{Patience, Refused};
-use crate::txn::Status;
+use crate::txn::{Begun, Participant, Status};
 use std::time::Duration;
 
 /// What ends the wait for a turn too early.
@@ -29,7 +29,7 @@ impl Session {
         route: Route,
     ) -> Result<(), Stop> {
         let (Some(row), Route::One(shard)) = (row, route) else { return Ok(()) };
-        if self.turn.is_some() || !self.txn.participants.is_empty() {
+        if self.turn.is_some() || !self.holds_nothing().await? {
             return Ok(());
         }
         let (wait, limit) = self.longest_wait();
@@ -58,8 +58,29 @@ impl Session {
     /// The transaction is over, or it has no server on which it could hold a lock.
     pub(super) fn end_turn(&mut self) {
         if self.txn.status() == Status::Idle || self.txn.participants.is_empty() {
-            self.turn = None;
+            (self.turn, self.described) = (None, None);
         }
+    }
+
+    /// Whether the session holds no server. One that has only been asked what statements look like, as
+    /// many drivers do first, goes back: the transaction begins anew where it is to lock.
+    async fn holds_nothing(&mut self) -> Result<bool, Stop> {
+        if self.txn.participants.is_empty() {
+            return Ok(true);
+        }
+        let untouched = |other: &Participant| {
+            other.begun == Begun::Block && !other.tied && !other.unsynced && !other.failed
+        };
+        if self.described != Some(self.relay.statements)
+            || !self.relay.is_empty()
+            || !self.txn.participants.iter().all(untouched)
+        {
+            return Ok(false);
+        }
+        self.roll_back_on(&self.txn.begun()).await?;
+        self.txn.participants.iter_mut().for_each(Participant::rolled_back);
+        self.give_back().await;
+        Ok(self.txn.participants.is_empty())
     }
 
     /// As long as for a server connection, unless the client has less patience.

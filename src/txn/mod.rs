@@ -107,6 +107,13 @@ impl Participant {
         }
     }
 
+    /// ROLLBACK was said on it alone, while the client's transaction goes on.
+    pub fn rolled_back(&mut self) {
+        self.lease.session.applied = self.applied_at_begin.clone();
+        self.applied_at_savepoint.clear();
+        self.begun = Begun::No;
+    }
+
     /// Something failed after these were sent to be prepared: nobody knows which of them were.
     pub fn doubt_statements(&mut self) {
         let prepared = &mut self.lease.session.prepared;
