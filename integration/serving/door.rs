@@ -1,7 +1,8 @@
 //! Who is let in, over which line, and what weir shows the servers for them.
 use super::TRUST;
 use crate::cluster::{Cluster, DATABASE};
-use crate::weir::{Home, Weir};
+use crate::raw::Raw;
+use crate::weir::{Home, Weir, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -200,4 +201,21 @@ fn the_line_to_the_server_is_as_private_as_its_address_says() {
     assert_eq!(through(&verified(&root)).as_deref(), Ok("t"));
     let error = through(&verified(&stranger)).unwrap_err();
     assert!(error.contains("TLS failed") && error.contains("shard only"), "{error}");
+}
+
+#[test]
+fn users_and_databases_may_have_so_many_clients() {
+    let cluster = Cluster::start(1);
+    cluster.shard(0).sql("postgres", "CREATE ROLE ann LOGIN").unwrap();
+    let weir = Weir::plain(
+        &cluster,
+        DATABASE,
+        &format!("{TRUST}\n[[user]]\nname = 'ann'\nmax_clients = 1\n"),
+    );
+    let first = Raw::connect(weir.port(), &[("user", "ann"), ("database", DATABASE)]);
+    let error = weir.psql("user=ann dbname=shop", "SELECT 1").unwrap_err();
+    assert!(error.contains("FATAL:  too many connections for role \"ann\""), "{error}");
+    assert_eq!(weir.psql("user=postgres dbname=shop", "SELECT 1").as_deref(), Ok("1"));
+    drop(first);
+    wait_for("the free seat", || weir.psql("user=ann dbname=shop", "SELECT 1").is_ok());
 }

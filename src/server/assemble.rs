@@ -3,6 +3,7 @@ use super::config::{Config, PoolMode};
 use super::door::open_door;
 use super::fence::Fence;
 use super::schema::{self, Keeper};
+use super::seats::Seats;
 use crate::auth::client::Lookup;
 use crate::auth::scram::KeyCache;
 use crate::auth::tls::{self, Connector, Identity};
@@ -10,7 +11,7 @@ use crate::auth::users::Stored;
 use crate::auth::{Login, Secret};
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Blame, Error, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, TierId};
 use crate::pool::breaker::{BreakerConfig, State};
 use crate::pool::shapes::{ShapeRules, Shapes};
 use crate::pool::{
@@ -37,6 +38,9 @@ pub struct Shared {
     pub door: ArcSwap<Door>,
     pub clients: Arc<Clients>,
     pub databases: HashMap<String, Source>,
+    /// Of the tiers, in the order of their ids: a reload cannot change them.
+    tiers: Vec<String>,
+    pub seats: Seats,
     budget: Budget,
     pub connecting: Connecting,
     /// No new client is wanted: weir is about to end.
@@ -100,6 +104,8 @@ impl Shared {
             door: ArcSwap::from_pointee(open_door(config)?),
             clients: Arc::default(),
             databases,
+            tiers: config.tiers(),
+            seats: Seats::default(),
             budget: Budget::default(),
             connecting,
             draining: AtomicBool::new(false),
@@ -122,10 +128,10 @@ impl Shared {
             plans: limits.cached_plans,
             hot_row_queue: limits.hot_row_queue,
             hot_row_wait: config.timeouts.checkout,
-            tiers: config.tiers().into(),
+            tiers: self.tiers.clone().into(),
             idle_in_transaction: config.timeouts.idle_in_transaction,
             client_idle: config.timeouts.client_idle,
-            total: config.tiers().iter().map(|tier| config.tier("", "", tier).total).collect(),
+            total: self.tiers.iter().map(|tier| config.tier("", "", tier).total).collect(),
         }
     }
 
@@ -143,9 +149,17 @@ impl Shared {
         }
     }
 
+    /// The tier that weir.toml gives to a user's statements in a database.
+    pub fn own_tier(&self, database: &str, user: &str) -> Option<TierId> {
+        let config = self.config.load();
+        let name = config.own_tier(database, user)?;
+        let position = self.tiers.iter().position(|tier| tier == name)?;
+        u8::try_from(position).ok().map(TierId)
+    }
+
     /// A worker's pools of one database to these servers.
     pub fn cluster(&self, name: &str, label: &str, servers: &Servers) -> Cluster {
-        let config = pool_config(&self.config.load(), name, label);
+        let config = pool_config(&self.config.load(), &self.tiers, name, label);
         let (fleet, on_connect) = (servers.fleet.clone(), servers.on_connect.clone());
         let metrics = self.metrics.clone();
         Cluster::new(config, fleet, on_connect, self.budget.clone()).counted(metrics)
@@ -298,10 +312,9 @@ fn place(dsn: &str, config: &Config, connecting: &Connecting) -> Result<pool::Pl
 }
 
 /// How one database's pools behave.
-fn pool_config(config: &Config, database: &str, label: &str) -> PoolConfig {
+fn pool_config(config: &Config, names: &[String], database: &str, label: &str) -> PoolConfig {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let tiers = |user: &str| -> Vec<TierConfig> {
-        let names = config.tiers();
         let tiers = names.iter().map(|name| config.tier(database, user, name));
         tiers
             .map(|tier| TierConfig {

@@ -3,6 +3,7 @@
 //! - `config`: weir.toml
 //! - `assemble`: configuration and rules files → what workers share
 //! - `door`: how clients may come in
+//! - `seats`: how many clients a user or a database may have
 //! - `worker`: one thread: listener, pools, sessions
 //! - `fence`: every new server connection shows that its shard is the one the rules mean
 //! - `schema`: every weir knows the schema in force
@@ -17,6 +18,7 @@ mod fence;
 mod lookout;
 mod reload;
 mod schema;
+mod seats;
 mod worker;
 
 use crate::admin::http::{self, Pages, Readiness};

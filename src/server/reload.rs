@@ -136,6 +136,7 @@ fn same_pools(old: &Config, new: &Config) -> bool {
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("listen", old.listen != new.listen),
+        ("the tiers' names", old.tiers() != new.tiers()),
         ("workers", old.workers != new.workers),
         ("limits", old.limits != new.limits),
         ("logging", old.logging != new.logging),

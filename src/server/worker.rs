@@ -176,7 +176,7 @@ impl Worker {
         let lookup = shared.lookup(&name);
         let clients = &shared.clients;
         let logging_in = startup::log_in(&mut line, startup, door, &lookup, clients, &database);
-        let greeted = match tokio::time::timeout(login_limit, logging_in).await {
+        let mut greeted = match tokio::time::timeout(login_limit, logging_in).await {
             Ok(Ok(greeted)) => greeted,
             Ok(Err(error)) => {
                 let error = error.fatal();
@@ -196,6 +196,17 @@ impl Worker {
             }
         };
         let pid = greeted.pid;
+        let seats = match shared.seats.take(&shared.config.load(), &user, &name) {
+            Ok(seats) => seats,
+            Err(error) => {
+                refused(&error);
+                shared.clients.remove(pid);
+                // The welcome has not been sent yet.
+                line.output.clear();
+                return startup::turn_away(line, &error).await;
+            }
+        };
+        greeted.tier = shared.own_tier(&name, &user);
         shared.metrics.connections.with_label_values(&["ok"]).inc();
         shared.metrics.clients.inc();
         let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
@@ -205,6 +216,7 @@ impl Worker {
         self.tasks.borrow_mut().remove(&pid);
         shared.metrics.clients.dec();
         shared.clients.remove(pid);
+        drop(seats);
     }
 
     /// The database of that name as this worker serves it.
