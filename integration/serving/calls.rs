@@ -140,6 +140,18 @@ fn a_statement_that_takes_too_long_is_cancelled_and_its_server_is_kept() {
 }
 
 #[test]
+fn a_statement_of_another_tier_has_that_tiers_time() {
+    let cluster = Cluster::start(1);
+    let weir = weir(&cluster, &format!("{BRIEF}[tier.batch]\ntotal = 'off'\n"));
+    let mut raw = client(&weir);
+    for run in [run, query] {
+        let answer = run(&mut raw, "/* weir: tier=batch */ SELECT 'rested' FROM pg_sleep(2.5)");
+        assert!(answer.contains("D rested"), "{answer}");
+        assert!(run(&mut raw, ENDLESS).contains(TOTAL));
+    }
+}
+
+#[test]
 fn a_wait_for_a_lock_counts_and_fails_the_block() {
     let cluster = Cluster::start(1);
     cluster.on_every_shard("CREATE TABLE t (id int); INSERT INTO t VALUES (1)");

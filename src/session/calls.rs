@@ -66,15 +66,17 @@ impl Session {
         self.restart_budget(total);
     }
 
-    /// An extended message is taken. What it belongs to may be known only later.
-    pub(super) fn keep_budget(&mut self) {
+    /// A message is taken that goes on with something of this tier, or with something that has none of
+    /// its own.
+    pub(super) fn keep_budget(&mut self, tier: Option<TierId>) {
         if !self.relay.budget.is_on() {
-            let own = self.txn.settings.own().tier.or(self.default_tier);
-            self.restart_budget(self.total(own.unwrap_or(TierId::INTERACTIVE)));
+            let own = || self.txn.settings.own().tier.or(self.default_tier);
+            let tier = tier.or_else(own).unwrap_or(TierId::INTERACTIVE);
+            self.restart_budget(self.total(tier));
         }
     }
 
-    /// An extended message turns out to be this statement's.
+    /// An extended message of this statement is taken.
     pub(super) fn allow_budget(&mut self, planned: &Planned) {
         let total = self.total(self.tier(planned));
         match self.relay.budget.is_on() {

@@ -45,7 +45,6 @@ impl Session {
             return Ok(());
         }
         self.protocol = Protocol::Extended;
-        self.keep_budget();
         let outcome = match kind {
             frontend::Kind::Parse => self.parse(body),
             frontend::Kind::Bind => self.bind(body).await,
@@ -201,6 +200,7 @@ impl Session {
         match describe.object {
             Object::Statement => {
                 let statement = self.statement(name)?;
+                self.keep_budget(Some(self.tier(&statement.planned)));
                 match &statement.planned.plan.command {
                     Command::Control(control) if !self.is_forwarded(&statement) => {
                         let control = control.clone();
@@ -227,7 +227,8 @@ impl Session {
                         }
                     }
                 }
-                Portal::On(at, _) => {
+                Portal::On(at, shape) => {
+                    self.keep_budget(shape.map(|shape| shape.tier));
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::DescribePortal, Show::Forward);
@@ -242,6 +243,7 @@ impl Session {
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
             Portal::On(at, shape) => {
+                self.keep_budget(shape.map(|shape| shape.tier));
                 let call = self.admit(shape)?;
                 self.site_messages(at).await?;
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
@@ -250,6 +252,7 @@ impl Session {
                 Ok(())
             }
             Portal::Own(statement) => {
+                self.allow_budget(&statement.planned);
                 self.catch_up().await?;
                 self.txn.remember_settings();
                 self.execute_own(&statement).await?;

@@ -71,7 +71,7 @@ impl Session {
             .into());
         }
         self.refuse_if_failed(None)?;
-        self.keep_budget();
+        self.keep_budget(None);
         let at =
             self.site(Route::One(self.serving.rules.home), self.own_need(Access::Write)).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
