@@ -59,6 +59,8 @@ pub struct Dialer {
 pub struct Pooled {
     pub connection: Connection,
     pub unused_since: Instant,
+    /// When TCP was last asked about it, and what it had sent again until then.
+    pub measured: (Instant, u32),
     generation: u64,
     expires: Option<Instant>,
     _places: Vec<Place>,
@@ -103,6 +105,7 @@ impl Dialer {
         Ok(Pooled {
             connection,
             unused_since: now,
+            measured: (now, 0),
             generation,
             expires: self.lifetime.map(|lifetime| now + shortened(lifetime)),
             _places: places,

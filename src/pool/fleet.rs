@@ -86,6 +86,9 @@ pub struct Server {
     interruptions: AtomicU64,
     /// Look at it now.
     pub(super) doubted: Notify,
+    /// Microseconds, 0: not measured yet.
+    round_trip: AtomicU64,
+    retransmits: AtomicU64,
 }
 
 /// Which of a shard's servers will do.
@@ -182,6 +185,8 @@ impl Server {
             interrupted: Notify::new(),
             interruptions: AtomicU64::new(0),
             doubted: Notify::new(),
+            round_trip: AtomicU64::new(0),
+            retransmits: AtomicU64::new(0),
         }
     }
 
@@ -218,6 +223,23 @@ impl Server {
             Error::shard(SqlState::CANNOT_CONNECT_NOW, message)
                 .hint("weir tries the server again by itself; other shards are not affected")
         })
+    }
+
+    /// TCP's round trip on one of the lines, and how many segments it has sent again since the last time.
+    pub(super) fn measured(&self, round_trip: Duration, retransmits: u32) {
+        let round_trip = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.store(round_trip, Relaxed);
+        self.retransmits.fetch_add(retransmits.into(), Relaxed);
+    }
+
+    /// TCP's round trip, as last measured; not over Unix sockets.
+    pub fn round_trip(&self) -> Option<Duration> {
+        Some(self.round_trip.load(Relaxed)).filter(|us| *us > 0).map(Duration::from_micros)
+    }
+
+    /// Segments that TCP had to send again.
+    pub fn retransmits(&self) -> u64 {
+        self.retransmits.load(Relaxed)
     }
 
     pub fn trips(&self) -> u64 {

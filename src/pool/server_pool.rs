@@ -1,6 +1,6 @@
 //! The connections of one worker to one server, of one tier, as one user: gate, bb8 pool, lease.
 use super::config::PoolConfig;
-use super::dialer::{CurrentLogin, Dialer, Manager, Sink};
+use super::dialer::{CurrentLogin, Dialer, Manager, Pooled, Sink};
 use super::failures::Failures;
 use super::fleet::{Server, Work};
 use super::gate::Gate;
@@ -203,11 +203,29 @@ impl ServerPool {
         while let Some(mut pooled) = self.take_unused() {
             match self.dialer.retires(&pooled, now) {
                 Some(reason) => pooled.connection.taint(reason),
-                None => kept.push(pooled),
+                None => {
+                    self.measure(&mut pooled, now);
+                    kept.push(pooled);
+                }
             }
         }
         // The most recently used goes back last, to be the next one used.
         kept.into_iter().rev().for_each(drop);
+    }
+
+    /// Asks TCP how the line to the server does.
+    fn measure(&self, pooled: &mut Pooled, now: Instant) {
+        /// Between two questions about one connection.
+        const PACE: Duration = Duration::from_secs(5);
+        let (last, before) = pooled.measured;
+        if now.saturating_duration_since(last) < PACE {
+            return;
+        }
+        pooled.measured.0 = now;
+        if let Some(info) = pooled.connection.stream.tcp_info() {
+            pooled.measured.1 = info.retransmits;
+            self.server.measured(info.rtt, info.retransmits.saturating_sub(before));
+        }
     }
 
     fn take_unused(&self) -> Option<PooledConnection<'static, Manager>> {

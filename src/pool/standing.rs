@@ -262,3 +262,165 @@ fn record_end(insert: Lsn) -> Lsn {
     let into = insert.0 % PAGE;
     if HEADERS.contains(&into) { Lsn(insert.0 - into) } else { insert }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYSTEM: u64 = 7;
+    const MAX_LAG: Duration = Duration::from_secs(10);
+
+    /// A shard's servers, looked at as the second hand goes on.
+    struct Shard {
+        watch: Watch,
+        start: Instant,
+    }
+
+    impl Shard {
+        fn of(servers: usize) -> Self {
+            let start = Instant::now();
+            Self { watch: Watch::new(servers, 3, start), start }
+        }
+
+        fn at(&self, second: u64) -> Instant {
+            self.start + Duration::from_secs(second)
+        }
+
+        fn saw(&mut self, second: u64, number: u8, role: Role, timeline: u32, lsn: u64) -> Primary {
+            let lsn = Lsn(lsn);
+            let seen =
+                Sighting { role, system_identifier: SYSTEM, timeline, lsn, read_only: false };
+            self.watch.saw(number, self.at(second), self.at(second), seen);
+            self.watch.primary()
+        }
+
+        fn missed(&mut self, second: u64, number: u8) -> Primary {
+            self.watch.missed(number, self.at(second), "connection refused".to_owned());
+            self.watch.primary()
+        }
+
+        fn readable(&self, second: u64, after: Option<u64>) -> Vec<u8> {
+            let after = after.map(|second| self.at(second));
+            self.watch.readable(after, MAX_LAG, self.at(second)).collect()
+        }
+    }
+
+    #[test]
+    fn one_server_is_who_it_is() {
+        let mut shard = Shard::of(1);
+        assert_eq!(shard.watch.primary(), Primary::Known(0));
+        assert_eq!(shard.saw(0, 0, Role::Replica, 1, 5), Primary::Known(0));
+        assert_eq!(shard.missed(1, 0), Primary::Known(0));
+    }
+
+    #[test]
+    fn the_primary_is_the_one_that_takes_writes() {
+        let mut shard = Shard::of(2);
+        assert!(matches!(shard.saw(0, 0, Role::Replica, 1, 5), Primary::Unknown { .. }));
+        assert_eq!(shard.saw(0, 1, Role::Primary, 1, 9), Primary::Known(1));
+    }
+
+    #[test]
+    fn a_primary_that_is_silent_for_a_moment_stays_it() {
+        let mut shard = Shard::of(2);
+        shard.saw(0, 0, Role::Primary, 1, 9);
+        assert_eq!(shard.missed(1, 0), Primary::Known(0));
+        assert_eq!(shard.missed(2, 0), Primary::Known(0));
+        assert_eq!(shard.missed(3, 0), Primary::Unknown { since: shard.at(3) });
+        assert_eq!(shard.missed(4, 0), Primary::Unknown { since: shard.at(3) });
+    }
+
+    #[test]
+    fn after_a_promotion_the_old_primary_is_nobody() {
+        let mut shard = Shard::of(2);
+        shard.saw(0, 0, Role::Primary, 1, 9);
+        assert_eq!(shard.saw(1, 1, Role::Primary, 2, 10), Primary::Known(1));
+        // It is still there, and still takes writes.
+        assert_eq!(shard.saw(2, 0, Role::Primary, 1, 99), Primary::Known(1));
+        // Nor when the new one is gone: what it has done must not be forgotten.
+        for second in 3..6 {
+            shard.missed(second, 1);
+        }
+        assert!(matches!(shard.saw(6, 0, Role::Primary, 1, 99), Primary::Unknown { .. }));
+        assert!(shard.watch.describe(0).contains("timeline 1"), "{}", shard.watch.describe(0));
+    }
+
+    #[test]
+    fn two_primaries_on_one_timeline_are_a_dispute_until_one_is_gone() {
+        let mut shard = Shard::of(2);
+        shard.saw(0, 0, Role::Primary, 1, 9);
+        assert_eq!(shard.saw(1, 1, Role::Primary, 1, 9), Primary::Disputed { one: 0, other: 1 });
+        for second in 2..5 {
+            shard.missed(second, 0);
+        }
+        assert_eq!(shard.watch.primary(), Primary::Known(1));
+    }
+
+    #[test]
+    fn another_clusters_server_is_never_the_primary() {
+        let mut shard = Shard::of(2);
+        shard.saw(0, 0, Role::Primary, 1, 9);
+        let lsn = Lsn(9);
+        let stranger = Sighting {
+            role: Role::Primary,
+            system_identifier: 8,
+            timeline: 5,
+            lsn,
+            read_only: false,
+        };
+        shard.watch.saw(1, shard.at(1), shard.at(1), stranger);
+        assert_eq!(shard.watch.primary(), Primary::Known(0));
+        assert!(shard.watch.describe(1).contains("another cluster"));
+    }
+
+    #[test]
+    fn a_replica_is_as_fresh_as_the_last_mark_it_has_reached() {
+        let mut shard = Shard::of(2);
+        for (second, lsn) in [(0, 100), (2, 200), (4, 300)] {
+            shard.saw(second, 0, Role::Primary, 1, lsn);
+        }
+        shard.saw(4, 1, Role::Replica, 1, 250);
+        assert_eq!(shard.watch.lag(1, shard.at(5)), Some(Duration::from_secs(3)));
+        // What was committed at second 1 is there, at second 3 perhaps not.
+        assert_eq!(shard.readable(5, Some(1)), [1]);
+        assert_eq!(shard.readable(5, Some(3)), [0; 0]);
+        // Beyond the lag limit.
+        assert_eq!(shard.readable(13, None), [0; 0]);
+        shard.saw(13, 1, Role::Replica, 1, 300);
+        assert_eq!(shard.readable(13, Some(3)), [1]);
+    }
+
+    #[test]
+    fn a_replica_of_an_earlier_timeline_is_not_read() {
+        let mut shard = Shard::of(3);
+        shard.saw(0, 0, Role::Primary, 1, 100);
+        shard.saw(0, 2, Role::Replica, 1, 100);
+        assert_eq!(shard.readable(0, None), [2]);
+        shard.saw(1, 1, Role::Primary, 2, 90);
+        shard.saw(1, 2, Role::Replica, 1, 100);
+        assert_eq!(shard.readable(1, None), [0; 0]);
+        shard.saw(2, 2, Role::Replica, 2, 95);
+        assert_eq!(shard.readable(2, None), [2]);
+    }
+
+    #[test]
+    fn what_is_down_or_drained_is_not_read() {
+        let mut shard = Shard::of(2);
+        shard.saw(0, 0, Role::Primary, 1, 100);
+        shard.saw(0, 1, Role::Replica, 1, 100);
+        shard.watch.drain(1, Drained::Yes);
+        assert_eq!(shard.readable(0, None), [0; 0]);
+        shard.watch.drain(1, Drained::No);
+        for _ in 0..3 {
+            shard.missed(0, 1);
+        }
+        assert_eq!(shard.readable(0, None), [0; 0]);
+    }
+
+    #[test]
+    fn behind_a_pages_header_the_wal_ends_where_the_page_begins() {
+        assert_eq!(record_end(Lsn(0x300_0028)), Lsn(0x300_0000));
+        assert_eq!(record_end(Lsn(0x300_2018)), Lsn(0x300_2000));
+        assert_eq!(record_end(Lsn(0x300_2020)), Lsn(0x300_2020));
+    }
+}

@@ -203,6 +203,8 @@ fn server_gauges(serving: &Serving) -> Vec<ServerGauges> {
             lag,
             breaker_open: server.breaker(now).0 != State::Closed,
             breaker_trips: server.trips(),
+            round_trip: server.round_trip(),
+            retransmits: server.retransmits(),
         });
         gauges.collect()
     };

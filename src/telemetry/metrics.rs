@@ -144,6 +144,8 @@ pub struct ServerGauges {
     pub lag: Option<Duration>,
     pub breaker_open: bool,
     pub breaker_trips: u64,
+    pub round_trip: Option<Duration>,
+    pub retransmits: u64,
 }
 
 impl Metrics {
@@ -212,6 +214,7 @@ impl Metrics {
             gauge.reset();
         }
         self.probe_latency.reset();
+        self.server_rtt.reset();
         self.replica_lag.reset();
         for server in servers {
             let labels = server.labels.each_ref().map(String::as_str);
@@ -220,6 +223,11 @@ impl Metrics {
             self.server_breaker_open.with_label_values(&labels).set(server.breaker_open.into());
             let trips = self.server_breaker_trips.with_label_values(&labels);
             trips.inc_by(server.breaker_trips.saturating_sub(trips.get()));
+            let resent = self.server_retransmits.with_label_values(&labels);
+            resent.inc_by(server.retransmits.saturating_sub(resent.get()));
+            if let Some(rtt) = server.round_trip {
+                self.server_rtt.with_label_values(&labels).set(rtt.as_secs_f64());
+            }
             if let Some(latency) = server.latency {
                 self.probe_latency.with_label_values(&labels).set(latency.as_secs_f64());
             }
