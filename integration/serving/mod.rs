@@ -3,10 +3,12 @@
 //! - `calls`: slow statements are refused, long ones cancelled
 //! - `plain`: pooling without sharding
 //! - `door`: TLS and passwords, on both sides
+//! - `console`: the database `weir`
 //! - `life`: start, dying shards, reloads, metrics, the end
 //! - `fence`: placement
 mod calls;
 mod door;
+mod console;
 mod fence;
 mod life;
 mod plain;

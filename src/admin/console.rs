@@ -3,19 +3,22 @@
 //!
 //! Statements have no parameters. Everything is bounded: messages, prepared statements, portals; how
 //! many consoles there may be is the caller's business. An action that waits goes on waiting until its
-//! client leaves; what it has begun stays.
+//! client cancels it or leaves; what it has begun stays.
+use super::action::Action;
 use super::command::{Command, invalid};
-use super::system::System;
+use super::system::{Place, System};
 use super::table::{Cell, Column, Kind, Table};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::ids::Oid;
+use crate::session::cancel::Slot;
 use crate::sql::split::split;
 use crate::wire::frontend::{self, Format, Object};
 use crate::wire::server::{Field, TransactionStatus};
 use crate::wire::{WireError, encode, error_response, frame};
 use bytes::BytesMut;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 /// The longest message: commands are short.
@@ -39,18 +42,19 @@ pub struct Client {
     pub line: Line,
     pub user: String,
     pub may: May,
-    /// Its number and secret, as told to it: nothing here can be cancelled, but drivers ask.
     pub pid: u32,
-    pub secret: Vec<u8>,
+    /// Where a cancel request of its arrives.
+    pub slot: Arc<Slot>,
 }
 
 /// Serves the client until it leaves.
 pub async fn serve(client: Client, system: Arc<dyn System>) {
-    let Client { line, user, may, pid, secret } = client;
+    let Client { line, user, may, pid, slot } = client;
     let mut console = Console {
         line,
         system,
         may,
+        slot,
         parameters: parameters(&user),
         status: TransactionStatus::Idle,
         statements: HashMap::new(),
@@ -60,7 +64,7 @@ pub async fn serve(client: Client, system: Arc<dyn System>) {
     for (name, value) in &console.parameters {
         encode::parameter_status(name, value.as_bytes(), &mut console.line.output);
     }
-    encode::backend_key_data(pid, &secret, &mut console.line.output);
+    encode::backend_key_data(pid, console.slot.secret(), &mut console.line.output);
     encode::ready(console.status, &mut console.line.output);
     // The end of the line is the end of the conversation, whoever has ended it.
     drop(console.converse().await);
@@ -70,6 +74,7 @@ struct Console {
     line: Line,
     system: Arc<dyn System>,
     may: May,
+    slot: Arc<Slot>,
     parameters: Vec<(&'static str, String)>,
     status: TransactionStatus,
     statements: HashMap<Vec<u8>, Command>,
@@ -384,22 +389,32 @@ impl Console {
                     let error = Error::client(SqlState::INSUFFICIENT_PRIVILEGE, message);
                     return Err(error.hint("SHOW is for console.stats, too").into());
                 }
-                let system = self.system.clone();
-                tracing::info!(action = action.name(), %place, "asked for on the console");
-                self.line.flush().await.map_err(Ended::from)?;
-                let mut doing = action.run(system.as_ref(), place);
-                loop {
-                    let ahead = self.line.input.len() < MAX_AHEAD_BYTES;
-                    tokio::select! {
-                        done = &mut doing => {
-                            done?;
-                            return Ok(Answer::Done(action.name()));
-                        }
-                        filled = self.line.fill(), if ahead => {
-                            if filled.map_err(Ended::from)? == 0 {
-                                return Err(Ended::Left.into());
-                            }
-                        }
+                self.act(*action, place).await
+            }
+        }
+    }
+
+    async fn act(&mut self, action: &dyn Action, place: &Place) -> Result<Answer, Failed> {
+        let (system, slot) = (self.system.clone(), self.slot.clone());
+        tracing::info!(action = action.name(), %place, "asked for on the console");
+        self.line.flush().await.map_err(Ended::from)?;
+        let mut cancelled = pin!(slot.waiting.notified());
+        cancelled.as_mut().enable();
+        let mut doing = action.run(system.as_ref(), place);
+        loop {
+            let ahead = self.line.input.len() < MAX_AHEAD_BYTES;
+            tokio::select! {
+                done = &mut doing => {
+                    done?;
+                    return Ok(Answer::Done(action.name()));
+                }
+                () = &mut cancelled => {
+                    let message = "canceling statement due to user request";
+                    return Err(Error::client(SqlState::QUERY_CANCELED, message).into());
+                }
+                filled = self.line.fill(), if ahead => {
+                    if filled.map_err(Ended::from)? == 0 {
+                        return Err(Ended::Left.into());
                     }
                 }
             }

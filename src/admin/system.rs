@@ -153,17 +153,21 @@ pub struct Sizes {
 pub struct StatementBreaker {
     pub database: String,
     pub tier: String,
-    pub statement: String,
+    /// A hash of the statement's text without its literals.
+    pub shape: String,
     pub breaker: Breaker,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HotRow {
     pub database: String,
-    pub table: String,
+    pub shard: String,
+    /// Table and key, in words.
     pub key: String,
-    /// Statements that wait for the row.
+    /// Statements that wait for the row now.
     pub waiting: u64,
+    /// That have waited for it since the process started, about.
+    pub waits: u64,
 }
 
 /// What holds for every statement of a tier unless user or database say otherwise.

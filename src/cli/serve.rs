@@ -3,10 +3,7 @@ use super::Failure;
 use crate::server::Server;
 use crate::server::config::{Config, Loaded};
 use crate::telemetry::logging;
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(clap::Args, Debug)]
@@ -37,11 +34,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(config, &args.config))
+    runtime.block_on(serve(config))
 }
 
 /// Until a signal ends it: SIGHUP reloads, SIGTERM lets clients finish, SIGINT stops at once.
-async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
+async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -55,7 +52,8 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     }
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(&server, path).await,
+            // The log says what came of it.
+            _ = hangup.recv() => drop(server.reload().await),
             _ = terminate.recv() => {
                 tracing::info!(limit = ?drain, "waiting for clients to finish");
                 tokio::select! {
@@ -70,27 +68,4 @@ async fn serve(config: Config, path: &Path) -> Result<ExitCode, Failure> {
     server.stop();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// All or nothing; what happened is in the log.
-async fn reload(server: &Server, path: &Path) {
-    let Loaded { config, warnings } = match Config::load(path) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            server.reload_failed();
-            return tracing::error!("not reloaded, what was in force stays:\n{problems}");
-        }
-    };
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    match server.reload(config).await {
-        Ok(reloaded) => {
-            for setting in reloaded.waiting_for_restart {
-                tracing::warn!("{setting} has changed: restart weir to apply it");
-            }
-            tracing::info!("reloaded configuration, users and rules");
-        }
-        Err(error) => tracing::error!("not reloaded, what was in force stays:\n{error}"),
-    }
 }

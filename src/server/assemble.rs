@@ -15,8 +15,8 @@ use crate::ids::{ShardId, TierId};
 use crate::pool::breaker::{BreakerConfig, State};
 use crate::pool::shapes::{ShapeRules, Shapes};
 use crate::pool::{
-    self, Budget, Cluster, Crew, Fleet, FleetConfig, HotRows, PoolConfig, Primary, ProbeConfig,
-    TierConfig, UserConfig, probe,
+    self, Budget, Cluster, Crew, Fleet, FleetConfig, HotRows, PoolConfig, PoolStats, Primary,
+    ProbeConfig, TierConfig, UserConfig, probe,
 };
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
@@ -45,6 +45,8 @@ pub struct Shared {
     pub connecting: Connecting,
     /// No new client is wanted: weir is about to end.
     pub draining: AtomicBool,
+    /// Held by a reload: there is one at a time.
+    pub reloading: tokio::sync::Mutex<()>,
 }
 
 /// One rules file's database.
@@ -109,6 +111,7 @@ impl Shared {
             budget: Budget::default(),
             connecting,
             draining: AtomicBool::new(false),
+            reloading: tokio::sync::Mutex::default(),
         })
     }
 
@@ -163,6 +166,11 @@ impl Shared {
         let (fleet, on_connect) = (servers.fleet.clone(), servers.on_connect.clone());
         let metrics = self.metrics.clone();
         Cluster::new(config, fleet, on_connect, self.budget.clone()).counted(metrics)
+    }
+
+    /// Every pool of every worker.
+    pub fn census(&self) -> Vec<PoolStats> {
+        self.budget.census()
     }
 
     /// The metrics page's text.

@@ -28,6 +28,9 @@ use units::{duration, duration_or_off, size};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where this was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Rules files, one per logical database; relative to the folder of `weir.toml`.
     pub rules: Vec<PathBuf>,
     /// Threads that serve clients; `None`: one for every four cores.
@@ -233,6 +236,7 @@ pub struct Logging {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: None,
             rules: Vec::new(),
             workers: None,
             listen: Listen::default(),

@@ -5,17 +5,21 @@
 //! - `door`: how clients may come in
 //! - `seats`: how many clients a user or a database may have
 //! - `worker`: one thread: listener, pools, sessions
+//! - `console`: clients of the database `weir`
 //! - `fence`: every new server connection shows that its shard is the one the rules mean
 //! - `schema`: every weir knows the schema in force
 //! - `reload`: SIGHUP: all or nothing
+//! - `operations`: weir as its console sees it
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
 pub mod config;
 mod assemble;
+mod console;
 mod door;
 mod fence;
 mod lookout;
+mod operations;
 mod reload;
 mod schema;
 mod seats;
@@ -25,11 +29,13 @@ use crate::admin::http::{self, Pages, Readiness};
 use crate::error::{Blame, Error, SqlState};
 use assemble::Shared;
 use config::Config;
+use console::Console;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use reload::Reloaded;
@@ -75,14 +81,16 @@ impl Server {
             None => None,
             Some(address) => Some(serve_admin(address, &shared).await?),
         };
+        let console = Arc::new(Console::new(shared.clone(), Handle::current()));
         let workers = listeners
             .into_iter()
             .enumerate()
             .map(|(number, listeners)| {
                 let (shared, phase) = (shared.clone(), phase.subscribe());
+                let console = console.clone();
                 std::thread::Builder::new()
                     .name(format!("worker-{number}"))
-                    .spawn(move || worker::run(&shared, listeners, phase))
+                    .spawn(move || worker::run(&shared, console, listeners, phase))
                     .map_err(|error| Error::internal(format!("cannot start a worker: {error}")))
             })
             .collect::<Result<_, _>>()?;
@@ -99,22 +107,10 @@ impl Server {
         self.admin
     }
 
-    /// Puts this configuration, and the files that it names as they are now, in force, or says why not
-    /// and changes nothing.
-    pub async fn reload(&self, config: Config) -> Result<Reloaded, Error> {
-        let outcome = reload::reload(&self.shared, config).await;
-        self.count_reload(&outcome);
-        outcome
-    }
-
-    /// A reload that did not get as far as a configuration.
-    pub fn reload_failed(&self) {
-        self.count_reload::<()>(&Err(Error::internal("the configuration cannot be read")));
-    }
-
-    fn count_reload<T>(&self, outcome: &Result<T, Error>) {
-        let label = if outcome.is_ok() { "ok" } else { "refused" };
-        self.shared.metrics.reloads.with_label_values(&[label]).inc();
+    /// Puts the file that the configuration came from, and the files that it names as they are now, in
+    /// force, or says why not and changes nothing.
+    pub async fn reload(&self) -> Result<Reloaded, Error> {
+        console::reload(&self.shared).await
     }
 
     /// No new clients; waits until those there have left, at most for `limit`.

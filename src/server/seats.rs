@@ -4,7 +4,8 @@ use crate::error::{Error, SqlState};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The clients that are there, in all workers. Only those with a limit are counted.
+/// The clients that are there, in all workers. Names that nobody goes by are not kept: with a `*`
+/// there is no end to them.
 #[derive(Clone, Default)]
 pub struct Seats(Arc<Mutex<HashMap<Of, usize>>>);
 
@@ -33,16 +34,19 @@ impl Seats {
         ];
         let mut taken = Taken { seats: self.clone(), of: Vec::new() };
         for (of, limit) in limits {
-            let Some(limit) = limit else { continue };
             let mut counts = self.locked();
-            let count = counts.entry(of.clone()).or_default();
-            if *count >= limit {
+            let count = counts.get(&of).copied().unwrap_or_default();
+            if limit.is_some_and(|limit| count >= limit) {
                 return Err(of.is_full());
             }
-            *count += 1;
+            counts.insert(of.clone(), count + 1);
             taken.of.push(of);
         }
         Ok(taken)
+    }
+
+    pub fn of_database(&self, name: &str) -> usize {
+        self.locked().get(&Of::Database(name.to_owned())).copied().unwrap_or_default()
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<Of, usize>> {
@@ -54,8 +58,9 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let mut counts = self.seats.locked();
         for of in &self.of {
-            if let Some(count) = counts.get_mut(of) {
-                *count -= 1;
+            match counts.get_mut(of) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) | None => drop(counts.remove(of)),
             }
         }
     }
@@ -90,8 +95,10 @@ mod tests {
         let _second = seats.take(&config, "bob", "shop").unwrap();
         let refused = seats.take(&config, "eve", "shop").map(|_| ()).unwrap_err();
         assert_eq!(refused.message, "too many connections for database \"shop\"");
+        assert_eq!(seats.of_database("shop"), 2);
         drop(first);
-        assert!(seats.take(&config, "eve", "shop").is_ok());
+        drop(seats.take(&config, "eve", "shop").unwrap());
+        assert_eq!(seats.of_database("shop"), 1);
     }
 
     #[test]

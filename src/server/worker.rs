@@ -2,6 +2,7 @@
 //! workers), its pools, and a task for each client.
 use super::Phase;
 use super::assemble::{Shared, Source};
+use super::console::Console;
 use crate::backend::tcp::{Peer, tune};
 use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
@@ -40,13 +41,19 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// What one worker's sessions share.
 struct Worker {
     shared: Arc<Shared>,
+    console: Arc<Console>,
     databases: RefCell<HashMap<String, Rc<Database>>>,
     /// Set when weir is about to end; then the sessions' tasks are woken to see it.
     leaving: Rc<Cell<bool>>,
     tasks: RefCell<HashMap<u32, Waker>>,
 }
 
-pub fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>, phase: watch::Receiver<Phase>) {
+pub fn run(
+    shared: &Arc<Shared>,
+    console: Arc<Console>,
+    listeners: Vec<TcpListener>,
+    phase: watch::Receiver<Phase>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -56,6 +63,7 @@ pub fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>, phase: watch::Rece
     };
     let worker = Rc::new(Worker {
         shared: shared.clone(),
+        console,
         databases: RefCell::default(),
         leaving: Rc::default(),
         tasks: RefCell::default(),
@@ -138,7 +146,7 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
         }
         Ok(Ok(Arrival::Cancel { pid, secret })) => {
             outcome("cancel");
-            cancel_running(&shared, pid, &secret).await;
+            cancel_running(&worker, pid, &secret).await;
         }
         Ok(Ok(Arrival::Gone)) | Err(_) => outcome("gone"),
         Ok(Err((line, error))) => {
@@ -151,6 +159,11 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
 impl Worker {
     async fn take_in(&self, mut line: Line, startup: &Startup, door: &Door, login_limit: Duration) {
         let shared = &self.shared;
+        let user = startup.get("user").unwrap_or_default().to_owned();
+        let name = startup.get("database").unwrap_or(&user).to_owned();
+        if self.console.serves(&name) {
+            return self.console.take_in(line, startup, door).await;
+        }
         let refused = |error: &Error| {
             shared.metrics.connections.with_label_values(&["refused"]).inc();
             shared.metrics.error(error.blame);
@@ -164,8 +177,6 @@ impl Worker {
             refused(&error);
             return startup::turn_away(line, &error).await;
         }
-        let user = startup.get("user").unwrap_or_default().to_owned();
-        let name = startup.get("database").unwrap_or(&user).to_owned();
         let database = match self.database(&name) {
             Ok(database) => database,
             Err(error) => {
@@ -267,8 +278,10 @@ impl Worker {
 
 /// Cancels what the client with this key runs, and keeps its servers from being handed on until the
 /// requests have arrived.
-async fn cancel_running(shared: &Shared, pid: u32, secret: &[u8]) {
-    let Some(slot) = shared.clients.find(pid, secret) else {
+async fn cancel_running(worker: &Worker, pid: u32, secret: &[u8]) {
+    let Worker { shared, console, .. } = worker;
+    let of_console = || console.clients.find(pid, secret);
+    let Some(slot) = shared.clients.find(pid, secret).or_else(of_console) else {
         shared.metrics.cancels.with_label_values(&["unknown"]).inc();
         return;
     };

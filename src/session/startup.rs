@@ -136,6 +136,30 @@ pub async fn log_in(
     clients: &Clients,
     database: &Rc<Database>,
 ) -> Result<Greeted, Error> {
+    let login = identify(line, startup, door, lookup).await?;
+    let login = Arc::new(login);
+    let serving = database.serving.load_full();
+    let mut values = startup_settings(startup)?;
+    let choices = own::Choices { rules: &serving.rules, tiers: &database.limits.tiers };
+    let own = own::take(&mut values, &choices).map_err(Error::fatal)?;
+    let settings = Settings::new(values, own);
+    let parameters = parameters::describe(database, &serving, &login, &settings).await?;
+    for (name, value) in parameters.iter() {
+        encode::parameter_status(name, value.as_bytes(), &mut line.output);
+    }
+    let (pid, slot) = clients.register(secret_bytes(startup));
+    encode::backend_key_data(pid, slot.secret(), &mut line.output);
+    encode::ready(TransactionStatus::Idle, &mut line.output);
+    Ok(Greeted { login, settings, parameters, pid, slot, tier: None })
+}
+
+/// Who the client is. AuthenticationOk is left in the line's output, unsent.
+pub async fn identify(
+    line: &mut Line,
+    startup: &Startup,
+    door: &Door,
+    lookup: &impl Lookup,
+) -> Result<Login, Error> {
     let user = startup.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
         Error::client(
             SqlState::INVALID_AUTHORIZATION,
@@ -166,22 +190,12 @@ pub async fn log_in(
     if let Some(secret) = door.server_secrets.get(&login.user) {
         login.secret = secret.clone();
     }
-    let login = Arc::new(login);
-    let serving = database.serving.load_full();
-    let mut values = startup_settings(startup)?;
-    let choices = own::Choices { rules: &serving.rules, tiers: &database.limits.tiers };
-    let own = own::take(&mut values, &choices).map_err(Error::fatal)?;
-    let settings = Settings::new(values, own);
-    let parameters = parameters::describe(database, &serving, &login, &settings).await?;
-    for (name, value) in parameters.iter() {
-        encode::parameter_status(name, value.as_bytes(), &mut line.output);
-    }
-    // A long secret is told only to clients that have agreed to protocol 3.2.
-    let secret_bytes = if startup.agreed_minor() >= 2 { 32 } else { 4 };
-    let (pid, slot) = clients.register(secret_bytes);
-    encode::backend_key_data(pid, slot.secret(), &mut line.output);
-    encode::ready(TransactionStatus::Idle, &mut line.output);
-    Ok(Greeted { login, settings, parameters, pid, slot, tier: None })
+    Ok(login)
+}
+
+/// A long secret is told only to clients that have agreed to protocol 3.2.
+pub fn secret_bytes(startup: &Startup) -> usize {
+    if startup.agreed_minor() >= 2 { 32 } else { 4 }
 }
 
 /// The settings that a start-up packet asks for, `options` included.

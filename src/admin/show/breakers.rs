@@ -21,7 +21,7 @@ impl Show for Breakers {
             text("shard"),
             integer("server"),
             text("tier"),
-            text("statement"),
+            text("shape"),
             text("state"),
             text("reason"),
             integer("remaining_ms"),
@@ -47,7 +47,7 @@ impl Show for Breakers {
                 Cell::Null,
                 Cell::Null,
                 broken.tier.into(),
-                broken.statement.into(),
+                broken.shape.into(),
             ];
             table.push(place.into_iter().chain(state(broken.breaker)));
         }

@@ -15,10 +15,21 @@ impl Show for HotRows {
     }
 
     fn table(&self, system: &dyn System) -> Table {
-        let mut table =
-            Table::new([text("database"), text("table"), text("key"), integer("waiting")]);
+        let mut table = Table::new([
+            text("database"),
+            text("shard"),
+            text("key"),
+            integer("waiting"),
+            integer("waits"),
+        ]);
         for row in system.hot_rows() {
-            table.push([row.database.into(), row.table.into(), row.key.into(), row.waiting.into()]);
+            table.push([
+                row.database.into(),
+                row.shard.into(),
+                row.key.into(),
+                row.waiting.into(),
+                row.waits.into(),
+            ]);
         }
         table
     }

@@ -30,6 +30,7 @@ impl Config {
         let mut config = Self::parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.resolve(folder);
+        config.file = Some(path.to_owned());
         let mut hearing = Hearing::of(text);
         if holds_secrets(&config) {
             hearing.warn_if_world_readable(path);

@@ -39,7 +39,9 @@ fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
         .collect();
     let config = parse(&uncommented).unwrap();
     // Everything that has no value by default has one here: a new setting must be documented.
-    let Config { rules: _, workers, listen: _, tls, auth, users, control, databases, .. } = config;
+    let Config {
+        file: _, rules: _, workers, listen: _, tls, auth, users, control, databases, ..
+    } = config;
     let Tls { mode: _, certificate, key } = tls;
     let Auth { method: _, users_file, query } = auth;
     assert!(workers.is_some() && certificate.is_some() && key.is_some());

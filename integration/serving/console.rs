@@ -1,0 +1,285 @@
+//! The console: what psql and a driver are told when they connect to the database `weir`.
+use super::{backend, connect, two_shards};
+use crate::cluster::Cluster;
+use crate::weir::{Weir, wait_for};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+const SETTINGS: &str =
+    "[auth]\nmethod = 'trust'\n[console]\nadmins = ['boss']\nstats = ['guest']\n";
+
+fn plain(cluster: &Cluster) -> Weir {
+    Weir::plain(cluster, "shop", SETTINGS)
+}
+
+/// The rows as text, column by column.
+async fn rows(client: &Client, command: &str) -> Vec<Vec<String>> {
+    let messages = client.simple_query(command).await.unwrap();
+    let row = |message: SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|i| row.get(i).unwrap_or("").to_owned()).collect())
+        }
+        _ => None,
+    };
+    messages.into_iter().filter_map(row).collect()
+}
+
+async fn refusal(client: &Client, command: &str) -> (String, String) {
+    let error = client.execute(command, &[]).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    (error.code().code().to_owned(), error.message().to_owned())
+}
+
+/// A number of the first server's row in SHOW SERVERS.
+async fn of_server(client: &Client, column: &str) -> i64 {
+    client.query("SHOW SERVERS", &[]).await.unwrap()[0].get(column)
+}
+
+#[tokio::test]
+async fn every_view_answers_in_both_protocols() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    backend(&app).await;
+    let console = connect(weir.port(), "guest", "weir").await;
+    let help = rows(&console, "SHOW HELP").await;
+    let views: Vec<&str> =
+        help.iter().map(|row| row[0].as_str()).filter(|name| name.starts_with("SHOW")).collect();
+    assert!(views.contains(&"SHOW HOT_ROWS") && views.len() == 9, "{views:?}");
+    for view in views {
+        let simple = rows(&console, view).await;
+        let prepared = console.prepare(view).await.unwrap();
+        let extended = console.query(&prepared, &[]).await.unwrap();
+        assert_eq!(simple.len(), extended.len(), "{view}");
+        let psql = weir.psql("user=guest dbname=weir", view).unwrap();
+        assert_eq!(psql.lines().count(), simple.len(), "{view}: {psql}");
+    }
+}
+
+#[tokio::test]
+async fn pools_are_shown_in_pgbouncers_columns() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let mut app = connect(weir.port(), "postgres", "shop").await;
+    let transaction = app.transaction().await.unwrap();
+    transaction.query("SELECT 1", &[]).await.unwrap();
+    let console = connect(weir.port(), "guest", "weir").await;
+    let pools = console.query("SHOW POOLS", &[]).await.unwrap();
+    let names: Vec<&str> = pools[0].columns().iter().map(|column| column.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "database",
+            "user",
+            "cl_active",
+            "cl_waiting",
+            "cl_active_cancel_req",
+            "cl_waiting_cancel_req",
+            "sv_active",
+            "sv_active_cancel",
+            "sv_being_canceled",
+            "sv_idle",
+            "sv_used",
+            "sv_tested",
+            "sv_login",
+            "maxwait",
+            "maxwait_us",
+            "pool_mode",
+            "shard",
+            "server",
+            "tier"
+        ]
+    );
+    let ours = pools.iter().find(|row| row.get::<_, &str>("tier") == "interactive").unwrap();
+    let text = |column| ours.get::<_, &str>(column);
+    assert_eq!(
+        ["database", "user", "pool_mode", "shard"].map(text),
+        ["shop", "postgres", "transaction", "only"]
+    );
+    let number = |column| ours.get::<_, i64>(column);
+    assert_eq!(["sv_active", "cl_waiting", "maxwait", "server"].map(number), [1, 0, 0, 0]);
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_is_shown_with_its_role_and_what_the_last_probe_saw() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let console = connect(weir.port(), "guest", "weir").await;
+    let port = i64::from(cluster.shard(0).port());
+    let servers = console.query("SHOW SERVERS", &[]).await.unwrap();
+    assert_eq!(servers[0].get::<_, i64>("port"), port);
+    assert_eq!(servers[0].get::<_, &str>("role"), "primary");
+    assert_eq!(servers[0].get::<_, &str>("breaker"), "closed");
+    let databases = console.query("SHOW DATABASES", &[]).await.unwrap();
+    assert_eq!(databases[0].get::<_, &str>("name"), "shop");
+    assert_eq!(databases[0].get::<_, i64>("pool_size"), 20);
+    // The first probe may be under way.
+    let mut seen = None;
+    while seen.is_none() {
+        let probes = console.query("SHOW PROBES", &[]).await.unwrap();
+        seen = probes[0].get::<_, Option<i64>>("timeline");
+    }
+    assert_eq!(seen, Some(1));
+    assert_eq!(of_server(&console, "paused").await, 0);
+}
+
+#[tokio::test]
+async fn only_those_named_may_look_and_only_admins_may_act() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let error = weir.psql("user=postgres dbname=weir", "SHOW POOLS").unwrap_err();
+    assert!(error.contains("user \"postgres\" may not use weir's console"), "{error}");
+    let guest = connect(weir.port(), "guest", "weir").await;
+    for action in ["PAUSE", "RESUME", "RECONNECT", "DRAIN shop.only", "RELOAD"] {
+        assert_eq!(refusal(&guest, action).await.0, "42501", "{action}");
+    }
+    assert_eq!(of_server(&guest, "paused").await, 0);
+}
+
+#[test]
+fn a_console_asks_for_the_password_as_any_database_does() {
+    let cluster = two_shards();
+    let settings = "[console]\nadmins = ['boss']\n[[user]]\nname = 'boss'\npassword = 's3cret'\n";
+    let weir = Weir::plain(&cluster, "shop", settings);
+    let shown = weir.psql("user=boss password=s3cret dbname=weir", "SHOW VERSION").unwrap();
+    assert_eq!(shown, format!("weir {}", env!("CARGO_PKG_VERSION")));
+    let error = weir.psql("user=boss password=wrong dbname=weir", "SHOW VERSION").unwrap_err();
+    assert!(error.contains("password authentication failed"), "{error}");
+}
+
+#[test]
+fn where_nobody_may_use_the_console_there_is_none() {
+    let cluster = two_shards();
+    let weir = Weir::plain(&cluster, "shop", "[auth]\nmethod = 'trust'\n");
+    let error = weir.psql("user=postgres dbname=weir", "SHOW POOLS").unwrap_err();
+    assert!(error.contains("may not use weir's console"), "{error}");
+}
+
+#[tokio::test]
+async fn what_drivers_say_unasked_is_heard_and_anything_else_refused() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let console = connect(weir.port(), "boss", "weir").await;
+    for said in ["SET extra_float_digits = 3", "SET application_name = 'x'", "RESET ALL", ""] {
+        console.execute(said, &[]).await.unwrap();
+        console.simple_query(said).await.unwrap();
+    }
+    console.batch_execute("BEGIN; SHOW TIERS; COMMIT").await.unwrap();
+    assert_eq!(rows(&console, "SHOW client_encoding").await, [["UTF8"]]);
+    let (code, message) = refusal(&console, "SELECT 1").await;
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("42601", "invalid command 'SELECT 1', use SHOW HELP;")
+    );
+    // An error ends nothing but its own statement.
+    assert_eq!(rows(&console, "SHOW VERSION").await.len(), 1);
+    let error = refusal(&console, "PAUSE nowhere").await;
+    assert_eq!(error, ("3D000".to_owned(), "database \"nowhere\" does not exist".to_owned()));
+    let error = refusal(&console, "DRAIN shop.only.7").await;
+    assert_eq!(error, ("42704".to_owned(), "shard only has no server \"7\"".to_owned()));
+}
+
+#[tokio::test]
+async fn a_paused_database_lets_transactions_end_and_others_wait() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let mut app = connect(weir.port(), "postgres", "shop").await;
+    let other = connect(weir.port(), "postgres", "shop").await;
+    let (console, boss) =
+        (connect(weir.port(), "guest", "weir").await, connect(weir.port(), "boss", "weir").await);
+    let transaction = app.transaction().await.unwrap();
+    transaction.query("SELECT 1", &[]).await.unwrap();
+    let pausing = tokio::spawn(async move {
+        boss.execute("PAUSE shop", &[]).await.unwrap();
+        boss
+    });
+    while of_server(&console, "paused").await == 0 {}
+    assert!(!pausing.is_finished());
+    // What has begun goes on.
+    transaction.query("SELECT 2", &[]).await.unwrap();
+    assert!(!pausing.is_finished());
+    transaction.commit().await.unwrap();
+    let boss = pausing.await.unwrap();
+    assert_eq!(of_server(&console, "outstanding").await, 0);
+    let waiting = tokio::spawn(async move { backend(&other).await });
+    // A round trip's time for it to get as far as it can.
+    rows(&console, "SHOW POOLS").await;
+    assert!(!waiting.is_finished());
+    boss.execute("RESUME shop.only", &[]).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(of_server(&console, "paused").await, 0);
+}
+
+#[tokio::test]
+async fn a_pause_that_waits_can_be_cancelled_and_stays_in_force() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let mut app = connect(weir.port(), "postgres", "shop").await;
+    let transaction = app.transaction().await.unwrap();
+    transaction.query("SELECT 1", &[]).await.unwrap();
+    let (console, boss) =
+        (connect(weir.port(), "guest", "weir").await, connect(weir.port(), "boss", "weir").await);
+    let token = boss.cancel_token();
+    let pausing = tokio::spawn(async move { (refusal(&boss, "PAUSE").await, boss) });
+    while of_server(&console, "paused").await == 0 {}
+    token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    let (error, boss) = pausing.await.unwrap();
+    assert_eq!(error.0, "57014");
+    assert_eq!(of_server(&console, "paused").await, 1);
+    boss.execute("RESUME", &[]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn reconnect_replaces_server_connections() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    let before = backend(&app).await;
+    assert_eq!(backend(&app).await, before);
+    weir.psql("user=boss dbname=weir", "RECONNECT shop").unwrap();
+    assert_ne!(backend(&app).await, before);
+}
+
+#[tokio::test]
+async fn a_drained_server_gets_no_new_work_until_it_is_resumed() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    backend(&app).await;
+    let console = connect(weir.port(), "boss", "weir").await;
+    console.execute("DRAIN shop.only.0", &[]).await.unwrap();
+    assert_eq!(of_server(&console, "drained").await, 1);
+    let (code, message) = refusal(&app, "SELECT 1").await;
+    assert_eq!(code, "57P03");
+    assert!(message.contains("is being drained"), "{message}");
+    console.execute("RESUME", &[]).await.unwrap();
+    backend(&app).await;
+}
+
+#[tokio::test]
+async fn reload_puts_the_file_in_force_or_says_what_is_wrong_with_it() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let console = connect(weir.port(), "boss", "weir").await;
+    let file = weir.home().read("weir.toml");
+    let size = async || rows(&console, "SHOW TIERS").await[0][1].clone();
+    assert_eq!(size().await, "20");
+    weir.home().write("weir.toml", &format!("{file}[pool]\nsize = 7\n"));
+    console.execute("RELOAD", &[]).await.unwrap();
+    assert_eq!(size().await, "7");
+    weir.home().write("weir.toml", &format!("{file}[pool]\nsise = 7\n"));
+    let (code, message) = refusal(&console, "RELOAD").await;
+    assert_eq!(code, "F0000");
+    assert!(
+        message.contains("weir.toml:") && message.contains("unknown field `sise`"),
+        "{message}"
+    );
+    assert_eq!(size().await, "7");
+    wait_for("both reloads in the metrics", || {
+        let page = weir.page("/metrics").unwrap_or_default();
+        [r#"weir_reloads_total{outcome="ok"} 1"#, r#"weir_reloads_total{outcome="refused"} 1"#]
+            .iter()
+            .all(|line| page.contains(line))
+    });
+}

@@ -1,0 +1,341 @@
+//! weir as its console sees it: views of what workers share, and what operators do to it.
+use super::assemble::{Shared, Source};
+use super::config::{Config, PoolMode};
+use super::console::{self, Console};
+use crate::admin::system::{
+    Breaker, Doing, HotRow, Place, Pool, Probe, Role, Server, Sizes, StatementBreaker, System, Tier,
+};
+use crate::backend::Address;
+use crate::backend::address::Host;
+use crate::backend::sighting::{self, Sighting};
+use crate::error::{Error, SqlState};
+use crate::pool::{self, Crew, Drained, PoolStats, Primary, Standing, Traffic};
+use crate::session::Serving;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two looks at whether what runs has ended.
+const PACE: Duration = Duration::from_millis(20);
+/// Rows that SHOW HOT_ROWS shows.
+const HOTTEST: usize = 100;
+
+impl System for Console {
+    fn pools(&self) -> Vec<Pool> {
+        let mut census = self.shared.census();
+        let order = |pool: &PoolStats| {
+            let place = (pool.label.clone(), pool.shard.clone(), pool.server.number);
+            (place, pool.database.clone(), pool.user.clone(), pool.tier.clone())
+        };
+        census.sort_by_cached_key(order);
+        census.into_iter().map(|stats| pool(&self.shared, stats)).collect()
+    }
+
+    fn servers(&self) -> Vec<Server> {
+        let census = self.shared.census();
+        let config = self.shared.config.load();
+        let mut servers = Vec::new();
+        for (database, serving) in servings(&self.shared) {
+            for crew in serving.servers.fleet.shards() {
+                let known = crew.servers.iter().zip(crew.standings());
+                servers.extend(known.map(|(server, (standing, lag))| {
+                    let ours =
+                        |pool: &&PoolStats| pool.label == database && pool.server == server.id;
+                    let connections = census.iter().filter(ours).map(|pool| pool.connections).sum();
+                    let clients = count(self.shared.seats.of_database(&database));
+                    let sizes = sizes(&config, &database, clients);
+                    view(&database, crew, server, (&standing, lag), connections, sizes)
+                }));
+            }
+        }
+        servers
+    }
+
+    fn breakers(&self) -> Vec<StatementBreaker> {
+        let (tiers, now) = (self.shared.config.load().tiers(), Instant::now());
+        let mut breakers = Vec::new();
+        for (database, source) in sources(&self.shared) {
+            let refused = source.commons.shapes.refused(now).into_iter();
+            breakers.extend(refused.map(|refused| StatementBreaker {
+                database: database.to_owned(),
+                tier: tiers.get(usize::from(refused.shape.tier.0)).cloned().unwrap_or_default(),
+                shape: format!("{:016x}", refused.shape.fingerprint),
+                breaker: Breaker {
+                    state: refused.state.as_str(),
+                    remaining: refused.reason.remaining,
+                    reason: Some(refused.reason.text.to_string()),
+                },
+            }));
+        }
+        breakers
+    }
+
+    fn hot_rows(&self) -> Vec<HotRow> {
+        let mut rows = Vec::new();
+        for (database, source) in sources(&self.shared) {
+            let serving = source.serving.load();
+            let crews = serving.servers.fleet.shards();
+            let hottest = source.commons.hot_rows.hottest(HOTTEST).into_iter();
+            rows.extend(hottest.map(|row| {
+                HotRow {
+                    database: database.to_owned(),
+                    shard: crews
+                        .get(usize::from(row.shard.0))
+                        .map_or_else(String::new, |crew| crew.name.clone()),
+                    key: row.key.to_string(),
+                    waiting: row.waiting as u64,
+                    waits: row.waits,
+                }
+            }));
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse((row.waiting, row.waits)));
+        rows.truncate(HOTTEST);
+        rows
+    }
+
+    fn tiers(&self) -> Vec<Tier> {
+        let config = self.shared.config.load();
+        let resolved = config.tiers().into_iter().map(|name| config.tier("", "", &name));
+        resolved
+            .map(|tier| Tier {
+                size: count(tier.size),
+                min_idle: count(tier.min_idle),
+                reserve: count(tier.reserve),
+                reserve_after: tier.reserve_after,
+                queue: count(tier.queue),
+                checkout: tier.checkout,
+                statement: tier.statement,
+                idle_in_transaction: tier.idle_in_transaction,
+                total: tier.total,
+                server_idle: tier.server_idle,
+                server_lifetime: tier.server_lifetime,
+                slow_statement: tier.slow_statement,
+                name: tier.name,
+            })
+            .collect()
+    }
+
+    fn pause<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move {
+            let found = find(&self.shared, place)?;
+            found.iter().flat_map(Found::crews).for_each(Crew::pause);
+            until(|| found.iter().flat_map(Found::crews).all(|crew| crew.outstanding() == 0)).await;
+            Ok(())
+        })
+    }
+
+    fn resume<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move {
+            find(&self.shared, place)?.iter().flat_map(Found::crews).for_each(Crew::resume);
+            Ok(())
+        })
+    }
+
+    fn reconnect<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move {
+            find(&self.shared, place)?.iter().flat_map(Found::crews).for_each(Crew::reconnect);
+            Ok(())
+        })
+    }
+
+    fn drain<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move {
+            let found = find(&self.shared, place)?;
+            let mut drained = Vec::new();
+            for crew in found.iter().flat_map(Found::crews) {
+                for server in servers_of(crew, place)? {
+                    crew.drain(server.id.number);
+                    drained.push(server.clone());
+                }
+            }
+            until(|| drained.iter().all(|server| server.outstanding() == 0)).await;
+            Ok(())
+        })
+    }
+
+    fn reload(&self) -> Doing<'_> {
+        Box::pin(async move {
+            let shared = self.shared.clone();
+            let reloading = self.main.spawn(async move { console::reload(&shared).await });
+            let ended = |_| Error::internal("the reload ended before its time");
+            reloading.await.map_err(ended)?.map(drop)
+        })
+    }
+}
+
+/// The databases by name, as they are served now.
+fn servings(shared: &Shared) -> Vec<(String, Arc<Serving>)> {
+    let sources = sources(shared).into_iter();
+    sources.map(|(name, source)| (name.to_owned(), source.serving.load_full())).collect()
+}
+
+fn sources(shared: &Shared) -> Vec<(&str, &Source)> {
+    let mut sources: Vec<_> =
+        shared.databases.iter().map(|(name, source)| (name.as_str(), source)).collect();
+    sources.sort_by_key(|(name, _)| *name);
+    sources
+}
+
+/// A database, and which of its shards is meant.
+struct Found {
+    serving: Arc<Serving>,
+    shard: Option<String>,
+}
+
+impl Found {
+    fn crews(&self) -> impl Iterator<Item = &Crew> {
+        let crews = self.serving.servers.fleet.shards().iter();
+        crews.filter(|crew| self.shard.as_ref().is_none_or(|shard| crew.name == *shard))
+    }
+}
+
+/// What a place names; an error lists what there is.
+fn find(shared: &Shared, place: &Place) -> Result<Vec<Found>, Error> {
+    let servings = servings(shared);
+    let names: Vec<_> = servings.iter().map(|(name, _)| name.clone()).collect();
+    let meant = |name: &String| place.database.as_ref().is_none_or(|database| name == database);
+    let found: Vec<Found> = servings
+        .into_iter()
+        .filter(|(name, _)| meant(name))
+        .map(|(_, serving)| Found { serving, shard: place.shard.clone() })
+        .collect();
+    if let (true, Some(database)) = (found.is_empty(), &place.database) {
+        let message = format!("database \"{database}\" does not exist");
+        return Err(Error::client(SqlState::INVALID_CATALOG_NAME, message)
+            .hint(format!("there are {}", names.join(", "))));
+    }
+    if let (true, Some(shard)) = (found.iter().all(|f| f.crews().next().is_none()), &place.shard) {
+        let shards = found.iter().flat_map(|found| found.serving.servers.fleet.shards());
+        let shards: Vec<&str> = shards.map(|crew| crew.name.as_str()).collect();
+        let message = format!("shard \"{shard}\" does not exist");
+        return Err(Error::client(SqlState::UNDEFINED_OBJECT, message)
+            .hint(format!("there are {}", shards.join(", "))));
+    }
+    Ok(found)
+}
+
+/// The servers of a shard that a place means: the one of its number, or all.
+fn servers_of<'a>(crew: &'a Crew, place: &Place) -> Result<&'a [Arc<pool::Server>], Error> {
+    let Some(number) = &place.server else { return Ok(&crew.servers) };
+    let index = number.parse::<usize>().ok();
+    let found = index.and_then(|index| crew.servers.get(index..=index));
+    found.ok_or_else(|| {
+        let message = format!("shard {} has no server \"{number}\"", crew.name);
+        Error::client(SqlState::UNDEFINED_OBJECT, message)
+            .hint("a server is named by its number in SHOW SERVERS")
+    })
+}
+
+async fn until(mut so: impl FnMut() -> bool) {
+    while !so() {
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+fn pool(shared: &Shared, stats: PoolStats) -> Pool {
+    // Where any name is served, the server's database is the one that was asked for.
+    let database = if stats.label == "*" { stats.database } else { stats.label };
+    let serving = shared.source(&database).map(|source| source.serving.load_full());
+    let mode = serving.map(|serving| shared.pool_mode(&database, &stats.user, &serving.rules));
+    Pool {
+        pool_mode: match mode {
+            Some(crate::session::PoolMode::Session) => "session",
+            Some(crate::session::PoolMode::Transaction) | None => "transaction",
+        },
+        database,
+        user: stats.user,
+        shard: stats.shard,
+        server: stats.server.number.into(),
+        tier: stats.tier,
+        active: stats.connections.saturating_sub(stats.idle),
+        idle: stats.idle,
+        login: 0,
+        waiting: stats.waiting,
+        max_wait: stats.longest_wait,
+    }
+}
+
+fn view(
+    database: &str,
+    crew: &Crew,
+    server: &pool::Server,
+    (standing, lag): (&Standing, Option<Duration>),
+    connections: u32,
+    sizes: Sizes,
+) -> Server {
+    let (state, reason) = server.breaker(Instant::now());
+    let number = server.id.number;
+    let seen = standing.seen.as_ref();
+    Server {
+        database: database.to_owned(),
+        shard: crew.name.clone(),
+        number: number.into(),
+        host: host(&server.place.address),
+        port: server.place.address.port.into(),
+        dbname: server.place.address.dbname.clone(),
+        role: role(crew, number, seen),
+        state: match (standing, crew.is_up(number), seen) {
+            (Standing { drained: Drained::Yes, .. }, ..) => "drained",
+            (_, false, _) => "down",
+            (Standing { stranger: Some(_), .. }, ..) => "stranger",
+            (_, true, None) => "unknown",
+            (_, true, Some(_)) => "up",
+        },
+        paused: crew.traffic() == Traffic::Paused,
+        drained: standing.drained == Drained::Yes,
+        probe: Probe {
+            latency: standing.latency,
+            missed: standing.missed,
+            problem: standing.problem.clone(),
+            system_identifier: seen.map(|seen| seen.system_identifier.to_string()),
+            timeline: seen.map(|seen| seen.timeline),
+            lsn: seen.map(|seen| seen.lsn.to_string()),
+            lag,
+        },
+        breaker: Breaker {
+            state: state.as_str(),
+            remaining: reason.as_ref().and_then(|reason| reason.remaining),
+            reason: reason.map(|reason| reason.text.to_string()),
+        },
+        connections,
+        outstanding: server.outstanding(),
+        sizes,
+    }
+}
+
+fn role(crew: &Crew, number: u8, seen: Option<&Sighting>) -> Role {
+    match (crew.primary(), seen.map(|seen| seen.role)) {
+        (Primary::Known(primary), _) if primary == number => Role::Primary,
+        (_, Some(sighting::Role::Replica)) => Role::Replica,
+        (_, Some(sighting::Role::Primary)) => Role::Other,
+        (_, None) => Role::Unknown,
+    }
+}
+
+fn host(address: &Address) -> String {
+    match &address.host {
+        Host::Tcp { name, connect } => connect.as_ref().unwrap_or(name).clone(),
+        Host::Unix(directory) => directory.display().to_string(),
+    }
+}
+
+fn sizes(config: &Config, database: &str, clients: u32) -> Sizes {
+    let tier = config.tier(database, "", super::config::INTERACTIVE);
+    let own = config.databases.get(database);
+    Sizes {
+        pool_mode: match config.pool_mode(database, "") {
+            PoolMode::Session => "session",
+            PoolMode::Transaction => "transaction",
+        },
+        size: count(tier.size),
+        min_idle: count(tier.min_idle),
+        reserve: count(tier.reserve),
+        server_lifetime: tier.server_lifetime,
+        max_connections: own.and_then(|own| own.max_server_connections).map(count),
+        max_clients: own.and_then(|own| own.max_clients).map(count),
+        clients,
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
