@@ -22,6 +22,25 @@ fn a_server_that_hangs_for_a_moment_loses_nothing() {
     stage.check(&mut load);
 }
 
+/// With a budget for the whole statement, its clients have an error when that is over, for as long as
+/// it hangs.
+#[test]
+fn a_server_that_hangs_costs_its_clients_the_total_budget() {
+    let limits = "[timeouts]\ntotal = '700ms'\nconnect = '1s'\n";
+    let mut stage = Stage::new(3, limits);
+    let mut load = stage.load(CLIENTS);
+    let hang = |stage: &mut Stage, load: &Load| {
+        stage.cluster.shard(1).hang().unwrap();
+        load.go_wrong_at(1, 12);
+    };
+    let during =
+        outage(&mut stage, &load, 1, hang, |stage| stage.cluster.shard(1).go_on().unwrap());
+    println!("{during}");
+    during.assert_only(&[&LOST[..], &ABSENT, &["57014"]].concat());
+    assert!(during.longest < AT_ONCE, "{during}");
+    stage.check(&mut load);
+}
+
 /// The same for a line that loses everything, and for one that stops in the middle of a message:
 /// half a message is never taken for a whole one.
 #[test]

@@ -219,7 +219,8 @@ fn a_server_that_hangs_does_not_hang_its_clients() {
         assert_eq!(raw.value("SELECT 1"), "1");
         cluster.shard(0).hang().unwrap();
         let canceled = run(&mut raw, "SELECT 1");
-        assert!(canceled.contains(TOTAL), "{canceled}");
+        // Nobody has proved here that it only reads: it may run when the server goes on.
+        assert!(canceled.contains("C=08006 M=canceling statement due to total"), "{canceled}");
         assert!(canceled.contains("shard only did not answer the cancel request"), "{canceled}");
         // A new connection is not made either.
         assert!(run(&mut raw, "SELECT 1").contains("E "));

@@ -5,9 +5,10 @@ use crate::error::{Blame, Error, SqlState};
 use crate::exec::budget::{self, GRACE, Stage};
 use crate::exec::relay::Broken;
 use crate::ids::TierId;
-use crate::plan::{Command, Planned};
+use crate::plan::{Access, Command, Planned};
 use crate::pool::breaker::Reason;
 use crate::pool::shapes::{Call, Shape};
+use crate::txn::Begun;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -137,15 +138,24 @@ impl Session {
     }
 
     async fn give_up(&mut self, at: usize) -> Stop {
-        let shard = self.txn.participants.get(at).map(|participant| participant.shard);
+        let participant = self.txn.participants.get(at);
+        let shard = participant.map(|participant| participant.shard);
         let name = shard.map_or("?", |shard| self.serving.rules.shard_name(shard));
-        let error = budget::canceled()
-            .detail(format!(
-                "shard {name} did not answer the cancel request, so its connection is closed"
-            ))
-            .hint(
-                "the statement may or may not have taken effect there; look before you repeat it",
-            );
+        let detail =
+            format!("shard {name} did not answer the cancel request, so its connection is closed");
+        let mut error = budget::canceled();
+        // 57014 promises that nothing was done, but a server that goes on runs what it has read. In a
+        // block that is rolled back; what a COMMIT's unknown outcome is told with, its caller knows.
+        match participant.map(|participant| (participant.begun, participant.access)) {
+            Some((Begun::Block, _) | (Begun::No, Access::Read | Access::Lock)) => {}
+            Some((Begun::No, Access::Write)) | None => {
+                error.code = SqlState::CONNECTION_FAILURE;
+                error = error.hint(
+                    "the statement may or may not have taken effect there; look before you repeat it",
+                );
+            }
+        }
+        let error = error.detail(detail);
         self.broken(Broken::Server(at, error)).await
     }
 }
