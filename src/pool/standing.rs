@@ -104,7 +104,7 @@ impl Watch {
         if let Some(Sighting { role: Role::Primary, lsn, .. }) = standing_of(&self.servers, number)
             && leads
         {
-            self.marks.push_back(Mark { began, lsn: record_end(*lsn) });
+            self.marks.push_back(Mark { began, lsn: *lsn });
             if self.marks.len() > MARKS {
                 self.marks.pop_front();
             }
@@ -251,16 +251,6 @@ impl Watch {
 
 fn standing_of(servers: &[Standing], number: u8) -> Option<&Sighting> {
     servers.get(usize::from(number))?.seen.as_ref()
-}
-
-/// Where the last record before an insert position ends, as a replica that has replayed it says it:
-/// at the start of a page the insert position stands behind the page's header already.
-fn record_end(insert: Lsn) -> Lsn {
-    /// XLOG_BLCKSZ, and the headers of a page and of a segment's first page.
-    const PAGE: u64 = 8192;
-    const HEADERS: [u64; 2] = [24, 40];
-    let into = insert.0 % PAGE;
-    if HEADERS.contains(&into) { Lsn(insert.0 - into) } else { insert }
 }
 
 #[cfg(test)]
@@ -415,12 +405,5 @@ mod tests {
             shard.missed(0, 1);
         }
         assert_eq!(shard.readable(0, None), [0; 0]);
-    }
-
-    #[test]
-    fn behind_a_pages_header_the_wal_ends_where_the_page_begins() {
-        assert_eq!(record_end(Lsn(0x300_0028)), Lsn(0x300_0000));
-        assert_eq!(record_end(Lsn(0x300_2018)), Lsn(0x300_2000));
-        assert_eq!(record_end(Lsn(0x300_2020)), Lsn(0x300_2020));
     }
 }
