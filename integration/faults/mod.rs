@@ -6,11 +6,15 @@
 //! - `ledger`: what they were told of each write, compared with what the servers have
 //! - `death`: servers that are killed, shut down, throw their clients out, have no place for more
 //! - `hang`: servers and lines that say nothing
+//! - `failover`: primaries that go, replicas that are promoted, primaries that come back
+//! - `replicas`: reads that are never too old, and replicas that go
 mod proxy;
 mod load;
 mod ledger;
 mod death;
 mod hang;
+mod failover;
+mod replicas;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

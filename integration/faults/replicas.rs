@@ -1,0 +1,126 @@
+//! Reads on replicas: never too old, never older than what the session itself has written, and none
+//! lost when a replica goes.
+use super::Stage;
+use crate::raw::Raw;
+use crate::weir::wait_for;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const PROBES: &str = "\
+    [probe]\ninterval = '100ms'\ninterval_in_doubt = '50ms'\ntimeout = '2s'\n\
+    [breaker]\nopen = '300ms'\n";
+
+/// The port of the server that answers.
+const WHERE: &str = "SELECT inet_server_port() FROM accounts WHERE user_id = 1";
+
+const COUNT: &str = "SELECT count(*) FROM entries WHERE user_id = 1";
+
+fn reader(stage: &Stage) -> Raw {
+    let mut client = stage.client();
+    client.query("SET weir.reads = 'replica'");
+    client
+}
+
+fn port(client: &mut Raw) -> u16 {
+    let answer = client.value(WHERE);
+    answer.parse().unwrap_or_else(|_| panic!("{answer}: {}", client.transcript()))
+}
+
+/// Waits until this session's reads run there.
+fn wait_for_place(client: &mut Raw, place: u16) {
+    wait_for("reads to run elsewhere", || port(client) == place);
+}
+
+#[test]
+fn reads_follow_a_sessions_own_writes_and_leave_a_replica_that_falls_behind() {
+    let stage = Stage::with_replicas(&[0, 1], &format!("{PROBES}[replicas]\nmax_lag = '3s'\n"));
+    let (primary, replica) = (stage.cluster.shard(1), stage.cluster.replica(1, 0));
+    let (mut writer, mut other) = (reader(&stage), reader(&stage));
+    wait_for_place(&mut other, replica.port());
+    wait_for_place(&mut writer, replica.port());
+    replica.pause_replay().unwrap();
+
+    // Its own write is seen at once, on the primary; others' reads stay where they are.
+    writer.query("INSERT INTO entries VALUES (1, 1)");
+    let paused = Instant::now();
+    assert_eq!(writer.value(COUNT), "1");
+    assert_eq!(port(&mut writer), primary.port());
+    let elsewhere = other.value(COUNT);
+    if paused.elapsed() < Duration::from_secs(1) {
+        assert_eq!(elsewhere, "0", "within max_lag, a replica is as good as any");
+    }
+    // Then it is too old for everybody.
+    wait_for_place(&mut other, primary.port());
+    assert_eq!(other.value(COUNT), "1");
+    println!("given up after {:?}", paused.elapsed());
+
+    replica.resume_replay().unwrap();
+    wait_for_place(&mut other, replica.port());
+    wait_for_place(&mut writer, replica.port());
+    assert_eq!(writer.value(COUNT), "1");
+}
+
+/// What may write, or says so, goes to the primary.
+#[test]
+fn only_what_is_proved_to_read_runs_on_a_replica() {
+    let stage = Stage::with_replicas(&[0, 1], PROBES);
+    let (primary, replica) = (stage.cluster.shard(1).port(), stage.cluster.replica(1, 0).port());
+    let mut client = reader(&stage);
+    wait_for_place(&mut client, replica);
+    assert_eq!(port(&mut stage.client()), primary, "nobody asked for replicas");
+    let locked = client.value(&format!("{WHERE} FOR UPDATE"));
+    assert_eq!(locked, primary.to_string());
+    client.query("BEGIN");
+    assert_eq!(port(&mut client), primary, "a block may write later");
+    client.query("COMMIT").query("BEGIN READ ONLY");
+    assert_eq!(port(&mut client), replica);
+    client.query("COMMIT").query("SET weir.reads = 'primary'");
+    assert_eq!(port(&mut client), primary);
+    let hinted = format!("/* weir: reads=replica */ {WHERE}");
+    assert_eq!(client.value(&hinted), replica.to_string());
+}
+
+/// Two replicas share the reads of many clients. When one is killed, its running reads fail, and from
+/// then on the other has them all; without any, the primary has.
+#[test]
+fn reads_are_shared_by_the_replicas_that_there_are() {
+    let mut stage = Stage::with_replicas(&[0, 2], PROBES);
+    let places = |stage: &Stage| {
+        let mut clients: Vec<Raw> = (0..8).map(|_| reader(stage)).collect();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for _ in 0..20 {
+            for client in &mut clients {
+                client.ask(WHERE);
+            }
+            for client in &mut clients {
+                client.take_transcript();
+                client.await_ready();
+                let said = client.take_transcript();
+                let answer = said.lines().find_map(|line| line.strip_prefix("D "));
+                *counts.entry(answer.unwrap_or(&said).to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let [first, second] = [0, 1].map(|index| stage.cluster.replica(1, index).port().to_string());
+    let primary = stage.cluster.shard(1).port().to_string();
+    wait_for("both replicas to be used", || {
+        let counts = places(&stage);
+        println!("{counts:?}");
+        counts.len() == 2 && counts.contains_key(&first) && counts.contains_key(&second)
+    });
+    stage.cluster.kill((1, 0));
+    wait_for("all reads to go to the other", || {
+        let counts = places(&stage);
+        println!("{counts:?}");
+        counts.keys().eq([&second])
+    });
+    stage.cluster.kill((1, 1));
+    wait_for("all reads to go to the primary", || {
+        let counts = places(&stage);
+        println!("{counts:?}");
+        counts.keys().eq([&primary])
+    });
+    stage.cluster.restart((1, 0));
+    wait_for("a replica to be used when it is back", || places(&stage).keys().eq([&first]));
+}
