@@ -174,6 +174,21 @@ async fn what_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
+async fn a_tier_has_its_own_patience_with_open_transactions() {
+    let cluster = Cluster::start(1);
+    let settings = "[tier.batch]\nidle_in_transaction = '200ms'\n";
+    let weir = Weir::plain(&cluster, DATABASE, &format!("{TRUST}{settings}"));
+    let patient = connect(weir.port(), "postgres", DATABASE).await;
+    patient.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let batch = connect(weir.port(), "postgres", DATABASE).await;
+    batch.batch_execute("SET weir.tier = 'batch'; BEGIN; SELECT 1").await.unwrap();
+    while !batch.is_closed() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    patient.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
 async fn sigint_ends_at_once_and_rolls_back() {
     let cluster = Cluster::start(1);
     let mut weir = Weir::plain(&cluster, DATABASE, TRUST);

@@ -56,6 +56,7 @@ pub async fn serve(client: Client, system: Arc<dyn System>) {
         may,
         slot,
         parameters: parameters(&user),
+        user,
         status: TransactionStatus::Idle,
         statements: HashMap::new(),
         portals: HashMap::new(),
@@ -75,6 +76,7 @@ struct Console {
     system: Arc<dyn System>,
     may: May,
     slot: Arc<Slot>,
+    user: String,
     parameters: Vec<(&'static str, String)>,
     status: TransactionStatus,
     statements: HashMap<Vec<u8>, Command>,
@@ -396,7 +398,7 @@ impl Console {
 
     async fn act(&mut self, action: &dyn Action, place: &Place) -> Result<Answer, Failed> {
         let (system, slot) = (self.system.clone(), self.slot.clone());
-        tracing::info!(action = action.name(), %place, "asked for on the console");
+        tracing::info!(user = self.user, action = action.name(), %place, "asked for on the console");
         self.line.flush().await.map_err(Ended::from)?;
         let mut cancelled = pin!(slot.waiting.notified());
         cancelled.as_mut().enable();

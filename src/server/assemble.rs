@@ -132,7 +132,9 @@ impl Shared {
             hot_row_queue: limits.hot_row_queue,
             hot_row_wait: config.timeouts.checkout,
             tiers: self.tiers.clone().into(),
-            idle_in_transaction: config.timeouts.idle_in_transaction,
+            idle_in_transaction: (self.tiers.iter())
+                .map(|tier| config.tier("", "", tier).idle_in_transaction)
+                .collect(),
             client_idle: config.timeouts.client_idle,
             total: self.tiers.iter().map(|tier| config.tier("", "", tier).total).collect(),
         }

@@ -9,6 +9,7 @@ use crate::backend::cancel::cancel;
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::exec::relay::{Broken, Listen, Pumped, Relay};
+use crate::ids::TierId;
 use crate::plan::{Access, Context, Planned};
 use crate::telemetry::metrics;
 use crate::txn::{Status, Transaction};
@@ -158,7 +159,9 @@ impl Session {
             (false, _) => (None, LATE_IN_TRANSACTION),
             (true, Status::Idle) => (limits.client_idle, LATE),
             (true, Status::Open(_) | Status::Failed(_)) => {
-                (limits.idle_in_transaction, LATE_IN_TRANSACTION)
+                let tier = self.session_tier().unwrap_or(TierId::INTERACTIVE);
+                let limit = limits.idle_in_transaction.get(usize::from(tier.0));
+                (limit.copied().flatten(), LATE_IN_TRANSACTION)
             }
         };
         let (may_leave, leaving) = (self.is_idle(), self.leaving.clone());

@@ -119,7 +119,8 @@ pub struct Limits {
     /// Statements that wait for one hot row.
     pub hot_row_queue: usize,
     pub hot_row_wait: Duration,
-    pub idle_in_transaction: Option<Duration>,
+    /// By the tiers' ids; a transaction's tier is its session's, else `interactive`.
+    pub idle_in_transaction: Arc<[Option<Duration>]>,
     pub client_idle: Option<Duration>,
     /// For all that a statement does, by the tiers' ids.
     pub total: Arc<[Option<Duration>]>,
