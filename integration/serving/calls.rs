@@ -250,3 +250,20 @@ fn a_hanging_shard_ends_the_transaction_and_the_others_serve_on() {
     cluster.shard(1).go_on().unwrap();
     wait_for("shard s1", || raw.value(&count(1)) == "0");
 }
+
+#[test]
+fn a_server_lost_in_the_middle_of_a_copy_message_leaves_its_client_in_step() {
+    let mut cluster = Cluster::start(1);
+    cluster.on_every_shard("CREATE TABLE t (pad text)");
+    let weir = weir(&cluster, "");
+    let mut raw = client(&weir);
+    raw.ask("COPY t FROM STDIN").hear_until(b"G");
+    // A CopyData message of 1000 bytes, and no more than its beginning.
+    raw.put_bytes(&[b'd', 0, 0, 3, 0xec]).put_bytes(&[b'x'; 100]).send();
+    cluster.crash(0);
+    raw.await_ready();
+    assert!(raw.transcript().contains("C=08006") || raw.transcript().contains("C=57P0"));
+    raw.put_bytes(&[b'x'; 900]).copy_done().send();
+    cluster.restart(0);
+    wait_for("the server", || raw.value("SELECT 'in step'") == "in step");
+}

@@ -50,13 +50,17 @@ impl Stream {
         }
     }
 
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Tls(session) => Some(session.get_ref().0),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// What TCP has measured on this line; `None` where there is no TCP, or nothing is known.
     pub fn tcp_info(&self) -> Option<TcpInfo> {
-        let socket = match self {
-            Self::Tcp(socket) => socket,
-            Self::Tls(session) => session.get_ref().0,
-            Self::Unix(_) => return None,
-        };
+        let socket = self.tcp()?;
         tcp_info(socket.local_addr().ok()?, socket.peer_addr().ok()?)
     }
 

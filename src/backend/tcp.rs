@@ -21,7 +21,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// How long data may go unanswered.
+    #[cfg(target_os = "linux")]
     fn user_timeout(self) -> Duration {
         match self {
             Peer::Server => Duration::from_secs(60),
@@ -33,8 +33,30 @@ impl Peer {
 /// Sets a line up: small messages go at once, and a side that is gone is noticed.
 pub fn tune(socket: &TcpStream, peer: Peer) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let socket = SockRef::from(socket);
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(peer.user_timeout()))?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL))
+    limit_unanswered(socket, Unanswered::Limited(peer))?;
+    let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(INTERVAL);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+/// How long data may go unanswered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unanswered {
+    Limited(Peer),
+    /// While COPY data flows: a server that is busy with one row is no dead server. One that is dead
+    /// is given up after the system's own limit, a quarter of an hour in Linux.
+    AsLongAsItTakes,
+}
+
+#[cfg(target_os = "linux")]
+pub fn limit_unanswered(socket: &TcpStream, limit: Unanswered) -> io::Result<()> {
+    let limit = match limit {
+        Unanswered::Limited(peer) => Some(peer.user_timeout()),
+        Unanswered::AsLongAsItTakes => None,
+    };
+    SockRef::from(socket).set_tcp_user_timeout(limit)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn limit_unanswered(_: &TcpStream, _: Unanswered) -> io::Result<()> {
+    Ok(())
 }

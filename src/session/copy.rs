@@ -1,5 +1,6 @@
 //! COPY data from the client: on to the server that waits for it.
 use super::{Session, Stop};
+use crate::backend::tcp::{self, Peer, Unanswered};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Listen, Pumped};
 use crate::wire::{encode, frame};
@@ -10,6 +11,23 @@ impl Session {
     /// follows is still expected afterwards.
     pub(super) async fn feed_copy(&mut self) -> Result<(), Stop> {
         let Some(at) = self.relay.copy_in else { return Ok(()) };
+        // A trigger may take its time with a row, and the server reads none meanwhile.
+        self.limit_unanswered(at, Unanswered::AsLongAsItTakes);
+        let fed = self.carry_copy(at).await;
+        self.limit_unanswered(at, Unanswered::Limited(Peer::Server));
+        fed
+    }
+
+    fn limit_unanswered(&self, at: usize, limit: Unanswered) {
+        let participant = self.txn.participants.get(at);
+        if let Some(socket) = participant.and_then(|other| other.lease.stream.tcp())
+            && let Err(error) = tcp::limit_unanswered(socket, limit)
+        {
+            tracing::debug!(%error, "a server's socket cannot be tuned");
+        }
+    }
+
+    async fn carry_copy(&mut self, at: usize) -> Result<(), Stop> {
         // The server has read and ignored a Sync that was sent along with Execute.
         if self.relay.forget_sync()
             && let Some(participant) = self.txn.participants.get_mut(at)
@@ -55,7 +73,11 @@ impl Session {
                     self.fail_segment(None);
                     return Err(Stop::Said);
                 }
-                Err(broken) => return Err(self.broken(broken).await),
+                Err(broken) => {
+                    // The client is still in the middle of a message that nobody wants.
+                    self.skip = passing;
+                    return Err(self.broken(broken).await);
+                }
             }
         }
     }
