@@ -8,6 +8,7 @@ use weir::auth::client::{Door, Lookup, Method, NoLookup, authenticate};
 use weir::auth::tls::{Acceptor, Connector, Identity};
 use weir::auth::users::{Stored, Users};
 use weir::auth::{Login, Secret, line};
+use weir::backend::connection::Look;
 use weir::backend::{
     Address, ConnectError, ConnectOptions, Connection, Health, cancel, control, startup,
 };
@@ -222,10 +223,12 @@ async fn an_idle_connection_that_ends_is_noticed_over_either_kind_of_line() {
     for mode in ["sslmode=disable", "sslmode=require"] {
         let mut connection = server.connect(&pencil("in_scram"), mode).await.unwrap();
         let mut other = server.connect(&pencil("postgres"), mode).await.unwrap();
-        assert_eq!(connection.check_idle(), Ok(()));
+        for look in [Look::Runtime, Look::System] {
+            assert_eq!(connection.check_idle(look), Ok(()));
+        }
         let pid = connection.cancel.pid;
         ask(&mut other, &format!("SELECT pg_terminate_backend({pid}, 10000)")).await.unwrap();
-        assert_eq!(connection.check_idle(), Err("the server ended the session"));
+        assert_eq!(connection.check_idle(Look::System), Err("the server ended the session"));
     }
 }
 

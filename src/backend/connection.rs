@@ -41,6 +41,14 @@ pub enum Health {
     Tainted(&'static str),
 }
 
+/// Who is asked whether something has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// Mostly costs no system call; may not have heard yet of what has come just now.
+    Runtime,
+    System,
+}
+
 /// What stops a statement that runs on this connection.
 #[derive(Clone)]
 pub struct CancelKey {
@@ -56,11 +64,15 @@ const MAX_IDLE_MESSAGE: usize = 65_536;
 
 impl Connection {
     /// Makes sure that a connection which idled is still alive, and hears what the server said
-    /// meanwhile. Never waits; mostly without a system call. `Err`: it must not be used.
-    pub fn check_idle(&mut self) -> Result<(), &'static str> {
+    /// meanwhile. Never waits. `Err`: it must not be used.
+    pub fn check_idle(&mut self, look: Look) -> Result<(), &'static str> {
         let mut scratch = [0; 1024];
         let end = loop {
-            match self.stream.try_read(&mut scratch) {
+            let read = match look {
+                Look::Runtime => self.stream.try_read(&mut scratch),
+                Look::System => self.stream.read_now(&mut scratch),
+            };
+            match read {
                 Ok(0) => break Err("the server closed the connection"),
                 Ok(read) => self.input.extend_from_slice(scratch.get(..read).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),

@@ -1,6 +1,8 @@
 //! A TCP, Unix or TLS line: one type for servers and for clients.
 use super::tcp_info::{TcpInfo, tcp_info};
-use std::io;
+use socket2::SockRef;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,6 +31,22 @@ impl Stream {
                 match Pin::new(self).poll_read(&mut context, &mut into) {
                     Poll::Ready(read) => read.map(|()| into.filled().len()),
                     Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+    }
+
+    /// The same, asking the system even if the runtime has not seen anything come.
+    pub fn read_now(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => (&*SockRef::from(&*socket)).read(into),
+            Self::Unix(socket) => (&*SockRef::from(&*socket)).read(into),
+            // What comes over TLS is not the system's to tell, but the end of the line is.
+            Self::Tls(session) => {
+                let mut peeked = [MaybeUninit::uninit()];
+                match SockRef::from(session.get_ref().0).peek(&mut peeked) {
+                    Ok(0) => Ok(0),
+                    Ok(_) | Err(_) => self.try_read(into),
                 }
             }
         }

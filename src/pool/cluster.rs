@@ -114,9 +114,8 @@ impl Cluster {
     pub async fn lease(&self, ask: Ask<'_>) -> Result<Lease, Error> {
         /// Between two tries of a primary that cannot be reached.
         const PACE: Duration = Duration::from_millis(100);
-        let tier = self.config.tier(&ask.login.user, ask.tier);
         let began = Instant::now();
-        let deadline = began + tier.checkout;
+        let deadline = began + self.config.tier(&ask.login.user, ask.tier)?.checkout;
         let mut avoid = Vec::new();
         loop {
             let choosing = self.fleet.choose(ask.shard, ask.wanted, ask.begins, &avoid, deadline);
@@ -179,14 +178,19 @@ impl Cluster {
             return Ok(Arc::clone(pool));
         }
         self.make_room(&mut pools)?;
-        let pool = self.open(server, database, ask);
+        let pool = self.open(server, database, ask)?;
         pools.entry(login.user.clone()).or_default().push(Arc::clone(&pool));
         Ok(pool)
     }
 
-    fn open(&self, server: &Arc<Server>, database: &str, ask: &Ask<'_>) -> Arc<ServerPool> {
+    fn open(
+        &self,
+        server: &Arc<Server>,
+        database: &str,
+        ask: &Ask<'_>,
+    ) -> Result<Arc<ServerPool>, Error> {
         let user = &ask.login.user;
-        let tier = self.config.tier(user, ask.tier);
+        let tier = self.config.tier(user, ask.tier)?;
         let mut address = Address::clone(&server.place.address);
         address.dbname = Some(database.to_owned());
         let mut options = server.place.options.clone();
@@ -238,7 +242,7 @@ impl Cluster {
         let names = (database.to_owned(), ask.tier);
         let pool = Arc::new(ServerPool::new(dialer, names, &self.config, gate));
         quotas.iter().for_each(|quota| quota.add(&pool));
-        pool
+        Ok(pool)
     }
 
     /// Pools that lend nothing make room for a new one: those without a connection first.

@@ -1,5 +1,6 @@
 //! Sizes and time limits of the pools.
 use super::breaker::BreakerConfig;
+use crate::error::Error;
 use crate::ids::TierId;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -137,11 +138,12 @@ impl Default for ProbeConfig {
 }
 
 impl PoolConfig {
-    /// A tier as this user has it; one that is not there is the first.
-    pub fn tier(&self, user: &str, tier: TierId) -> TierConfig {
+    /// A tier as this user has it.
+    pub fn tier(&self, user: &str, tier: TierId) -> Result<&TierConfig, Error> {
         let own = self.users.get(user).map(|user| &user.tiers).filter(|tiers| !tiers.is_empty());
         let tiers = own.unwrap_or(&self.tiers);
-        tiers.get(usize::from(tier.0)).or_else(|| tiers.first()).cloned().unwrap_or_default()
+        let found = tiers.get(usize::from(tier.0));
+        found.ok_or_else(|| Error::internal(format!("there is no tier number {}", tier.0)))
     }
 
     pub fn user_connections(&self, user: &str) -> Option<u32> {

@@ -100,9 +100,14 @@ impl Gate {
         }
     }
 
+    /// The right to one connection, if nobody has to wait for it.
+    pub fn enter_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     /// The right to one connection, in the order of asking. No time limit but the queue's.
     pub async fn enter(&self) -> Result<OwnedSemaphorePermit, Error> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        if let Some(permit) = self.enter_now() {
             return Ok(permit);
         }
         let _waiting = self.join_queue()?;

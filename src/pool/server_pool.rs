@@ -5,6 +5,7 @@ use super::failures::Failures;
 use super::fleet::{Server, Work};
 use super::gate::Gate;
 use crate::auth::Login;
+use crate::backend::connection::Look;
 use crate::backend::{Connection, Health};
 use crate::error::Error;
 use crate::ids::{ServerId, ShardId, TierId};
@@ -42,8 +43,18 @@ pub struct Lease {
     pub shard: ShardId,
     pub work: Work,
     // Dropped in this order: the connection is back before the next one is let in.
-    pooled: PooledConnection<'static, Manager>,
+    pooled: Held,
     _permit: OwnedSemaphorePermit,
+}
+
+/// As bb8 lends it.
+type Held = PooledConnection<'static, Manager>;
+
+/// How good a connection is that nobody has used meanwhile.
+enum Fit {
+    Now,
+    /// It was unused for long: it has to be asked.
+    IfAlive,
 }
 
 /// Why there is no connection.
@@ -104,12 +115,39 @@ impl ServerPool {
     /// A connection for that work, in the order of asking.
     pub(super) async fn lease(&self, work: Work, deadline: Instant) -> Result<Lease, Denied> {
         let asked = Instant::now();
+        // Mostly there is one, and then nothing is set up for waiting.
+        if let Some((pooled, permit)) = self.at_once(asked) {
+            self.count(Duration::ZERO, true);
+            return Ok(self.lend(work, pooled, permit));
+        }
         let granted = tokio::time::timeout_at(deadline.into(), self.admitted(work)).await;
         let outcome = granted.unwrap_or_else(|_| Err(Denied::Error(self.gate.too_late())));
-        if let Some(metrics) = &self.metrics {
-            metrics.checked_out(asked.elapsed(), outcome.is_ok());
-        }
+        self.count(asked.elapsed(), outcome.is_ok());
         outcome
+    }
+
+    fn count(&self, waited: Duration, granted: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.checked_out(waited, granted);
+        }
+    }
+
+    fn lend(&self, work: Work, pooled: Held, permit: OwnedSemaphorePermit) -> Lease {
+        Lease { shard: self.server.id.shard, work, pooled, _permit: permit }
+    }
+
+    /// An unused connection for one who is not before anybody else.
+    fn at_once(&self, now: Instant) -> Option<(Held, OwnedSemaphorePermit)> {
+        let permit = self.gate.enter_now()?;
+        loop {
+            let mut pooled = self.take_unused()?;
+            match self.judge(&mut pooled, now) {
+                Ok(Fit::Now) => return Some((pooled, permit)),
+                // It goes back, to be taken by one who has the time to ask.
+                Ok(Fit::IfAlive) => return None,
+                Err(reason) => pooled.connection.taint(reason),
+            }
+        }
     }
 
     async fn admitted(&self, work: Work) -> Result<Lease, Denied> {
@@ -127,25 +165,20 @@ impl ServerPool {
             connected = connect => connected.map_err(Denied::Error)?,
             () = interrupted => return Err(Denied::Changed),
         };
-        Ok(Lease { shard: self.server.id.shard, work, pooled, _permit: permit })
+        Ok(self.lend(work, pooled, permit))
     }
 
     /// A connection that can be used. Dropping another closes it; the next one is alive, or new.
-    async fn alive(&self) -> Result<PooledConnection<'static, Manager>, Error> {
+    async fn alive(&self) -> Result<Held, Error> {
         loop {
             let mut pooled = self.take().await?;
-            let now = Instant::now();
-            if let Some(reason) = self.dialer.retires(&pooled, now) {
-                pooled.connection.taint(reason);
-                continue;
-            }
-            if let Err(reason) = pooled.connection.check_idle() {
-                pooled.connection.taint(reason);
-                continue;
-            }
-            let unused = now.saturating_duration_since(pooled.unused_since);
-            if unused < self.server_check {
-                return Ok(pooled);
+            match self.judge(&mut pooled, Instant::now()) {
+                Ok(Fit::Now) => return Ok(pooled),
+                Ok(Fit::IfAlive) => {}
+                Err(reason) => {
+                    pooled.connection.taint(reason);
+                    continue;
+                }
             }
             let asked = tokio::time::timeout(CHECK_TIMEOUT, pooled.connection.ask(""));
             match asked.await {
@@ -159,8 +192,21 @@ impl ServerPool {
         }
     }
 
+    /// Whether a connection that nobody uses can be used; `Err`: never again.
+    fn judge(&self, pooled: &mut Pooled, now: Instant) -> Result<Fit, &'static str> {
+        /// The runtime may not have heard yet that a connection has ended: the system knows.
+        const HEARD: Duration = Duration::from_millis(100);
+        if let Some(reason) = self.dialer.retires(pooled, now) {
+            return Err(reason);
+        }
+        let unused = now.saturating_duration_since(pooled.unused_since);
+        let look = if unused < HEARD { Look::Runtime } else { Look::System };
+        pooled.connection.check_idle(look)?;
+        Ok(if unused < self.server_check { Fit::Now } else { Fit::IfAlive })
+    }
+
     /// An idle connection, or whichever comes first: one that is returned, or a new one.
-    async fn take(&self) -> Result<PooledConnection<'static, Manager>, Error> {
+    async fn take(&self) -> Result<Held, Error> {
         if let Some(error) = self.failures.pausing(Instant::now())
             && self.pool.state().idle_connections == 0
         {
@@ -228,7 +274,7 @@ impl ServerPool {
         }
     }
 
-    fn take_unused(&self) -> Option<PooledConnection<'static, Manager>> {
+    fn take_unused(&self) -> Option<Held> {
         if self.pool.state().idle_connections == 0 {
             return None;
         }

@@ -123,6 +123,7 @@ impl Shared {
     pub fn session_limits(&self) -> Limits {
         let config = self.config.load();
         let limits = &config.limits;
+        let tiers = || self.tiers.iter().map(|tier| config.tier("", "", tier));
         Limits {
             message_bytes: limits.message_size,
             statement_bytes: limits.statement_size,
@@ -132,11 +133,9 @@ impl Shared {
             hot_row_queue: limits.hot_row_queue,
             hot_row_wait: config.timeouts.checkout,
             tiers: self.tiers.clone().into(),
-            idle_in_transaction: (self.tiers.iter())
-                .map(|tier| config.tier("", "", tier).idle_in_transaction)
-                .collect(),
             client_idle: config.timeouts.client_idle,
-            total: self.tiers.iter().map(|tier| config.tier("", "", tier).total).collect(),
+            idle_in_transaction: tiers().map(|tier| tier.idle_in_transaction).collect(),
+            total: tiers().map(|tier| tier.total).collect(),
         }
     }
 
