@@ -29,6 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// What all workers share.
 pub struct Shared {
@@ -42,6 +43,8 @@ pub struct Shared {
     tiers: Vec<String>,
     pub seats: Seats,
     budget: Budget,
+    /// For `auth.query`, one connection each: what probes, schema and placement leave of weir's own.
+    lookups: Semaphore,
     pub connecting: Connecting,
     /// No new client is wanted: weir is about to end.
     pub draining: AtomicBool,
@@ -109,6 +112,7 @@ impl Shared {
             tiers: config.tiers(),
             seats: Seats::default(),
             budget: Budget::default(),
+            lookups: Semaphore::new(config.limits.control_connections.saturating_sub(3).max(1)),
             connecting,
             draining: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::default(),
@@ -446,6 +450,8 @@ impl Lookup for AuthQuery<'_> {
         let Some(query) = &config.auth.query else { return Ok(None) };
         let Some(source) = self.shared.source(&self.database) else { return Ok(None) };
         let serving = source.serving.load_full();
+        let place = self.shared.lookups.acquire().await;
+        let _place = place.map_err(|_| Error::internal("users are not looked up any more"))?;
         let client = control_client(&serving.servers.fleet, serving.rules.home).await?;
         control::verifier(&client, query, user).await
     }

@@ -212,7 +212,8 @@ pub struct Limits {
     pub cached_plans: usize,
     /// Statements that may wait for one hot row.
     pub hot_row_queue: usize,
-    /// Connections to each server that are weir's own: probes, schema, recovery, console.
+    /// Connections to each server that are weir's own: a probe's, the schema's, one for placement and
+    /// reloads; the rest, at least one, is for `auth.query`.
     pub control_connections: usize,
 }
 
