@@ -217,7 +217,10 @@ impl Watch {
                 claims.push((number, seen.timeline));
             }
         }
-        let highest = claims.iter().map(|(_, timeline)| *timeline).max().unwrap_or(0);
+        // A replica follows a primary that may be gone for now: it knows of the promotion.
+        let ours = self.servers.iter().filter(|standing| standing.stranger.is_none());
+        let seen = ours.filter_map(|standing| standing.seen.as_ref());
+        let highest = seen.map(|seen| seen.timeline).max().unwrap_or(0);
         if highest > self.timeline {
             self.timeline = highest;
             // Positions before and after a promotion are those of different histories.
@@ -333,6 +336,14 @@ mod tests {
         }
         assert!(matches!(shard.saw(6, 0, Role::Primary, 1, 99), Primary::Unknown { .. }));
         assert!(shard.watch.describe(0).contains("timeline 1"), "{}", shard.watch.describe(0));
+    }
+
+    #[test]
+    fn a_replica_that_has_followed_a_promotion_bars_the_old_primary() {
+        let mut shard = Shard::of(3);
+        shard.saw(0, 1, Role::Replica, 2, 10);
+        assert!(matches!(shard.saw(0, 0, Role::Primary, 1, 99), Primary::Unknown { .. }));
+        assert_eq!(shard.saw(1, 2, Role::Primary, 2, 10), Primary::Known(2));
     }
 
     #[test]
