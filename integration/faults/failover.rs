@@ -1,5 +1,5 @@
 //! Primaries that go, replicas that are promoted, primaries that come back.
-use super::{Load, Stage, check, outage};
+use super::{ABSENT, LOST, Load, Stage, check, outage};
 use crate::cluster::DATABASE;
 use crate::raw::Raw;
 use crate::weir::wait_for;
@@ -17,22 +17,10 @@ const PROBES: &str = "\
 #[test]
 fn work_follows_a_promotion_after_the_primary_was_killed() {
     let mut stage = Stage::with_replicas(&[0, 1], PROBES);
-    let primary = stage.cluster.shard(1);
-    primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
-    primary.reload().unwrap();
-    wait_for("synchronous replication", || {
-        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-        primary.sql("postgres", state).unwrap() == "1"
-    });
+    synchronous(&stage);
     let mut load = stage.load(CLIENTS);
     let fail = |stage: &mut Stage, _: &Load| stage.cluster.kill(1);
-    let heal = |stage: &mut Stage| {
-        let replica = stage.cluster.replica(1, 0);
-        // It has nobody to wait for now.
-        replica.sql("postgres", "ALTER SYSTEM RESET synchronous_standby_names").unwrap();
-        replica.promote().unwrap();
-    };
-    outage(&mut stage, &load, 1, fail, heal);
+    outage(&mut stage, &load, 1, fail, promote);
 
     // The old primary comes back, a timeline behind: nobody talks to it.
     stage.cluster.restart(1);
@@ -46,6 +34,41 @@ fn work_follows_a_promotion_after_the_primary_was_killed() {
     assert_eq!((count(), during.failed()), (before, 0));
     load.finish();
     check(&load, [stage.cluster.shard(0), stage.cluster.replica(1, 0)]);
+}
+
+/// The primary hangs and its replica is promoted: whoever waits for an answer of the old one is told
+/// that the line is lost, and work goes on at the new one. What the old one does when it goes on was
+/// never acknowledged, since nobody confirms it.
+#[test]
+fn work_is_taken_away_from_a_primary_that_hangs_and_was_replaced() {
+    let mut stage = Stage::with_replicas(&[0, 1], PROBES);
+    synchronous(&stage);
+    let mut load = stage.load(CLIENTS);
+    let fail = |stage: &mut Stage, _: &Load| stage.cluster.shard(1).hang().unwrap();
+    let during = outage(&mut stage, &load, 1, fail, promote);
+    during.assert_only(&[&LOST[..], &ABSENT].concat());
+    let healed = Instant::now();
+    stage.cluster.shard(1).go_on().unwrap();
+    load.go_on(100);
+    let after = super::show(&load, "beside the old primary", 1, healed, Instant::now());
+    assert_eq!(after.failed(), 0);
+    load.finish();
+    check(&load, [stage.cluster.shard(0), stage.cluster.replica(1, 0)]);
+}
+
+/// A commit on shard 1 is acknowledged when its replica has it.
+fn synchronous(stage: &Stage) {
+    let primary = stage.cluster.shard(1);
+    primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+    primary.reload().unwrap();
+    wait_for("synchronous replication", || {
+        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        primary.sql("postgres", state).unwrap() == "1"
+    });
+}
+
+fn promote(stage: &mut Stage) {
+    stage.cluster.replica(1, 0).promote().unwrap();
 }
 
 /// A statement that arrives while there is no primary waits for one.

@@ -1,8 +1,9 @@
 //! Servers and lines that say nothing: nobody hangs up, and only time tells.
 use super::proxy::Weather;
 use super::{ABSENT, AT_ONCE, LOST, Load, Stage, outage};
+use crate::weir::wait_for;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 4;
 
@@ -20,6 +21,34 @@ fn a_server_that_hangs_for_a_moment_loses_nothing() {
     };
     outage(&mut stage, &load, 1, hang, |stage| stage.cluster.shard(1).go_on().unwrap());
     stage.check(&mut load);
+}
+
+/// Without any limit what runs there waits for its answer, but when looks at the server have been in
+/// vain, nobody else is made to wait: 57P03, at once, until it answers again.
+#[test]
+fn nobody_is_sent_to_a_server_that_hangs() {
+    let settings = "\
+        [timeouts]\nconnect = '1s'\n[probe]\ninterval = '200ms'\ninterval_in_doubt = '50ms'\n";
+    let stage = Stage::new(2, settings);
+    let (mut running, mut client) = (stage.client(), stage.client());
+    let count = |user: u8| format!("SELECT count(*) FROM entries WHERE user_id = {user}");
+    assert_eq!(running.value(&count(1)), "0");
+    stage.cluster.shard(1).hang().unwrap();
+    running.take_transcript();
+    running.ask(&count(1));
+    // Until then, and when the breaker lets one through, it is the connect that takes too long.
+    wait_for("the server to be left alone", || {
+        let asked = Instant::now();
+        client.take_transcript();
+        let said = client.query(&count(1)).transcript();
+        let alone = said.contains("C=57P03") && said.contains("shard s1");
+        assert!(!alone || asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        alone
+    });
+    assert_eq!(client.value(&count(0)), "0");
+    stage.cluster.shard(1).go_on().unwrap();
+    assert!(running.await_ready().transcript().contains("D 0"), "{}", running.transcript());
+    wait_for("the server to be used again", || client.value(&count(1)) == "0");
 }
 
 /// With a budget for the whole statement, its clients have an error when that is over, for as long as
