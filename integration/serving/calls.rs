@@ -46,7 +46,8 @@ fn a_slow_shape_is_refused_in_its_tier_and_everything_else_goes_on() {
     }
     let refused = query(&mut raw, FAST);
     assert!(refused.contains("C=57P03"), "{refused}");
-    assert!(refused.contains("is refused in tier interactive: 3 in a row took longer than 600 ms"));
+    assert!(refused.contains("is refused in tier interactive"), "{refused}");
+    assert!(refused.contains(": 3 in a row took longer than 600 ms"), "{refused}");
     assert!(refused.contains("SET weir.tier = 'batch'"), "{refused}");
     let mut other = client(&weir);
     assert!(run(&mut other, FAST).contains("C=57P03"));

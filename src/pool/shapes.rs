@@ -1,5 +1,5 @@
 //! The breaker of statements: a shape that is slow or fails again and again is refused for a while, in
-//! its tier only, so that one bad statement neither starves the others nor condemns its server.
+//! its tier and on its shard only, so that one bad statement neither starves the others nor condemns its server.
 //!
 //! What counts: a call is *slow* if it runs longer than its tier's `slow`; `slow_calls` of them in a row
 //! open the shape's breaker. Calls that were slow at the same time count as one: a server that hangs for
@@ -14,7 +14,7 @@
 //! and while there is trouble, a short lock. A share is of the calls since the first failure.
 use super::breaker::{Breaker, BreakerConfig, Change, Reason, State};
 use crate::error::SqlState;
-use crate::ids::TierId;
+use crate::ids::{ShardId, TierId};
 use crate::telemetry::metrics::ShapeMetrics;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -25,12 +25,14 @@ use std::time::{Duration, Instant};
 /// Shapes in trouble that are remembered; the one that was not asked for longest leaves.
 const MAX_SHAPES: usize = 4096;
 
-/// A statement's shape in a tier.
+/// A statement's shape in a tier, where it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Shape {
     /// A hash of the text without its literals.
     pub fingerprint: u64,
     pub tier: TierId,
+    /// A shard that is slow must not have the shape refused on the others. `None`: any will do.
+    pub shard: Option<ShardId>,
 }
 
 /// When a shape's breaker opens.
@@ -356,7 +358,7 @@ mod tests {
     }
 
     fn shape(fingerprint: u64) -> Shape {
-        Shape { fingerprint, tier: TierId::INTERACTIVE }
+        Shape { fingerprint, tier: TierId::INTERACTIVE, shard: None }
     }
 
     /// Calls that ended like this, one after the other; whether the next one is admitted.
@@ -406,10 +408,21 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_that_one_shard_is_slow_with_is_admitted_on_the_others() {
+        let (shapes, now) = (shapes(), Instant::now());
+        let on = |shard| Shape { shard: Some(ShardId(shard)), ..shape(1) };
+        for times in 1..=3 {
+            shapes.ended(on(0), SLOW, Ended::Well, now + SLOW * times);
+        }
+        assert!(shapes.refusal(on(0)).is_some());
+        assert!(shapes.refusal(on(1)).is_none());
+    }
+
+    #[test]
     fn a_tier_may_be_slow() {
-        let batch = Shape { fingerprint: 1, tier: TierId::BATCH };
+        let batch = Shape { tier: TierId::BATCH, ..shape(1) };
         check(batch, &[(SLOW, Ended::Well); 10], State::Closed);
-        let unknown = Shape { fingerprint: 1, tier: TierId(9) };
+        let unknown = Shape { tier: TierId(9), ..shape(1) };
         check(unknown, &[(SLOW, Ended::Well); 10], State::Closed);
     }
 

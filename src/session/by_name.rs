@@ -88,12 +88,12 @@ impl Session {
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
-        self.foresee(self.shape_of(&statement.planned))?;
+        self.foresee(self.shape_of(&statement.planned, route))?;
         let row = with_arguments(&statement, arguments, |params| {
             statement.planned.lock_target(&statement.text, params)
         });
         self.await_turn(row, route).await?;
-        let call = self.admit(self.shape_of(&statement.planned))?;
+        let call = self.admit(self.shape_of(&statement.planned, route))?;
         let at = self.site_evenly(route, self.need(&statement.planned)).await?;
         self.tie(at, &statement.planned);
         self.ensure_said(at, &statement).await?;

@@ -5,7 +5,7 @@ use crate::error::{Blame, Error, SqlState};
 use crate::exec::budget::{self, GRACE, Stage};
 use crate::exec::relay::Broken;
 use crate::ids::TierId;
-use crate::plan::{Access, Command, Planned};
+use crate::plan::{Access, Command, Planned, Route};
 use crate::pool::breaker::Reason;
 use crate::pool::shapes::{Call, Shape};
 use crate::txn::Begun;
@@ -32,12 +32,16 @@ impl Session {
 
     /// What a statement is counted as. COPY, cursors and what steers the session are not counted: how
     /// long they take is up to the client.
-    pub(super) fn shape_of(&self, planned: &Planned) -> Option<Shape> {
+    pub(super) fn shape_of(&self, planned: &Planned, route: Route) -> Option<Shape> {
         match &planned.plan.command {
             Command::Query => Some(Shape {
                 // Databases that share a `*` share a table, too.
                 fingerprint: planned.plan.fingerprint ^ self.database.salt,
                 tier: self.tier(planned),
+                shard: match route {
+                    Route::One(shard) => Some(shard),
+                    Route::Any | Route::Every | Route::Proxy => None,
+                },
             }),
             Command::CopyIn | Command::CopyOut | Command::Ddl | Command::Control(_) => None,
         }
@@ -47,8 +51,10 @@ impl Session {
         self.database.counters.refused("statement breaker");
         let tier = self.database.limits.tiers.get(usize::from(shape.tier.0));
         let tier = tier.map_or("?", String::as_str);
+        let shard = shape.shard.map(|shard| self.serving.rules.shard_name(shard));
+        let place = shard.map_or_else(String::new, |shard| format!(" on shard {shard}"));
         let message = format!(
-            "statement {:08x} is refused in tier {tier}: {reason}",
+            "statement {:08x} is refused in tier {tier}{place}: {reason}",
             shape.fingerprint >> 32
         );
         let hint = match shape.tier {

@@ -136,7 +136,7 @@ impl Session {
             }
         };
         let runs = runs.clone();
-        let shape = self.shape_of(&runs.planned);
+        let shape = self.shape_of(&runs.planned, route);
         self.foresee(shape)?;
         self.await_turn(locked_row(&statement, &values), route).await?;
         let at = self.site_evenly(route, need).await?;

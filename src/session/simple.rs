@@ -158,7 +158,7 @@ impl Session {
         }
         // Their times cannot be told apart, so they are not counted, but they may be refused.
         for planned in &all {
-            if let Err(refused) = self.foresee(self.shape_of(planned)) {
+            if let Err(refused) = self.foresee(self.shape_of(planned, route)) {
                 return Some(Err(refused.into()));
             }
         }
@@ -214,10 +214,10 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
-        self.foresee(self.shape_of(planned))?;
+        self.foresee(self.shape_of(planned, route))?;
         let row = planned.lock_target(statement, &Params::default());
         self.await_turn(row, route).await?;
-        let call = self.admit(self.shape_of(planned))?;
+        let call = self.admit(self.shape_of(planned, route))?;
         let at = self.site_evenly(route, self.need(planned)).await?;
         self.tie(at, planned);
         self.count(planned, at);
