@@ -1,5 +1,5 @@
 //! The console: what psql and a driver are told when they connect to the database `weir`.
-use super::{backend, connect, two_shards};
+use super::{backend, connect, sharded, two_shards};
 use crate::cluster::Cluster;
 use crate::weir::{Weir, wait_for};
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -121,6 +121,53 @@ async fn a_server_is_shown_with_its_role_and_what_the_last_probe_saw() {
     }
     assert_eq!(seen, Some(1));
     assert_eq!(of_server(&console, "paused").await, 0);
+}
+
+#[tokio::test]
+async fn a_statement_that_is_refused_for_being_slow_is_shown_with_its_reason() {
+    let cluster = two_shards();
+    let breaker = "[breaker.statement]\nslow = '1ms'\nslow_calls = 1\n";
+    let weir = Weir::plain(&cluster, "shop", &format!("{SETTINGS}{breaker}"));
+    let app = connect(weir.port(), "postgres", "shop").await;
+    let console = connect(weir.port(), "guest", "weir").await;
+    app.batch_execute("SELECT pg_sleep(0.05)").await.unwrap();
+    let error = app.batch_execute("SELECT pg_sleep(0.05)").await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("57P03"), "{error}");
+    let breakers = console.query("SHOW BREAKERS", &[]).await.unwrap();
+    let refused = breakers.iter().find(|row| row.get::<_, &str>("kind") == "statement").unwrap();
+    let text = |column| refused.get::<_, &str>(column);
+    assert_eq!(["database", "tier", "state"].map(text), ["shop", "interactive", "open"]);
+    assert!(text("reason").contains("took longer than 1 ms"), "{}", text("reason"));
+    assert!(refused.get::<_, i64>("remaining_ms") <= 60_000);
+}
+
+#[tokio::test]
+async fn a_row_that_clients_wait_for_is_shown() {
+    let cluster = two_shards();
+    let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 2, "hot_key = ['id']\n");
+    let weir = Weir::with_rules(&cluster, &rules, SETTINGS);
+    let (mut first, second) = (
+        connect(weir.port(), "postgres", "shop").await,
+        connect(weir.port(), "postgres", "shop").await,
+    );
+    let console = connect(weir.port(), "guest", "weir").await;
+    let lock = "SELECT id FROM orders WHERE user_id = 1 AND id = 7 FOR UPDATE";
+    first.batch_execute("INSERT INTO orders (user_id, id) VALUES (1, 7)").await.unwrap();
+    let transaction = first.transaction().await.unwrap();
+    transaction.batch_execute(lock).await.unwrap();
+    let waiting = tokio::spawn(async move { second.batch_execute(lock).await.unwrap() });
+    let hottest = loop {
+        let rows = console.query("SHOW HOT_ROWS", &[]).await.unwrap();
+        match rows.into_iter().find(|row| row.get::<_, i64>("waiting") > 0) {
+            Some(row) => break row,
+            None => assert!(!waiting.is_finished()),
+        }
+    };
+    assert_eq!(hottest.get::<_, &str>("database"), "shop");
+    assert!(hottest.get::<_, &str>("key").contains("orders"), "{hottest:?}");
+    assert_eq!(hottest.get::<_, i64>("waiting"), 1);
+    transaction.commit().await.unwrap();
+    waiting.await.unwrap();
 }
 
 #[tokio::test]

@@ -173,6 +173,11 @@ impl Shared {
         Cluster::new(config, fleet, on_connect, self.budget.clone()).counted(metrics)
     }
 
+    /// The tiers in force, in the order of their ids.
+    pub fn tiers(&self) -> &[String] {
+        &self.tiers
+    }
+
     /// Every pool of every worker.
     pub fn census(&self) -> Vec<PoolStats> {
         self.budget.census()

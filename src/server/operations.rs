@@ -51,7 +51,7 @@ impl System for Console {
     }
 
     fn breakers(&self) -> Vec<StatementBreaker> {
-        let (tiers, now) = (self.shared.config.load().tiers(), Instant::now());
+        let (tiers, now) = (self.shared.tiers(), Instant::now());
         let mut breakers = Vec::new();
         for (database, source) in sources(&self.shared) {
             let refused = source.commons.shapes.refused(now).into_iter();
@@ -94,7 +94,7 @@ impl System for Console {
 
     fn tiers(&self) -> Vec<Tier> {
         let config = self.shared.config.load();
-        let resolved = config.tiers().into_iter().map(|name| config.tier("", "", &name));
+        let resolved = self.shared.tiers().iter().map(|name| config.tier("", "", name));
         resolved
             .map(|tier| Tier {
                 size: count(tier.size),
