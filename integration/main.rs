@@ -24,3 +24,4 @@ mod values;
 mod protocol;
 mod oracle;
 mod faults;
+mod load;
