@@ -132,11 +132,13 @@ async fn a_statement_that_is_refused_for_being_slow_is_shown_with_its_reason() {
     let console = connect(weir.port(), "guest", "weir").await;
     app.batch_execute("SELECT pg_sleep(0.05)").await.unwrap();
     let error = app.batch_execute("SELECT pg_sleep(0.05)").await.unwrap_err();
-    assert_eq!(error.code().map(|code| code.code()), Some("57P03"), "{error}");
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "57P03");
     let breakers = console.query("SHOW BREAKERS", &[]).await.unwrap();
     let refused = breakers.iter().find(|row| row.get::<_, &str>("kind") == "statement").unwrap();
     let text = |column| refused.get::<_, &str>(column);
     assert_eq!(["database", "tier", "state"].map(text), ["shop", "interactive", "open"]);
+    assert!(error.message().contains(text("shape")), "{error}");
     assert!(text("reason").contains("took longer than 1 ms"), "{}", text("reason"));
     assert!(refused.get::<_, i64>("remaining_ms") <= 60_000);
 }

@@ -148,12 +148,14 @@ pub struct Sizes {
     pub clients: u32,
 }
 
-/// Of one shape of statement, in one tier.
+/// Of one shape of statement, in one tier, on one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementBreaker {
     pub database: String,
+    /// `None`: of statements that any shard can answer.
+    pub shard: Option<String>,
     pub tier: String,
-    /// A hash of the statement's text without its literals.
+    /// A hash of the statement's text without its literals, as the error says it.
     pub shape: String,
     pub breaker: Breaker,
 }

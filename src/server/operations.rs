@@ -9,6 +9,7 @@ use crate::backend::Address;
 use crate::backend::address::Host;
 use crate::backend::sighting::{self, Sighting};
 use crate::error::{Error, SqlState};
+use crate::ids::ShardId;
 use crate::pool::{self, Crew, Drained, PoolStats, Primary, Standing, Traffic};
 use crate::session::Serving;
 use std::sync::Arc;
@@ -54,11 +55,13 @@ impl System for Console {
         let (tiers, now) = (self.shared.tiers(), Instant::now());
         let mut breakers = Vec::new();
         for (database, source) in sources(&self.shared) {
+            let serving = source.serving.load();
             let refused = source.commons.shapes.refused(now).into_iter();
             breakers.extend(refused.map(|refused| StatementBreaker {
                 database: database.to_owned(),
+                shard: refused.shape.shard.map(|shard| shard_name(&serving, shard)),
                 tier: tiers.get(usize::from(refused.shape.tier.0)).cloned().unwrap_or_default(),
-                shape: format!("{:016x}", refused.shape.fingerprint),
+                shape: format!("{:08x}", refused.shape.fingerprint >> 32),
                 breaker: Breaker {
                     state: refused.state.as_str(),
                     remaining: refused.reason.remaining,
@@ -73,18 +76,13 @@ impl System for Console {
         let mut rows = Vec::new();
         for (database, source) in sources(&self.shared) {
             let serving = source.serving.load();
-            let crews = serving.servers.fleet.shards();
             let hottest = source.commons.hot_rows.hottest(HOTTEST).into_iter();
-            rows.extend(hottest.map(|row| {
-                HotRow {
-                    database: database.to_owned(),
-                    shard: crews
-                        .get(usize::from(row.shard.0))
-                        .map_or_else(String::new, |crew| crew.name.clone()),
-                    key: row.key.to_string(),
-                    waiting: row.waiting as u64,
-                    waits: row.waits,
-                }
+            rows.extend(hottest.map(|row| HotRow {
+                database: database.to_owned(),
+                shard: shard_name(&serving, row.shard),
+                key: row.key.to_string(),
+                waiting: row.waiting as u64,
+                waits: row.waits,
             }));
         }
         rows.sort_by_key(|row| std::cmp::Reverse((row.waiting, row.waits)));
@@ -173,6 +171,11 @@ fn sources(shared: &Shared) -> Vec<(&str, &Source)> {
         shared.databases.iter().map(|(name, source)| (name.as_str(), source)).collect();
     sources.sort_by_key(|(name, _)| *name);
     sources
+}
+
+fn shard_name(serving: &Serving, shard: ShardId) -> String {
+    let crew = serving.servers.fleet.crew(shard);
+    crew.map_or_else(|_| String::new(), |crew| crew.name.clone())
 }
 
 /// A database, and which of its shards is meant.

@@ -44,7 +44,7 @@ impl Show for Breakers {
             let place = [
                 "statement".into(),
                 broken.database.into(),
-                Cell::Null,
+                broken.shard.into(),
                 Cell::Null,
                 broken.tier.into(),
                 broken.shape.into(),
