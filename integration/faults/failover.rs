@@ -75,12 +75,11 @@ fn promote(stage: &mut Stage) {
 #[test]
 fn statements_wait_while_there_is_no_primary() {
     let mut stage = Stage::with_replicas(&[0, 1], PROBES);
-    let mut client = stage.client();
+    let (mut client, mut other) = (stage.client(), stage.client());
     assert_eq!(client.value("SELECT balance FROM accounts WHERE user_id = 1"), "0");
     stage.cluster.stop(1);
     let asked = Instant::now();
     client.ask("INSERT INTO entries VALUES (2, 1)");
-    let mut other = stage.client();
     assert_eq!(other.value("SELECT count(*) FROM entries WHERE user_id = 0"), "0");
     stage.cluster.replica(1, 0).promote().unwrap();
     client.await_ready();

@@ -33,7 +33,7 @@ const SCHEMA: &str = "\
 const UNHARMED: Duration = Duration::from_secs(3);
 
 /// What is told without waiting for anything, on a machine that is busy.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What a lost line is told with: 57P01 if PostgreSQL could still say it, 08006 if not, 08007 if
 /// COMMIT was on its way, and the end of the session for who was between two statements of a block.

@@ -4,7 +4,7 @@ use super::Stage;
 use crate::raw::Raw;
 use crate::weir::wait_for;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const PROBES: &str = "\
     [probe]\ninterval = '100ms'\ninterval_in_doubt = '50ms'\ntimeout = '2s'\n\
@@ -45,10 +45,13 @@ fn reads_follow_a_sessions_own_writes_and_leave_a_replica_that_falls_behind() {
     let paused = Instant::now();
     assert_eq!(writer.value(COUNT), "1");
     assert_eq!(port(&mut writer), primary.port());
-    let elsewhere = other.value(COUNT);
-    if paused.elapsed() < Duration::from_secs(1) {
-        assert_eq!(elsewhere, "0", "within max_lag, a replica is as good as any");
-    }
+    // How long ago the last look was, nobody knows: what counts is that both halves fit.
+    let seen = other.value(
+        "SELECT inet_server_port(), (SELECT count(*) FROM entries WHERE user_id = 1) \
+         FROM accounts WHERE user_id = 1",
+    );
+    let possible = [format!("{}|0", replica.port()), format!("{}|1", primary.port())];
+    assert!(possible.contains(&seen), "{seen} is none of {possible:?}");
     // Then it is too old for everybody.
     wait_for_place(&mut other, primary.port());
     assert_eq!(other.value(COUNT), "1");
@@ -88,7 +91,7 @@ fn reads_are_shared_by_the_replicas_that_there_are() {
     let places = |stage: &Stage| {
         let mut clients: Vec<Raw> = (0..8).map(|_| reader(stage)).collect();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for _ in 0..20 {
+        for _ in 0..5 {
             for client in &mut clients {
                 client.ask(WHERE);
             }
