@@ -85,6 +85,13 @@ fn the_suggested_statements_behave_as_told_and_ctrl_c_removes_everything() {
     let status = "SELECT status FROM orders WHERE user_id = 42 AND order_no = 'A-1008'";
     assert_eq!(demo.answer(status), "paid");
 
+    let console = demo.welcome.lines().find_map(|line| line.strip_prefix("Console:")).unwrap();
+    let console = console.split_whitespace().nth(1).unwrap();
+    let psql =
+        Command::new("psql").args([console, "-X", "-A", "-t", "-c", "SHOW SERVERS"]).output();
+    let servers = String::from_utf8(psql.unwrap().stdout).unwrap();
+    assert_eq!(servers.lines().filter(|line| line.contains("primary")).count(), 4, "{servers}");
+
     let output = demo.psql(&refused);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && complaint.contains("HINT:"), "{complaint}");

@@ -35,6 +35,8 @@ pub struct Args {
 
 /// The database that clients see, and its name on every shard.
 const DATABASE: &str = "shop";
+/// Where operators log in.
+const CONSOLE: &str = "weir";
 /// Who logs in to weir, and with which password; the role owns the tables.
 const USER: &str = "demo";
 /// Where the shards listen, if nobody else does: as in rules/shop/rules.toml.
@@ -154,7 +156,8 @@ fn write_files(folder: &Path, shards: &[Postgres], port: u16) -> Result<Config, 
         &file,
         format!(
             "rules = [\"rules.toml\"]\n\n[listen]\nclients = [\"127.0.0.1:{port}\"]\n\
-             admin = \"127.0.0.1:{admin}\"\n\n[[user]]\nname = \"{USER}\"\npassword = \"{USER}\"\n"
+             admin = \"127.0.0.1:{admin}\"\n\n[[user]]\nname = \"{USER}\"\npassword = \"{USER}\"\n\n\
+             [console]\nadmins = [\"{USER}\"]\n"
         ),
     )?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
@@ -177,13 +180,13 @@ async fn load(port: u16, shards: &[Postgres], steps: &Steps) -> Result<(), Failu
 
 /// On a thread of its own: weir answers a schema statement only when this thread has heard of it.
 async fn psql(port: u16, text: &'static str) -> Result<(), Failure> {
-    let run = move || Programs::find()?.psql(&address(port), text).map(drop);
+    let run = move || Programs::find()?.psql(&address(port, DATABASE), text).map(drop);
     let joined = tokio::task::spawn_blocking(run).await;
     joined.map_err(|error| Failure::new(format!("psql was not waited for: {error}")))?
 }
 
-fn address(port: u16) -> String {
-    format!("postgresql://{USER}:{USER}@127.0.0.1:{port}/{DATABASE}")
+fn address(port: u16, database: &str) -> String {
+    format!("postgresql://{USER}:{USER}@127.0.0.1:{port}/{database}")
 }
 
 fn welcome(args: &Args, shards: &[Postgres], folder: &Path, server: &Server) -> String {
@@ -217,11 +220,13 @@ Three statements to try there:
     SELECT count(*) FROM orders;
 
 Rules and settings: {folder}/rules.toml, {folder}/weir.toml
-One shard alone:   {one_shard}{metrics}
+One shard alone:   {one_shard}
+Console:           psql {console} -c 'SHOW SERVERS'{metrics}
 
 Ctrl-C ends it{removes}.",
         count = shards.len(),
-        address = address(args.port),
+        address = address(args.port, DATABASE),
+        console = address(args.port, CONSOLE),
         removes = match args.keep {
             Some(_) => "; the data stays",
             None => " and removes everything",

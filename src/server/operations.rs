@@ -204,14 +204,14 @@ fn find(shared: &Shared, place: &Place) -> Result<Vec<Found>, Error> {
     if let (true, Some(database)) = (found.is_empty(), &place.database) {
         let message = format!("database \"{database}\" does not exist");
         return Err(Error::client(SqlState::INVALID_CATALOG_NAME, message)
-            .hint(format!("there are {}", names.join(", "))));
+            .hint(format!("those known are {}", names.join(", "))));
     }
     if let (true, Some(shard)) = (found.iter().all(|f| f.crews().next().is_none()), &place.shard) {
         let shards = found.iter().flat_map(|found| found.serving.servers.fleet.shards());
         let shards: Vec<&str> = shards.map(|crew| crew.name.as_str()).collect();
         let message = format!("shard \"{shard}\" does not exist");
         return Err(Error::client(SqlState::UNDEFINED_OBJECT, message)
-            .hint(format!("there are {}", shards.join(", "))));
+            .hint(format!("those known are {}", shards.join(", "))));
     }
     Ok(found)
 }
