@@ -112,18 +112,37 @@ fn reads_are_shared_by_the_replicas_that_there_are() {
         println!("{counts:?}");
         counts.len() == 2 && counts.contains_key(&first) && counts.contains_key(&second)
     });
-    stage.cluster.kill((1, 0));
+    // One read is at work on the replica that dies.
+    let mut running = reader(&stage);
+    let endless = "SELECT count(*) FROM accounts a, generate_series(1, 30000) n, \
+                   generate_series(1, 30000) m, generate_series(1, 30000) o WHERE a.user_id = 1";
+    let active = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = '{endless}'"
+    );
+    running.ask(endless);
+    let at_work = |stage: &Stage, index: usize| {
+        stage.cluster.replica(1, index).sql("postgres", &active).unwrap() == "1"
+    };
+    wait_for("the read to run", || at_work(&stage, 0) || at_work(&stage, 1));
+    let (dying, first, second) = match at_work(&stage, 0) {
+        true => (0, first, second),
+        false => (1, second, first),
+    };
+    stage.cluster.kill((1, dying));
+    running.take_transcript();
+    let said = running.await_ready().transcript();
+    assert!(said.contains("C=08006") || said.contains("C=57P01"), "{said}");
     wait_for("all reads to go to the other", || {
         let counts = places(&stage);
         println!("{counts:?}");
         counts.keys().eq([&second])
     });
-    stage.cluster.kill((1, 1));
+    stage.cluster.kill((1, 1 - dying));
     wait_for("all reads to go to the primary", || {
         let counts = places(&stage);
         println!("{counts:?}");
         counts.keys().eq([&primary])
     });
-    stage.cluster.restart((1, 0));
+    stage.cluster.restart((1, dying));
     wait_for("a replica to be used when it is back", || places(&stage).keys().eq([&first]));
 }
