@@ -1,7 +1,6 @@
 //! Servers that end, throw their clients out, or have no place for more.
-use super::{ABSENT, AT_ONCE, LOST, Load, Stage, outage};
+use super::{ABSENT, AT_ONCE, LOST, Load, Stage, occupy, outage};
 use crate::cluster::DATABASE;
-use crate::raw::Raw;
 use crate::weir::wait_for;
 use std::time::Instant;
 
@@ -123,12 +122,4 @@ fn a_server_without_a_free_slot_is_named_and_used_again_when_it_has_one() {
     assert_eq!(holder.value(&count(0)), "0");
     drop(hoard);
     wait_for("the shard to be used again", || client.value(&count(0)) == "0");
-}
-
-/// One of the server's slots, while it has any.
-fn occupy(port: u16) -> Option<Raw> {
-    let mut raw = Raw::dial(port);
-    raw.send_startup(3 << 16, &[("user", "postgres"), ("database", "postgres")]);
-    raw.hear_until(b"ZE");
-    raw.transcript().contains("Z I").then_some(raw)
 }

@@ -148,6 +148,14 @@ pub fn show(load: &Load, what: &str, shard: usize, from: Instant, to: Instant) -
     figures
 }
 
+/// One of a server's slots, while it has any.
+fn occupy(port: u16) -> Option<Raw> {
+    let mut raw = Raw::dial(port);
+    raw.send_startup(3 << 16, &[("user", "postgres"), ("database", "postgres")]);
+    raw.hear_until(b"ZE");
+    raw.transcript().contains("Z I").then_some(raw)
+}
+
 fn rules(cluster: &Cluster, proxies: &[Proxy]) -> String {
     let mut text = format!("database = '{DATABASE}'\n");
     for (index, proxy) in proxies.iter().enumerate() {

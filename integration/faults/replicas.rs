@@ -1,6 +1,6 @@
 //! Reads on replicas: never too old, never older than what the session itself has written, and none
 //! lost when a replica goes.
-use super::Stage;
+use super::{Stage, occupy};
 use crate::raw::Raw;
 use crate::weir::wait_for;
 use std::collections::BTreeMap;
@@ -81,6 +81,20 @@ fn only_what_is_proved_to_read_runs_on_a_replica() {
     assert_eq!(port(&mut client), primary);
     let hinted = format!("/* weir: reads=replica */ {WHERE}");
     assert_eq!(client.value(&hinted), replica.to_string());
+}
+
+/// A replica that lets nobody in is no reason for an error.
+#[test]
+fn a_replica_without_a_free_slot_is_passed_over() {
+    let stage = Stage::with_replicas(&[0, 1], PROBES);
+    let (primary, replica) = (stage.cluster.shard(1).port(), stage.cluster.replica(1, 0).port());
+    let (mut holder, mut other) = (reader(&stage), reader(&stage));
+    wait_for_place(&mut holder, replica);
+    holder.query("BEGIN READ ONLY");
+    assert_eq!(port(&mut holder), replica);
+    let _hoard: Vec<_> = std::iter::from_fn(|| occupy(replica)).collect();
+    assert_eq!(port(&mut other), primary);
+    assert_eq!(port(&mut holder), replica);
 }
 
 /// Two replicas share the reads of many clients. When one is killed, its running reads fail, and from

@@ -126,17 +126,21 @@ impl Cluster {
                 Err(Denied::Changed) => continue,
                 Err(Denied::Error(error)) => error,
             };
-            let alone = self.fleet.crew(ask.shard)?.servers.len() == 1;
-            if alone || !is_gone(&error) || Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 return Err(error);
             }
             match role {
+                // Whatever is wrong with it: another server will do.
                 Role::Replica => avoid.push(server.id.number),
                 // It may have a successor soon.
-                Role::Primary if began.elapsed() >= self.fleet.config.primary_timeout => {
-                    return Err(error);
+                Role::Primary
+                    if is_gone(&error)
+                        && self.fleet.crew(ask.shard)?.servers.len() > 1
+                        && began.elapsed() < self.fleet.config.primary_timeout =>
+                {
+                    tokio::time::sleep(PACE).await;
                 }
-                Role::Primary => tokio::time::sleep(PACE).await,
+                Role::Primary => return Err(error),
             }
         }
     }
