@@ -506,3 +506,48 @@ async fn more_users_than_pools_take_turns() {
     let error = pools.lease(S0, None, &login("u2")).await.unwrap_err();
     assert!(error.message.contains("pools are in use"), "{error}");
 }
+
+/// A crowd in each of two workers: how many connections were made for how many leases.
+fn connects_of_a_crowd(servers: &Cluster, config: &PoolConfig) -> (usize, usize) {
+    const CLIENTS: usize = 8;
+    const TURNS: usize = 50;
+    let (fleet, budget) = (fleet(servers), Budget::default());
+    let ids = std::sync::Mutex::new(HashSet::new());
+    let end = tokio::sync::Barrier::new(2);
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let worker = pools_sharing(fleet.clone(), config.clone(), None, budget.clone());
+            let login = postgres();
+            let clients = futures((0..CLIENTS).map(async |_| {
+                for _ in 0..TURNS {
+                    let mut lease = worker.lease(S0, None, &login).await.unwrap();
+                    ask(&mut lease, "SELECT 1").await.unwrap();
+                    ids.lock().unwrap().insert(lease.id);
+                }
+            }));
+            clients.await;
+            // Each worker's runtime drives the sockets that it has opened.
+            end.wait().await;
+        });
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    (ids.into_inner().unwrap().len(), 2 * CLIENTS * TURNS)
+}
+
+#[test]
+fn a_crowd_in_several_workers_shares_the_connections_instead_of_making_new_ones() {
+    let servers = Cluster::start(1);
+    for (what, config) in [
+        ("size", size(4)),
+        ("min_idle", of(vec![TierConfig { min_idle: 2, ..tier(4) }])),
+        ("max_server_connections", PoolConfig { max_connections: Some(2), ..size(4) }),
+    ] {
+        let (connects, leases) = connects_of_a_crowd(&servers, &config);
+        println!("{what}: {connects} connections for {leases} leases");
+        assert!(connects <= leases / 4, "{what}: {connects} connections for {leases} leases");
+    }
+}

@@ -115,7 +115,7 @@ impl Dialer {
     async fn places(&self) -> Result<Vec<Place>, Error> {
         let mut places = Vec::with_capacity(self.quotas.len());
         for quota in &self.quotas {
-            let place = quota.take().await;
+            let place = quota.take(|| self.failures.is_awaited()).await;
             places.push(place.ok_or_else(|| Error::internal("the pool is closed"))?);
         }
         Ok(places)

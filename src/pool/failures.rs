@@ -64,6 +64,11 @@ impl Failures {
         hear
     }
 
+    /// Somebody waits for a connection.
+    pub fn is_awaited(&self) -> bool {
+        self.locked(|state| state.waiters.iter().any(|waiter| !waiter.is_closed()))
+    }
+
     pub fn failed(&self, error: Error, now: Instant) {
         self.locked(|state| {
             let times = match &state.row {

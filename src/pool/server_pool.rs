@@ -4,6 +4,7 @@ use super::dialer::{CurrentLogin, Dialer, Manager, Pooled, Sink};
 use super::failures::Failures;
 use super::fleet::{Server, Work};
 use super::gate::Gate;
+use super::quota::{Quota, Share};
 use crate::auth::Login;
 use crate::backend::connection::Look;
 use crate::backend::{Connection, Health};
@@ -27,6 +28,8 @@ pub struct ServerPool {
     pub database: String,
     pub tier: TierId,
     pub(super) gate: Arc<Gate>,
+    /// The user's and the database's.
+    quotas: Vec<Arc<Quota>>,
     server_check: Duration,
     dialer: Arc<Dialer>,
     pool: bb8::Pool<Manager>,
@@ -44,6 +47,13 @@ pub struct Lease {
     pub work: Work,
     // Dropped in this order: the connection is back before the next one is let in.
     pooled: Held,
+    _admission: Admission,
+}
+
+/// The right to use one connection.
+#[derive(Debug)]
+struct Admission {
+    _shares: Vec<Share>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -102,6 +112,12 @@ impl ServerPool {
             server: Arc::clone(&dialer.server),
             database,
             tier,
+            quotas: dialer
+                .quotas
+                .iter()
+                .filter(|of| !Arc::ptr_eq(of, &gate.open))
+                .cloned()
+                .collect(),
             gate,
             server_check: config.server_check,
             pool,
@@ -116,9 +132,9 @@ impl ServerPool {
     pub(super) async fn lease(&self, work: Work, deadline: Instant) -> Result<Lease, Denied> {
         let asked = Instant::now();
         // Mostly there is one, and then nothing is set up for waiting.
-        if let Some((pooled, permit)) = self.at_once(asked) {
+        if let Some((pooled, admission)) = self.at_once(asked) {
             self.count(Duration::ZERO, true);
-            return Ok(self.lend(work, pooled, permit));
+            return Ok(self.lend(work, pooled, admission));
         }
         let granted = tokio::time::timeout_at(deadline.into(), self.admitted(work)).await;
         let outcome = granted.unwrap_or_else(|_| Err(Denied::Error(self.gate.too_late())));
@@ -132,17 +148,19 @@ impl ServerPool {
         }
     }
 
-    fn lend(&self, work: Work, pooled: Held, permit: OwnedSemaphorePermit) -> Lease {
-        Lease { shard: self.server.id.shard, work, pooled, _permit: permit }
+    fn lend(&self, work: Work, pooled: Held, admission: Admission) -> Lease {
+        Lease { shard: self.server.id.shard, work, pooled, _admission: admission }
     }
 
     /// An unused connection for one who is not before anybody else.
-    fn at_once(&self, now: Instant) -> Option<(Held, OwnedSemaphorePermit)> {
+    fn at_once(&self, now: Instant) -> Option<(Held, Admission)> {
         let permit = self.gate.enter_now()?;
+        let shares = self.quotas.iter().map(|quota| quota.share_now()).collect::<Option<_>>()?;
+        let admission = Admission { _shares: shares, _permit: permit };
         loop {
             let mut pooled = self.take_unused()?;
             match self.judge(&mut pooled, now) {
-                Ok(Fit::Now) => return Some((pooled, permit)),
+                Ok(Fit::Now) => return Some((pooled, admission)),
                 // It goes back, to be taken by one who has the time to ask.
                 Ok(Fit::IfAlive) => return None,
                 Err(reason) => pooled.connection.taint(reason),
@@ -157,15 +175,26 @@ impl ServerPool {
             return Err(Denied::Changed);
         }
         let connect = async {
-            let permit = self.gate.enter().await?;
-            Ok((self.alive().await?, permit))
+            let admission = self.admission().await?;
+            Ok((self.alive().await?, admission))
         };
-        let (pooled, permit) = tokio::select! {
+        let (pooled, admission) = tokio::select! {
             biased;
             connected = connect => connected.map_err(Denied::Error)?,
             () = interrupted => return Err(Denied::Changed),
         };
-        Ok(self.lend(work, pooled, permit))
+        Ok(self.lend(work, pooled, admission))
+    }
+
+    /// Always asked for in this order, so that nobody waits in a circle.
+    async fn admission(&self) -> Result<Admission, Error> {
+        let permit = self.gate.enter().await?;
+        let mut shares = Vec::with_capacity(self.quotas.len());
+        for quota in &self.quotas {
+            let share = quota.share().await;
+            shares.push(share.ok_or_else(|| Error::internal("the pool is closed"))?);
+        }
+        Ok(Admission { _shares: shares, _permit: permit })
     }
 
     /// A connection that can be used. Dropping another closes it; the next one is alive, or new.
@@ -207,6 +236,9 @@ impl ServerPool {
 
     /// An idle connection, or whichever comes first: one that is returned, or a new one.
     async fn take(&self) -> Result<Held, Error> {
+        if let Some(held) = self.of_another_worker() {
+            return Ok(held);
+        }
         if let Some(error) = self.failures.pausing(Instant::now())
             && self.pool.state().idle_connections == 0
         {
@@ -233,6 +265,19 @@ impl ServerPool {
             RunError::User(error) => error,
             RunError::TimedOut => self.gate.too_late(),
         })
+    }
+
+    /// Where a new connection would cost another worker an unused one of this tier: that one, which goes
+    /// back to its own pool.
+    fn of_another_worker(&self) -> Option<Held> {
+        let has_room = self.dialer.quotas.iter().all(|quota| quota.has_room());
+        if has_room || self.pool.state().idle_connections > 0 {
+            return None;
+        }
+        let pools = self.gate.open.pools();
+        // Those of another set of servers may have been opened for other rules.
+        let mut same = pools.iter().filter(|pool| Arc::ptr_eq(&pool.server, &self.server));
+        same.find_map(|pool| pool.take_unused())
     }
 
     /// Closes an unused connection, if there is one.
