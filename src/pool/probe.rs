@@ -10,15 +10,22 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Looks at every server once, all at the same time.
+/// Looks at every server once, all at the same time. What they say is heard in the order of the rules
+/// file: whose system a shard is of is not left to who answers first.
 pub async fn look_at_all(fleet: &Arc<Fleet>) {
     let mut looks = JoinSet::new();
     for server in fleet.shards().iter().flat_map(|crew| &crew.servers) {
         let (fleet, server) = (Arc::clone(fleet), Arc::clone(server));
         let limit = server.place.options.limit(&server.place.address);
-        looks.spawn(async move { look(&fleet, &server, &mut None, limit).await });
+        looks.spawn(async move {
+            let began = Instant::now();
+            let look = look(&fleet, &server, &mut None, limit).await;
+            (server, began, look)
+        });
     }
-    looks.join_all().await;
+    let mut looked = looks.join_all().await;
+    looked.sort_by_key(|(server, ..)| server.id);
+    looked.into_iter().for_each(|(server, began, look)| fleet.heard(&server, began, look));
 }
 
 /// From now on until the fleet is gone.
@@ -37,7 +44,9 @@ async fn watch_one(fleet: Weak<Fleet>, server: Arc<Server>) {
             if fleet.doubts(&server, Instant::now()) {
                 client = None;
             }
-            look(&fleet, &server, &mut client, probe.timeout).await;
+            let began = Instant::now();
+            let look = look(&fleet, &server, &mut client, probe.timeout).await;
+            fleet.heard(&server, began, look);
             match fleet.doubts(&server, Instant::now()) {
                 true => probe.interval_in_doubt,
                 false => probe.interval,
@@ -63,7 +72,7 @@ async fn look(
     server: &Server,
     client: &mut Option<control::Client>,
     limit: Duration,
-) {
+) -> Look {
     let began = Instant::now();
     let looking = async {
         if client.as_ref().is_none_or(control::Client::is_closed) {
@@ -92,7 +101,7 @@ async fn look(
         Look::Seen(_) => {}
         Look::Silent(_) | Look::Unclear(_) => *client = None,
     }
-    fleet.heard(server, began, look);
+    look
 }
 
 /// A server that speaks is there, whatever it says, unless it says that it is not ready.
