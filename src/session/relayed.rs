@@ -23,10 +23,16 @@ impl Session {
     /// Until either side closes.
     async fn carry_both_ways(&mut self) {
         let Some(participant) = self.txn.participants.first_mut() else { return };
-        let connection = &mut *participant.lease;
+        let lease = &mut participant.lease;
         let client = &mut self.client;
         std::future::poll_fn(|cx| {
             loop {
+                // Another server is the primary now. There is no telling where in a message the client
+                // is, so the line's end has to say it.
+                if lease.work.is_cut_off() {
+                    return Poll::Ready(());
+                }
+                let connection = &mut **lease;
                 let mut moved = false;
                 connection.output.unsplit(client.input.split());
                 if line::poll_flush(&mut connection.stream, &mut connection.output, cx)
