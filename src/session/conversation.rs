@@ -4,7 +4,7 @@ use super::parameters::Told;
 use super::segment::Segment;
 use super::simple::Ended;
 use super::startup::Greeted;
-use super::{Database, PoolMode, Protocol, Session, Stop};
+use super::{Database, PoolMode, Protocol, Serving, Session, Stop};
 use crate::backend::cancel::cancel;
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
@@ -20,8 +20,9 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why weir ends a session, in PostgreSQL's words.
 type Farewell = (SqlState, &'static str);
@@ -288,9 +289,19 @@ impl Session {
         let between = self.relay.is_empty() && self.txn.unsynced().is_empty();
         if self.txn.status() == Status::Idle && between {
             let current = self.database.serving.load();
-            if !std::sync::Arc::ptr_eq(&current, &self.serving) {
+            if !Arc::ptr_eq(&current, &self.serving) {
+                self.note_servers(&current);
                 self.serving = current.clone();
             }
+        }
+    }
+
+    /// Under other servers a shard's number may mean another shard, and one that had no replica may have
+    /// one now: nobody knows what was written where, so all of it counts as written just now.
+    fn note_servers(&mut self, next: &Serving) {
+        if !Arc::ptr_eq(&next.servers, &self.serving.servers) {
+            let now = Instant::now();
+            self.written = next.rules.shard_ids().map(|shard| (shard, now)).collect();
         }
     }
 

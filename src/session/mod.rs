@@ -231,6 +231,10 @@ impl Database {
     /// Closes unused connections that should not be used again. Whether something has happened to the
     /// servers since this was last called: then sessions have to look at theirs.
     pub fn keep_house(&self) -> bool {
+        // Pools to servers of before a reload end with their last lease, clients or not.
+        let current = self.serving.load();
+        let kept = |(servers, _): &mut (Servers, _)| Arc::ptr_eq(servers, &current.servers);
+        drop(self.cluster.borrow_mut().take_if(|of| !kept(of)));
         let Some((_, cluster)) = self.cluster.borrow().clone() else { return false };
         cluster.sweep();
         let changes = cluster.fleet().changes();
