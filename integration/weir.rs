@@ -145,6 +145,15 @@ impl Weir {
         psql(&format!("host=127.0.0.1 port={} {place}", self.home.port), text)
     }
 
+    /// What the process has used of the processors so far, to the hundredth of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // The name in parentheses may hold anything; then utime and stime are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| Duration::from_millis(10 * ticks.parse::<u64>().unwrap())).sum()
+    }
+
     /// Asks the process with a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();

@@ -1,6 +1,8 @@
 //! Slow reports of a hundred clients, in a tier of their own, leave the interactive work alone.
 use super::client::{execute, parse, query};
 use super::{Crowd, Figures, Stage, Step, figures_are_wanted};
+use crate::cluster::DATABASE;
+use crate::weir::wait_for;
 use std::time::Duration;
 
 const CLIENTS: usize = 8;
@@ -17,7 +19,7 @@ const WORK: &str = "SELECT name FROM orders WHERE user_id = $1";
 const WAITING: &str = "SELECT count(*) AS report, pg_sleep(0.2) FROM orders WHERE user_id = 7";
 /// One that computes for about as long, so that processors are short, too.
 const COMPUTING: &str = "SELECT count(*) AS report, sum(length(md5(name || n))) \
-    FROM orders, generate_series(1, 400000) n WHERE user_id = 7";
+    FROM orders, generate_series(1, 50000) n WHERE user_id = 7";
 /// The connections that a report runs on.
 const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity \
     WHERE query LIKE 'SELECT count(*) AS report%' AND state = 'active'";
@@ -57,6 +59,9 @@ fn flooded(
     let (figures, most) = stage.run(&mut [work, &mut flood], RUNNING);
     println!("work beside that: {}", figures[0]);
     println!("flood in {tier}: {}; {most} connections at most", figures[1]);
+    // Who has hung up has not stopped the server.
+    let server = stage.cluster.shard(0);
+    wait_for("the last report's end", || server.sql(DATABASE, RUNNING).unwrap() == "0");
     (figures, most)
 }
 

@@ -114,7 +114,13 @@ impl Stage {
                 }
                 most
             });
-            let figures = self.runtime.block_on(run(crowds));
+            let before = self.weir.processor_time();
+            let mut figures = self.runtime.block_on(run(crowds));
+            let spent = self.weir.processor_time().saturating_sub(before);
+            let all: usize = figures.iter().map(|figures| figures.all).sum();
+            for figures in &mut figures {
+                figures.cost = spent.div_f64(all.max(1) as f64);
+            }
             over.store(true, SeqCst);
             (figures, watching.join().unwrap())
         })
@@ -172,6 +178,8 @@ struct Figures {
     slowest: usize,
     all: usize,
     errors: Vec<String>,
+    /// Processor time of weir for each turn, whoever's in that round.
+    cost: Duration,
 }
 
 impl Figures {
@@ -199,12 +207,13 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:4} clients: {:6.0}/s, p50 {:.2?}, p99 {:.2?}, slowest client's share {:.2}",
+            "{:4} clients: {:6.0}/s, p50 {:.2?}, p99 {:.2?}, slowest client's share {:.2}, weir's own time {:.0?} each",
             self.clients,
             self.each_second(),
             self.percentile(50),
             self.percentile(99),
             self.slowest_share(),
+            self.cost,
         )?;
         if let Some(first) = self.errors.first() {
             write!(f, ", {} clients ended: {first}", self.errors.len())?;
@@ -300,6 +309,7 @@ fn summed(turns: &[Turns], begin: Instant) -> Figures {
         slowest: turns.iter().map(|turns| turns.done.len()).min().unwrap_or_default(),
         all: all().count(),
         errors: turns.iter().filter_map(|turns| turns.error.clone()).collect(),
+        cost: Duration::ZERO,
     }
 }
 
