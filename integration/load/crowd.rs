@@ -18,7 +18,8 @@ const USED: &str =
 fn a_thousand_clients_get_as_much_done_as_twenty_and_nobody_starves() {
     allow_many_files();
     // A busy machine is no reason to give up.
-    let settings = format!("[pool]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\n");
+    let settings =
+        format!("[pool]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\nconnect = '1min'\n");
     let stage = Stage::new("", &settings);
     let sizes: &[usize] = if figures_are_wanted() { &SIZES } else { &[SIZES[0], SIZES[2]] };
     let mut crowds: Vec<Crowd> = sizes.iter().map(|&size| crowd(&stage, size)).collect();
