@@ -130,9 +130,12 @@ impl Dialer {
         if self.idle_timeout.is_some_and(|limit| unused >= limit) {
             return Some("it was unused for long");
         }
-        if pooled.expires.is_some_and(|expires| now >= expires) {
-            return Some("its lifetime is over");
-        }
+        pooled.expires.is_some_and(|expires| now >= expires).then_some("its lifetime is over")
+    }
+
+    /// Why a connection that comes back is closed. Only then is its place given away: whoever has just
+    /// got one uses it first, or two who wait would take it from each other without end.
+    fn gives_way(&self) -> Option<&'static str> {
         let wanted = self.quotas.iter().any(|quota| quota.is_wanted());
         wanted.then_some("another pool needs its place")
     }
@@ -183,7 +186,7 @@ impl bb8::ManageConnection for Manager {
         let reason = match connection.health {
             Health::Clean if !connection.output.is_empty() => "bytes were left unsent",
             Health::Clean if !connection.input.is_empty() => "bytes were left unread",
-            Health::Clean => match self.0.retires(pooled, Instant::now()) {
+            Health::Clean => match self.0.retires(pooled, Instant::now()).or(self.0.gives_way()) {
                 None => return false,
                 Some(reason) => reason,
             },
