@@ -34,7 +34,9 @@ fn a_thousand_clients_get_as_much_done_as_twenty_and_nobody_starves() {
     for figures in &rounds {
         println!("{figures}");
         figures.assert_no_error();
-        assert!(figures.slowest_share() >= 1.0 / 3.0, "{figures}");
+        if figures.clients > CONNECTIONS {
+            assert!(figures.slowest_share() >= 1.0 / 3.0, "{figures}");
+        }
     }
     let speeds = |size: usize| {
         let of_size = rounds.iter().filter(move |figures| figures.clients == size);
