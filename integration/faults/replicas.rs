@@ -77,6 +77,12 @@ fn only_what_is_proved_to_read_runs_on_a_replica() {
     assert_eq!(port(&mut client), primary, "a block may write later");
     client.query("COMMIT").query("BEGIN READ ONLY");
     assert_eq!(port(&mut client), replica);
+    // What any server can be told does not need the primary, which would see another snapshot.
+    client.query("COMMIT").query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+    assert_eq!(port(&mut client), replica);
+    client.query("SET LOCAL statement_timeout = '9s'");
+    assert_eq!(client.value("SHOW statement_timeout"), "9s");
+    assert_eq!(port(&mut client), replica);
     client.query("COMMIT").query("SET weir.reads = 'primary'");
     assert_eq!(port(&mut client), primary);
     let hinted = format!("/* weir: reads=replica */ {WHERE}");

@@ -5,7 +5,7 @@ use super::{Session, Stop};
 use crate::error::Error;
 use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
-use crate::plan::{Access, Route, Target};
+use crate::plan::{Route, Target};
 use crate::pool::shapes::Ended;
 use crate::sql::lexer::Lexer;
 use crate::txn::settings::differences;
@@ -40,7 +40,7 @@ impl Session {
         let shift = outer + i32::try_from(theirs).unwrap_or(0) - i32::try_from(ours).unwrap_or(0);
         prepared.edit = Rc::new(Edit { shift, name: prepared.edit.name.clone() });
         let statement = Rc::new(prepared);
-        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+        let at = self.site_anywhere().await?;
         self.ensure_said(at, &statement).await?;
         self.keep_statement(name, statement)?;
         self.settle_unless_pipelined().await;

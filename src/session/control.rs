@@ -30,7 +30,7 @@ impl Session {
             Control::SetTransaction { modes } => self.set_transaction(&modes, statement).await,
             Control::SetConstraints { .. } => self.set_constraints(statement).await,
             Control::SetCharacteristics { settings } => {
-                let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+                let at = self.site_anywhere().await?;
                 self.say(at, statement, Show::Forward).await?;
                 for (name, value) in settings {
                     self.txn.settings.set(name, value.to_owned());
@@ -114,7 +114,10 @@ impl Session {
 
     async fn forward(&mut self, control: &Control, statement: &str) -> Result<(), Stop> {
         let route = self.forwarded_route(control, &Params::default())?;
-        let at = self.site(route, self.own_need(forwarded_access(control))).await?;
+        let at = match control {
+            Control::Show { .. } => self.site_anywhere().await?,
+            _ => self.site(route, self.own_need(forwarded_access(control))).await?,
+        };
         self.note_forwarded(control, at);
         self.say(at, statement, Show::Forward).await
     }

@@ -167,7 +167,10 @@ impl Session {
         if self.txn.participants.is_empty() {
             self.described = Some(self.relay.statements);
         }
-        let at = self.site(route, self.own_need(Access::Read)).await?;
+        let at = match route {
+            Route::Any => self.site_anywhere().await?,
+            _ => self.site(route, self.own_need(Access::Read)).await?,
+        };
         self.site_messages(at).await
     }
 

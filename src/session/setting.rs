@@ -3,7 +3,6 @@ use super::own::is_own_setting;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
-use crate::plan::{Access, Route};
 use crate::txn::settings::{IDENTITY, quote_identifier, quote_literal};
 use crate::txn::{Setup, Status};
 use crate::wire::frame;
@@ -25,7 +24,7 @@ impl Session {
         if name.starts_with("transaction_") {
             return self.set_local(name, Some(String::new()), statement).await;
         }
-        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+        let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
         let value = self.setting_on(at, name).await?;
         if name == "session_authorization" {
@@ -78,7 +77,7 @@ impl Session {
             );
             return self.complete("SET");
         }
-        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+        let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
         for other in self.txn.begun().into_iter().filter(|&other| other != at) {
             self.ask(other, statement, Show::Swallow);
@@ -113,7 +112,7 @@ impl Session {
                 format!("RESET {}", parts.join("."))
             }
         };
-        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+        let at = self.site_anywhere().await?;
         self.say(at, &text, Show::Swallow).await?;
         self.txn.settings.reset(name);
         self.aligned(at);
@@ -122,7 +121,7 @@ impl Session {
     }
 
     pub(super) async fn reset_all(&mut self, tag: &str) -> Result<(), Stop> {
-        let at = self.site(Route::Any, self.own_need(Access::Read)).await?;
+        let at = self.site_anywhere().await?;
         self.say(at, "RESET ALL", Show::Swallow).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {
             let applied = Arc::make_mut(&mut participant.lease.session.applied);

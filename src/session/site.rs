@@ -73,6 +73,17 @@ impl Session {
         }
     }
 
+    /// For what any server can be told or asked: one that the transaction has, a replica, too.
+    pub(super) async fn site_anywhere(&mut self) -> Result<usize, Stop> {
+        let held = self.own_shard().and_then(|shard| self.txn.find(shard));
+        let Some(at) = held else {
+            return self.site(Route::Any, self.own_need(Access::Read)).await;
+        };
+        self.align(at, Show::Swallow).await?;
+        self.open_block(at).await?;
+        Ok(at)
+    }
+
     /// A shard that the transaction holds already: reading there costs no further connection.
     fn own_shard(&self) -> Option<ShardId> {
         let mut own = self.txn.participants.iter().filter(|participant| !participant.tied);
