@@ -176,6 +176,39 @@ async fn every_waiter_gets_its_turn() {
 }
 
 #[tokio::test]
+async fn a_connection_that_comes_back_is_for_who_waits_not_for_who_asks_next() {
+    /// Opens one connection; others take for ever.
+    struct OnlyOne(AtomicU32);
+    impl OnConnect for OnlyOne {
+        fn run<'a>(&'a self, _: &'a mut Connection, _: ShardId) -> Hook<'a> {
+            let first = self.0.fetch_add(1, Relaxed) == 0;
+            Box::pin(async move {
+                match first {
+                    true => Ok(()),
+                    false => std::future::pending().await,
+                }
+            })
+        }
+    }
+    let servers = Cluster::start(1);
+    let config = PoolConfig { connect_timeout: Duration::from_secs(600), ..size(2) };
+    let (pools, login) =
+        (pools_with(&servers, config, Some(Arc::new(OnlyOne(AtomicU32::new(0))))), postgres());
+    let mut held = Some(pools.lease(S0, None, &login).await.unwrap());
+    let mut waits = std::pin::pin!(pools.lease(S0, None, &login));
+    let first = std::future::poll_fn(|context| {
+        assert!(waits.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    });
+    first.await;
+    // The one who gives it back asks again at once, and has to wait.
+    held.take();
+    let again = tokio::time::timeout(Duration::from_millis(50), pools.lease(S0, None, &login));
+    assert!(again.await.is_err());
+    drop(waits.await.unwrap());
+}
+
+#[tokio::test]
 async fn a_connection_that_died_while_idle_is_never_handed_out() {
     let servers = Cluster::start(1);
     let (pools, login) = (pools(&servers, size(3)), postgres());

@@ -12,13 +12,15 @@ use crate::error::Error;
 use crate::ids::{ServerId, ShardId, TierId};
 use crate::telemetry::metrics::PoolMetrics;
 use bb8::{PooledConnection, QueueStrategy, RunError};
+use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A connection that was asked whether it is alive has to answer in that time.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,6 +36,9 @@ pub struct ServerPool {
     dialer: Arc<Dialer>,
     pool: bb8::Pool<Manager>,
     failures: Arc<Failures>,
+    /// Those who may use a connection and have none yet. bb8 would give one that comes back to whoever
+    /// asks next, and those who keep asking would keep it among themselves.
+    line: Mutex<VecDeque<oneshot::Sender<Held>>>,
     login: CurrentLogin,
     metrics: Option<PoolMetrics>,
 }
@@ -45,9 +50,37 @@ pub struct ServerPool {
 pub struct Lease {
     pub shard: ShardId,
     pub work: Work,
-    // Dropped in this order: the connection is back before the next one is let in.
+    // Dropped in this order: the connection is back before it is handed on, and that before the next
+    // one is let in.
     pooled: Held,
+    _hand_over: HandOver,
     _admission: Admission,
+}
+
+/// Gives what has come back to whoever is first in the line.
+#[derive(Debug)]
+struct HandOver(Arc<ServerPool>);
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        self.0.hand_over();
+    }
+}
+
+/// A place in the line.
+struct InLine<'a> {
+    pool: &'a ServerPool,
+    handed: oneshot::Receiver<Held>,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        // Handed over too late: it is for the next one.
+        if let Ok(held) = self.handed.try_recv() {
+            drop(held);
+            self.pool.hand_over();
+        }
+    }
 }
 
 /// The right to use one connection.
@@ -122,6 +155,7 @@ impl ServerPool {
             server_check: config.server_check,
             pool,
             failures,
+            line: Mutex::default(),
             login: dialer.login.clone(),
             metrics: dialer.metrics.clone(),
             dialer,
@@ -129,7 +163,11 @@ impl ServerPool {
     }
 
     /// A connection for that work, in the order of asking.
-    pub(super) async fn lease(&self, work: Work, deadline: Instant) -> Result<Lease, Denied> {
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        work: Work,
+        deadline: Instant,
+    ) -> Result<Lease, Denied> {
         let asked = Instant::now();
         // Mostly there is one, and then nothing is set up for waiting.
         if let Some((pooled, admission)) = self.at_once(asked) {
@@ -148,8 +186,9 @@ impl ServerPool {
         }
     }
 
-    fn lend(&self, work: Work, pooled: Held, admission: Admission) -> Lease {
-        Lease { shard: self.server.id.shard, work, pooled, _admission: admission }
+    fn lend(self: &Arc<Self>, work: Work, pooled: Held, admission: Admission) -> Lease {
+        let shard = self.server.id.shard;
+        Lease { shard, work, pooled, _hand_over: HandOver(Arc::clone(self)), _admission: admission }
     }
 
     /// An unused connection for one who is not before anybody else.
@@ -168,7 +207,7 @@ impl ServerPool {
         }
     }
 
-    async fn admitted(&self, work: Work) -> Result<Lease, Denied> {
+    async fn admitted(self: &Arc<Self>, work: Work) -> Result<Lease, Denied> {
         let mut interrupted = pin!(self.server.interrupted.notified());
         interrupted.as_mut().enable();
         if work.is_interrupted() {
@@ -250,9 +289,11 @@ impl ServerPool {
             Poll::Pending => {
                 // The connect that bb8 has just begun runs on this thread, so it cannot have failed yet.
                 let mut failure = self.failures.wait();
+                let mut place = self.stand_in_line();
                 let got = tokio::select! {
                     biased;
                     got = get => got,
+                    Ok(held) = &mut place.handed => Ok(held),
                     Ok(error) = &mut failure => return Err(error),
                 };
                 if let Ok(error) = failure.try_recv() {
@@ -265,6 +306,31 @@ impl ServerPool {
             RunError::User(error) => error,
             RunError::TimedOut => self.gate.too_late(),
         })
+    }
+
+    fn stand_in_line(&self) -> InLine<'_> {
+        let (hand, handed) = oneshot::channel();
+        self.locked().push_back(hand);
+        InLine { pool: self, handed }
+    }
+
+    /// An unused connection to whoever is first in the line.
+    fn hand_over(&self) {
+        let mut line = self.locked();
+        while let Some(first) = line.pop_front() {
+            if first.is_closed() {
+                continue;
+            }
+            let Some(held) = self.take_unused() else { return line.push_front(first) };
+            // Who has left meanwhile gives it back.
+            if first.send(held).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Held>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a new connection would cost another worker an unused one of this tier: that one, which goes
@@ -341,6 +407,12 @@ impl ServerPool {
 
     pub(super) fn id(&self) -> ServerId {
         self.server.id
+    }
+}
+
+impl fmt::Debug for ServerPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerPool({})", self.server.name)
     }
 }
 
