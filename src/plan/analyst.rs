@@ -210,6 +210,7 @@ impl<'a> Analyst<'a> {
             }
             Home::System => {
                 self.home(format!("system catalog {name}"));
+                self.rather_home = true;
                 Columns::unknown()
             }
             Home::Temporary => {
@@ -283,6 +284,16 @@ impl<'a> Analyst<'a> {
         let hot = found.rule.is_some_and(|rule| rule.hot_key.contains(&column.name));
         let key_type = text_type(&column.type_name).filter(|_| hot)?;
         Some(self.facts.lone_var(key_type))
+    }
+
+    /// A replica's answer is as good as the primary's: nothing is changed, and nothing is asked that is
+    /// the server's own affair.
+    pub fn suits_replicas(&self) -> bool {
+        self.access == Access::Read
+            && !self.random
+            && !self.settings
+            && !self.rather_home
+            && self.ties.is_none()
     }
 
     /// What a call does to the plan; its operands are looked at elsewhere.

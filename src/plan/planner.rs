@@ -196,10 +196,10 @@ fn hinted(
     match told {
         Some((true, command)) => Plan {
             lock: analyst.lock_target(),
+            replica: analyst.suits_replicas(),
             ties: analyst.ties,
             temporary: analyst.temporary,
             settings: analyst.settings,
-            replica: analyst.access == Access::Read && !analyst.random,
             ..plain(analyst.access, target, command)
         },
         Some((false, command)) => plain(Access::Write, target, command),
@@ -317,10 +317,7 @@ fn analyse(
     let plan = Plan {
         access: analyst.access,
         lock: analyst.lock_target(),
-        replica: analyst.access == Access::Read
-            && !analyst.random
-            && !analyst.settings
-            && analyst.ties.is_none(),
+        replica: analyst.suits_replicas(),
         settings: analyst.settings,
         ties: analyst.ties,
         temporary: analyst.temporary,

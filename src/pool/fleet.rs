@@ -330,8 +330,8 @@ impl Fleet {
         avoid: &[u8],
         deadline: Instant,
     ) -> Result<Work, Error> {
-        let crew = self.crew(shard)?;
-        match crew.choose(&self.config, wanted, begins, avoid) {
+        let (crew, asked) = (self.crew(shard)?, Instant::now());
+        match crew.choose(&self.config, wanted, begins, avoid, asked) {
             Choice::Taken(work) => return Ok(work),
             Choice::Refused(error) => return Err(error),
             Choice::Wait(..) => {}
@@ -340,7 +340,7 @@ impl Fleet {
         loop {
             let mut changed = std::pin::pin!(crew.changed.notified());
             changed.as_mut().enable();
-            match crew.choose(&self.config, wanted, begins, avoid) {
+            match crew.choose(&self.config, wanted, begins, avoid, asked) {
                 Choice::Taken(work) => return Ok(work),
                 Choice::Refused(error) => return Err(error),
                 Choice::Wait(until, error) => {
@@ -464,7 +464,14 @@ impl Crew {
         self.servers.iter().map(|server| server.outstanding()).sum()
     }
 
-    fn choose(&self, config: &FleetConfig, wanted: Wanted, begins: Begins, avoid: &[u8]) -> Choice {
+    fn choose(
+        &self,
+        config: &FleetConfig,
+        wanted: Wanted,
+        begins: Begins,
+        avoid: &[u8],
+        asked: Instant,
+    ) -> Choice {
         let now = Instant::now();
         let state = self.locked();
         if state.traffic == Traffic::Paused && begins == Begins::Now {
@@ -482,7 +489,7 @@ impl Crew {
                 return Choice::Taken(Work::new(server, Role::Replica));
             }
         }
-        self.choose_primary(config, &state.watch, avoid, now)
+        self.choose_primary(config, &state.watch, avoid, asked, now)
     }
 
     /// With other servers beside it, a primary in trouble may soon have a successor.
@@ -491,6 +498,7 @@ impl Crew {
         config: &FleetConfig,
         watch: &Watch,
         avoid: &[u8],
+        asked: Instant,
         now: Instant,
     ) -> Choice {
         match watch.primary() {
@@ -505,11 +513,11 @@ impl Crew {
                 }
                 match server.admits(now) {
                     _ if avoid.contains(&number) && self.servers.len() > 1 => {
-                        Choice::Wait(now + config.primary_timeout, self.no_primary(watch))
+                        Choice::Wait(asked + config.primary_timeout, self.no_primary(watch))
                     }
                     Ok(()) => Choice::Taken(Work::new(server, Role::Primary)),
                     Err(error) if self.servers.len() > 1 => {
-                        Choice::Wait(now + config.primary_timeout, error)
+                        Choice::Wait(asked + config.primary_timeout, error)
                     }
                     Err(error) => Choice::Refused(error),
                 }

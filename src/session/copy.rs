@@ -5,6 +5,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::relay::{Listen, Pumped};
 use crate::wire::{encode, frame};
 use bytes::Buf;
+use std::time::Instant;
 
 impl Session {
     /// Carries COPY data until the client ends it or the server has had enough. The answer that
@@ -53,10 +54,8 @@ impl Session {
             match pumped {
                 Ok(Pumped::ClientSpoke | Pumped::CopyIn) => {}
                 Ok(Pumped::Late) => {
-                    if let Err(stop) = self.late().await {
-                        self.skip = passing;
-                        return Err(stop);
-                    }
+                    self.fail_copy(at, passing);
+                    return Ok(());
                 }
                 Ok(Pumped::Drained) => {
                     self.relay.copy_in = None;
@@ -80,6 +79,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The statement's time is up. PostgreSQL takes no cancel request while it waits for data: it is told
+    /// in the COPY itself, and answers with the same SQLSTATE.
+    fn fail_copy(&mut self, at: usize, passing: usize) {
+        self.relay.copy_in = None;
+        self.break_off(at, passing);
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            encode::copy_fail("its time is up", &mut participant.lease.output);
+        }
+        self.relay.budget.cancels(Instant::now());
     }
 
     /// The server has had enough in the middle of a message: it gets the message's length in zeros,
