@@ -73,6 +73,9 @@ fn only_what_is_proved_to_read_runs_on_a_replica() {
     assert_eq!(port(&mut stage.client()), primary, "nobody asked for replicas");
     let locked = client.value(&format!("{WHERE} FOR UPDATE"));
     assert_eq!(locked, primary.to_string());
+    // What a server does now is not the same on another one.
+    let state = client.value("SELECT pg_is_in_recovery() FROM accounts WHERE user_id = 1");
+    assert_eq!(state, "f");
     client.query("BEGIN");
     assert_eq!(port(&mut client), primary, "a block may write later");
     client.query("COMMIT").query("BEGIN READ ONLY");

@@ -50,6 +50,8 @@ pub struct Analyst<'a> {
     pub settings: bool,
     /// If nothing else decides: the home shard.
     pub rather_home: bool,
+    /// It asks what the server does now.
+    pub state: bool,
     /// A literal's value decided: the plan holds for this text only.
     pub peeked: bool,
     pub params: HashMap<u32, ParamUse>,
@@ -143,6 +145,7 @@ impl<'a> Analyst<'a> {
             random: false,
             settings: false,
             rather_home: false,
+            state: false,
             peeked: false,
             params: HashMap::new(),
             references: 0,
@@ -210,7 +213,7 @@ impl<'a> Analyst<'a> {
             }
             Home::System => {
                 self.home(format!("system catalog {name}"));
-                self.rather_home = true;
+                self.state = true;
                 Columns::unknown()
             }
             Home::Temporary => {
@@ -292,7 +295,7 @@ impl<'a> Analyst<'a> {
         self.access == Access::Read
             && !self.random
             && !self.settings
-            && !self.rather_home
+            && !self.state
             && self.ties.is_none()
     }
 
@@ -301,6 +304,7 @@ impl<'a> Analyst<'a> {
         match self.effect(call)? {
             Effect::None => {}
             Effect::Catalog => self.rather_home = true,
+            Effect::State => (self.rather_home, self.state) = (true, true),
             Effect::Random => self.random = true,
             Effect::Setting => {
                 self.settings = true;

@@ -14,8 +14,10 @@ const STEADY: &str = include_str!("builtins.txt");
 pub enum Effect {
     /// Reads nothing but its arguments and the transaction's settings.
     None,
-    /// Reads the system catalogs or the state of the server: OIDs and states are the home shard's.
+    /// Reads the system catalogs or what the server is: OIDs are the home shard's.
     Catalog,
+    /// Reads what the server does now: another one does something else, a replica, too.
+    State,
     /// Another value each time, no trace left.
     Random,
     /// Sets a parameter of the session.
@@ -65,6 +67,7 @@ impl Effect {
             Effect::SessionLock => Some(Tie::AdvisoryLock),
             Effect::None
             | Effect::Catalog
+            | Effect::State
             | Effect::Random
             | Effect::Setting
             | Effect::Sequence
@@ -159,7 +162,10 @@ fn volatile(name: &str) -> Option<Effect> {
         | "txid_status"
         | "pg_jit_available"
         | "pg_current_logfile"
-        | "pg_notification_queue_usage" => Effect::Catalog,
+        | "pg_notification_queue_usage"
+        // Stable, but only where transactions get ids.
+        | "pg_current_xact_id"
+        | "txid_current" => Effect::State,
         name if HOME_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => Effect::Home,
         "pg_cancel_backend"
         | "pg_terminate_backend"

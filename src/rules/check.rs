@@ -231,6 +231,10 @@ fn pool_mode(file: &File, report: &mut Report) -> PoolMode {
 
 fn reads(file: &File, report: &mut Report) -> Reads {
     let Some(written) = &file.reads else { return Reads::Primary };
+    if file.distributions.is_empty() && written.value == Reads::Replica.name() {
+        let message = "without a [[distribution]] no statement is proved to only read";
+        report.add(written.line, message, "leave it out: reads go to the primary");
+    }
     Reads::named(&written.value, "reads").unwrap_or_else(|error| {
         report.add(written.line, error.message, nearest(&written.value, &Reads::NAMES));
         Reads::Primary

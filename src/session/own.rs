@@ -77,6 +77,7 @@ impl Choices<'_> {
             Setting::Reads => {
                 let place = "parameter \"weir.reads\"";
                 let reads = value.map(|name| Reads::named(name, place)).transpose()?;
+                self.check_reads(reads)?;
                 Box::new(move |own| own.reads = reads)
             }
         })
@@ -90,6 +91,17 @@ impl Choices<'_> {
             Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
                 .hint(format!("the shards are {}", names.join(", ")))
         })
+    }
+
+    /// In plain databases nothing is known of tables and functions.
+    fn check_reads(&self, reads: Option<Reads>) -> Result<(), Error> {
+        match reads {
+            Some(Reads::Replica) if self.rules.is_plain() => Err(Error::refused(
+                "reads from replicas where no [[distribution]] is in the rules",
+                "connect to the replica as a database of its own",
+            )),
+            Some(Reads::Replica | Reads::Primary) | None => Ok(()),
+        }
     }
 
     pub fn tier(&self, name: &str) -> Result<TierId, Error> {
@@ -161,8 +173,9 @@ impl Session {
         self.complete("SHOW")
     }
 
-    /// Is there such a tier as the statement's hint asks for?
+    /// Is there what the statement's hints ask for?
     pub(super) fn check_asked(&self, planned: &Planned) -> Result<(), Error> {
+        self.choices().check_reads(planned.plan.asks.reads)?;
         match &planned.plan.asks.tier {
             Some(name) => self.choices().tier(name).map(drop),
             None => Ok(()),
