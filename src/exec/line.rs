@@ -9,6 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 /// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
 const READ_BYTES: usize = 32 * 1024;
+/// Bytes asked of a client at first: most messages are short, and a thousand clients that wait hold a
+/// thousand buffers. Who sends more than fits is asked for twice as much the next time.
+const FIRST_READ_BYTES: usize = 2 * 1024;
 /// Above this many unsent bytes no more is taken from a server.
 const HIGH_WATER: usize = 128 * 1024;
 
@@ -19,6 +22,8 @@ pub struct Line {
     pub stream: Stream,
     pub input: BytesMut,
     pub output: BytesMut,
+    /// Bytes to ask for next.
+    room: usize,
     moved: Moved,
 }
 
@@ -31,14 +36,19 @@ pub struct Moved {
 
 impl Line {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), moved: Moved::default() }
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        Self { stream, input, output, room: FIRST_READ_BYTES, moved: Moved::default() }
     }
 
     /// More input, at end of file `0`.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let filled = poll_fill(&mut self.stream, &mut self.input, cx);
+        self.input.reserve(self.room);
+        let filled = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
         if let Poll::Ready(Ok(count)) = filled {
             self.moved.received += count as u64;
+            if count >= self.room {
+                self.room = (self.room * 2).min(READ_BYTES);
+            }
         }
         filled
     }
@@ -102,6 +112,7 @@ impl Line {
     pub fn release_buffers(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
+            self.room = FIRST_READ_BYTES;
         }
         if self.output.is_empty() {
             self.output = BytesMut::new();
