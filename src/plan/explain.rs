@@ -41,6 +41,7 @@ fn told(
 ) -> String {
     let mut text = match route {
         Route::One(shard) => format!("shard {}", rules.shard_name(shard)),
+        Route::Many => String::from("several shards"),
         Route::Any => String::from("any shard"),
         Route::Every => String::from("every shard"),
         Route::Proxy => String::from("weir itself"),
@@ -113,6 +114,7 @@ fn requirements(plan: &Plan) -> &[Requirement] {
         Target::AnyShard
         | Target::Shard(_)
         | Target::EveryShard
+        | Target::Several
         | Target::Drawn(_)
         | Target::Proxy => &[],
     }

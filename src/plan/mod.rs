@@ -6,6 +6,7 @@
 //! - `lock`: the hot row that a statement locks
 //! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
 //! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
+//! - `several`: queries whose rows are on several shards
 //! - `explain`: the same decisions in words · `unroutable`: why a statement is not run
 //!
 //! Invariant: this module never knows connections, time or sessions. A statement whose right
@@ -30,6 +31,7 @@ mod predicate;
 mod route;
 mod scope;
 mod select;
+pub mod several;
 mod unroutable;
 mod update;
 mod value;
@@ -96,6 +98,8 @@ pub struct Plan {
     pub settings: bool,
     /// The hot row that it locks.
     pub lock: Option<LockTarget>,
+    /// How it is answered if its rows are on several shards.
+    pub several: Option<Box<several::Several>>,
     /// What the statement's own comments ask for.
     pub asks: Asks,
     /// A hash of the statement's text without its literals: the same in every weir of one build.
@@ -152,6 +156,8 @@ pub enum Target {
     Keyed(Keyed),
     /// Schema statements: every shard that has the object.
     EveryShard,
+    /// A query whose rows are on several shards.
+    Several,
     /// One row whose key has to be drawn first: with it written in, the statement is planned anew.
     Drawn(Draw),
     /// weir answers.
@@ -203,6 +209,8 @@ pub struct FallbackRow {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Route {
     One(ShardId),
+    /// A query that reads on several: [`Planned::shards`] says which, [`Plan::several`] how.
+    Many,
     /// Any shard will do: one the transaction already holds, or the least busy.
     Any,
     Every,
@@ -222,7 +230,7 @@ impl Plan {
     /// Whose connections it uses if nobody says otherwise.
     pub fn tier(&self) -> TierId {
         match &self.target {
-            Target::EveryShard => TierId::BATCH,
+            Target::EveryShard | Target::Several => TierId::BATCH,
             Target::AnyShard
             | Target::Shard(_)
             | Target::Keyed(_)
@@ -241,6 +249,7 @@ impl Planned {
             | Target::Shard(_)
             | Target::Keyed(_)
             | Target::EveryShard
+            | Target::Several
             | Target::Proxy => None,
         }
     }

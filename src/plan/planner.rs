@@ -241,6 +241,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         replica,
         settings,
         lock,
+        several: None,
         asks,
         fingerprint: 0,
         needs_types,
@@ -307,6 +308,7 @@ fn analyse(
         Target::AnyShard
         | Target::Shard(_)
         | Target::EveryShard
+        | Target::Several
         | Target::Drawn(_)
         | Target::Proxy => false,
     };
@@ -324,6 +326,7 @@ fn analyse(
         target,
         command: told.command,
         splices,
+        several: None,
         asks: Asks::default(),
         fingerprint: 0,
         needs_types,

@@ -442,6 +442,7 @@ fn verify(from: &Relation, filter: &Condition, seed: u64) -> Result<bool, String
     let shard = match route {
         Ok(Route::One(shard)) => i64::from(shard.0),
         Ok(Route::Any) => 0,
+        Ok(Route::Many) => return Ok(false),
         Ok(other @ (Route::Every | Route::Proxy)) => return Err(format!("{statement}: {other:?}")),
         Err(super::Unroutable::NotParsed { message }) => {
             return Err(format!("{statement}: {message}"));

@@ -36,6 +36,7 @@ impl Plan {
             Target::AnyShard => return Ok(Route::Any),
             Target::Shard(shard) => return Ok(Route::One(*shard)),
             Target::EveryShard => return Ok(Route::Every),
+            Target::Several => return Ok(Route::Many),
             Target::Proxy => return Ok(Route::Proxy),
             Target::Drawn(draw) => {
                 let (table, column) = (draw.table.clone(), draw.column.clone());

@@ -40,7 +40,7 @@ impl Session {
                 tier: self.tier(planned),
                 shard: match route {
                     Route::One(shard) => Some(shard),
-                    Route::Any | Route::Every | Route::Proxy => None,
+                    Route::Many | Route::Any | Route::Every | Route::Proxy => None,
                 },
             }),
             Command::CopyIn | Command::CopyOut | Command::Ddl | Command::Control(_) => None,

@@ -19,6 +19,7 @@
 //! - `calls`: a statement's shape may be refused, and its time is limited
 //! - `site`: bring a shard into the transaction
 //! - `turn`: wait for a hot row's turn
+//! - `several`: queries whose rows are on several shards
 //! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
 //! - `spread`: what a session asks of whoever keeps the schema known
@@ -45,6 +46,7 @@ mod calls;
 mod site;
 mod turn;
 mod copy;
+mod several;
 mod schema;
 mod relayed;
 pub mod spread;

@@ -40,7 +40,7 @@ impl Session {
         let in_block = self.txn.status() != Status::Idle;
         let at = match route {
             Route::Every => self.on_every_shard(statement, planned).await?,
-            Route::One(_) | Route::Any | Route::Proxy => {
+            Route::One(_) | Route::Many | Route::Any | Route::Proxy => {
                 self.on_one_shard(statement, planned, route).await?
             }
         };

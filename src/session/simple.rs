@@ -148,7 +148,7 @@ impl Session {
             match planned.route(statement, &Params::default(), &self.serving.rules).ok()? {
                 Route::Any => {}
                 one @ Route::One(_) if route == Route::Any || route == one => route = one,
-                Route::One(_) | Route::Every | Route::Proxy => return None,
+                Route::One(_) | Route::Many | Route::Every | Route::Proxy => return None,
             }
             row = row.or_else(|| planned.lock_target(statement, &Params::default()));
             all.push(planned);
@@ -214,6 +214,9 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
+        if route == Route::Many {
+            return self.run_several(statement, planned).await;
+        }
         self.foresee(self.shape_of(planned, route))?;
         let row = planned.lock_target(statement, &Params::default());
         self.await_turn(row, route).await?;

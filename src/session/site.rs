@@ -54,6 +54,11 @@ impl Session {
     pub(super) async fn site(&mut self, route: Route, need: Need) -> Result<usize, Stop> {
         let shard = match route {
             Route::One(shard) => shard,
+            Route::Many => {
+                return Err(
+                    Error::internal("a statement of several shards has no one server").into()
+                );
+            }
             Route::Any | Route::Proxy | Route::Every => {
                 self.own_shard().unwrap_or(self.serving.rules.home)
             }

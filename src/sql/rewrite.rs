@@ -6,6 +6,7 @@ use super::lexer::{Lexer, SyntaxError, TokenKind};
 use super::shape::Shape;
 use crate::error::{Error, SqlState};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Replace `remove` bytes at byte `at` of the statement's *shape* by `insert`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +37,56 @@ pub fn apply<'a>(original: &'a str, shape: &Shape, splices: &[Splice]) -> Cow<'a
     }
     text.push_str(original.get(done..).unwrap_or(""));
     Cow::Owned(text)
+}
+
+/// Another text made of pieces of a statement's own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Template(pub Vec<Piece>);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// These bytes of the statement's *shape*: the original's text there.
+    Range(Range<usize>),
+    Text(String),
+}
+
+impl Template {
+    pub fn text(&mut self, text: impl Into<String>) {
+        self.0.push(Piece::Text(text.into()));
+    }
+
+    pub fn range(&mut self, range: Range<usize>) {
+        self.0.push(Piece::Range(range));
+    }
+
+    /// The whole statement with the splices done. They are ascending and don't overlap.
+    pub fn spliced(shape: &Shape, splices: &[Splice]) -> Self {
+        let mut template = Self::default();
+        let mut done = 0;
+        for splice in splices {
+            template.range(done..splice.at);
+            template.text(splice.insert.as_str());
+            done = splice.at + splice.remove;
+        }
+        template.range(done..shape.text.len());
+        template
+    }
+
+    pub fn render(&self, original: &str, shape: &Shape) -> String {
+        let mut text = String::with_capacity(original.len() + 64);
+        for piece in &self.0 {
+            match piece {
+                Piece::Range(range) if range.is_empty() => {}
+                Piece::Range(range) => {
+                    let (from, to) =
+                        (shape.original_offset(range.start), shape.original_end(range.end));
+                    text.push_str(original.get(from..to).unwrap_or(""));
+                }
+                Piece::Text(piece) => text.push_str(piece),
+            }
+        }
+        text
+    }
 }
 
 /// Put an argument's text, in parentheses, in the place of each `$n`.
@@ -91,6 +142,29 @@ mod tests {
     #[test]
     fn a_whole_literal_can_be_replaced() {
         check("select  'a long one' ,2", "$L1", 3, "7", "select  7 ,2");
+    }
+
+    #[test]
+    fn a_template_puts_the_originals_pieces_together() {
+        let original = "select /* c */ 'it''s',  x from t where y = 42 and 'ü' = z";
+        let shape = shape(original, true).unwrap();
+        let find = |text: &str| {
+            let at = shape.text.find(text).unwrap();
+            at..at + text.len()
+        };
+        let template = Template(vec![
+            Piece::Text("select ".into()),
+            Piece::Range(find("x from t")),
+            Piece::Text(" where ".into()),
+            Piece::Range(find("$L3 = z")),
+            Piece::Text(" or ".into()),
+            Piece::Range(find("y = $L2")),
+            Piece::Text(" or ".into()),
+            Piece::Range(find("$L1")),
+        ]);
+        let rendered = template.render(original, &shape);
+        assert_eq!(rendered, "select x from t where 'ü' = z or y = 42 or 'it''s'");
+        assert_eq!(Template::spliced(&shape, &[]).render(original, &shape), original);
     }
 
     #[test]

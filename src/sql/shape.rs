@@ -110,6 +110,22 @@ impl Shape {
             Err(_) => step.original + (at - step.shape),
         }
     }
+
+    /// The byte of the original text behind what ends at byte `end` of the shape's text.
+    pub fn original_end(&self, end: usize) -> usize {
+        let Some(last) = end.checked_sub(1) else { return 0 };
+        let before = self.literals.partition_point(|literal| literal.at <= last);
+        let literal = before.checked_sub(1).and_then(|index| self.literals.get(index));
+        match literal {
+            Some(literal) if literal.at + placeholder_length(before) >= end => literal.range.end,
+            _ => self.original_offset(last) + 1,
+        }
+    }
+}
+
+/// Of the placeholder of that number, from 1.
+fn placeholder_length(number: usize) -> usize {
+    "$L".len() + number.checked_ilog10().map_or(1, |digits| digits as usize + 1)
 }
 
 impl Literal {

@@ -1,0 +1,141 @@
+//! How a query is answered whose rows are on several shards.
+//!
+//! - **merge**: each shard answers for its own rows, and weir unites the answers as they come
+//! - **gather**: parts of the answer are brought together in the gather database, where PostgreSQL
+//!   finishes
+//!
+//! Invariant: what a shard or the gather database is sent is the client's own text with pieces
+//! exchanged ([`Template`]); a syntax tree is never printed.
+use super::Unroutable;
+use crate::ids::ShardId;
+pub use crate::sql::rewrite::{Piece, Template};
+
+/// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
+#[derive(Debug)]
+pub struct Several {
+    /// Comes first, if weir can compare and combine the types exactly.
+    pub merge: Option<Merge>,
+    pub gather: Result<Gather, Unroutable>,
+}
+
+/// Each shard answers for its own rows; the answers are united.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Merge {
+    /// What each shard is asked.
+    pub query: Template,
+    /// So many columns at the end of each row are not the client's.
+    pub hidden: usize,
+    pub rows: Rows,
+    /// Each shard's rows come in this order, and so does the answer.
+    pub order: Vec<SortKey>,
+    pub offset: Option<Count>,
+    pub limit: Option<Count>,
+    /// What happens to rows that are equal to the last under `order`.
+    pub ties: Ties,
+}
+
+/// What becomes of rows that are equal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rows {
+    All,
+    /// One of each. The shards' own answers have no two that are equal.
+    Distinct,
+    /// Rows with equal keys are one group; without keys all rows are one. Position: the column of a
+    /// shard's row.
+    Groups(Vec<Role>),
+}
+
+/// What a column is to its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Key,
+    Combine(Combine),
+}
+
+/// How the shards' values become the group's. NULLs do not count, unless all are NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Combine {
+    /// In the column's own type.
+    Sum,
+    Min,
+    Max,
+    And,
+    Or,
+    BitAnd,
+    BitOr,
+    BitXor,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SortKey {
+    /// Position in a shard's row.
+    pub column: usize,
+    pub direction: Direction,
+    pub nulls: Nulls,
+    /// What is known of texts in this column.
+    pub collation: Collation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nulls {
+    First,
+    Last,
+}
+
+/// How texts are ordered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Collation {
+    /// By their bytes.
+    Bytes,
+    /// Only PostgreSQL knows.
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ties {
+    Cut,
+    /// `FETCH … WITH TIES`
+    Kept,
+}
+
+/// LIMIT's or OFFSET's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    Number(u64),
+    /// `$n`; NULL means no limit.
+    Param(u32),
+}
+
+/// Parts of the answer become temporary tables of the gather database; the rest is run there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gather {
+    pub fragments: Vec<Fragment>,
+    /// What is run in the gather database. It names the fragments' tables.
+    pub residual: Template,
+}
+
+/// A query of which the shards answer their parts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// In `pg_temp`.
+    pub table: String,
+    pub query: Template,
+    pub of: Of,
+    /// Columns that together are unique and not null: `GROUP BY` of them fixes all others.
+    pub key: Vec<String>,
+}
+
+/// Whose rows a fragment is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    EveryShard,
+    /// Reference tables: every shard has the same rows.
+    AnyShard,
+    Shard(ShardId),
+}
