@@ -7,6 +7,7 @@ use super::keys::{Facts, Var};
 use super::lock::HotItem;
 use super::names::{self, Found, Home};
 use super::scope::{Cell, Columns, Item, Slot};
+use super::several::spread::Frame;
 use super::value::Operand;
 use super::{Access, Context, Tie, Unroutable};
 use crate::ids::{DistributionId, ShardId};
@@ -14,8 +15,9 @@ use crate::rules::Placement;
 use crate::sharding::KeyType;
 use crate::sql::compat::{self, RowLock};
 use crate::sql::shape::Shape;
-use crate::sql::statement::{Alias, Call, Expr, Literal, Name};
+use crate::sql::statement::{Alias, Call, Expr, Literal, Name, Place};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// More instances and copies of CTEs than any sane statement has.
 const INSTANCES_MAX: usize = 500;
@@ -57,7 +59,27 @@ pub struct Analyst<'a> {
     pub params: HashMap<u32, ParamUse>,
     /// How many reference tables were met so far.
     pub references: usize,
+    /// SELECTs, each time one is read; what is inside another comes before it.
+    pub frames: Vec<Frame>,
+    /// Tables in FROM, each time they are read.
+    pub uses: Vec<TableUse<'a>>,
+    /// The SELECT that is being read.
+    pub within: Place,
     queries: usize,
+}
+
+/// A table in the FROM of a SELECT.
+#[derive(Clone, Debug)]
+pub struct TableUse<'a> {
+    /// Of its name, in the analysed text.
+    pub at: Range<Place>,
+    /// The SELECT it belongs to.
+    pub within: Place,
+    pub name: Name,
+    pub alias: Alias,
+    pub found: Found<'a>,
+    /// Among the instances, if it is sharded.
+    pub instance: Option<usize>,
 }
 
 /// One place where a sharded table's rows are looked at.
@@ -83,6 +105,15 @@ pub struct Need {
     pub shard: ShardId,
     /// `audit_log`, `pg_class`, `nextval`: what needs it.
     pub what: String,
+    pub of: NeedOf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NeedOf {
+    /// A table's rows, which can be brought elsewhere.
+    Rows,
+    /// It has to run there.
+    Place,
 }
 
 /// A row to be inserted, as far as it says where it goes.
@@ -149,6 +180,9 @@ impl<'a> Analyst<'a> {
             peeked: false,
             params: HashMap::new(),
             references: 0,
+            frames: Vec::new(),
+            uses: Vec::new(),
+            within: Place::default(),
             queries: 0,
         }
     }
@@ -163,7 +197,8 @@ impl<'a> Analyst<'a> {
     }
 
     pub fn home(&mut self, what: impl Into<String>) {
-        self.needs.push(Need { shard: self.context.rules.home, what: what.into() });
+        let (shard, what) = (self.context.rules.home, what.into());
+        self.needs.push(Need { shard, what, of: NeedOf::Place });
     }
 
     pub fn at_least(&mut self, access: Access) {
@@ -174,7 +209,7 @@ impl<'a> Analyst<'a> {
     pub fn table(&mut self, name: &Name, alias: &Alias) -> Result<(Found<'a>, Item), Unroutable> {
         let found = names::find(name, self.context)?;
         let called = alias.name.clone().unwrap_or_else(|| name.name.clone());
-        let mut reference = false;
+        let (mut reference, mut own) = (false, None);
         let columns = match &found.home {
             Home::Sharded { key, distribution, fallback } => {
                 if self.instances.len() >= INSTANCES_MAX {
@@ -183,6 +218,7 @@ impl<'a> Analyst<'a> {
                 let rules = self.context.rules;
                 let key_type = |id| rules.distribution(id).map(|found| found.key_type);
                 let key_var = self.facts.var(key_type(*distribution));
+                own = Some(key_var);
                 let fallback = fallback.map(|fallback| FallbackVar {
                     var: self.facts.var(key_type(fallback.distribution)),
                     column: fallback.key.as_str(),
@@ -208,7 +244,8 @@ impl<'a> Analyst<'a> {
                 self.columns(&found, &[])
             }
             Home::Single(shard) => {
-                self.needs.push(Need { shard: *shard, what: format!("table {name}") });
+                let what = format!("table {name}");
+                self.needs.push(Need { shard: *shard, what, of: NeedOf::Rows });
                 self.columns(&found, &[])
             }
             Home::System => {
@@ -230,7 +267,7 @@ impl<'a> Analyst<'a> {
         };
         let hot = HotItem::of(&found, &columns);
         let columns = columns.renamed(alias);
-        Ok((found, Item { name: called, schema, columns, reference, hot }))
+        Ok((found, Item { name: called, schema, columns, key: own, reference, hot }))
     }
 
     /// LOCK TABLE: where the whole table is, or where everybody locks a reference table.
@@ -391,7 +428,7 @@ impl<'a> Analyst<'a> {
                     Placement::Reference => {}
                     Placement::Single(shard) => {
                         let what = format!("function {name}, which reads {}", table.name);
-                        self.needs.push(Need { shard: *shard, what });
+                        self.needs.push(Need { shard: *shard, what, of: NeedOf::Place });
                     }
                     Placement::Sharded { .. } => return Err(unknown()),
                 }

@@ -80,7 +80,8 @@ impl<'a> Analyst<'a> {
     pub fn insert(&mut self, insert: &Insert, env: &Env<'_>) -> Result<Columns, Unroutable> {
         self.with_ctes(&insert.ctes, insert.recursive, env, |analyst, env| {
             let alias = Alias { name: insert.alias.clone(), columns: Vec::new() };
-            let target = TableItem { name: insert.table.clone(), alias };
+            let at = insert.columns_at..insert.columns_at;
+            let target = TableItem { name: insert.table.clone(), at, alias };
             let (found, item) = analyst.target(&target)?;
             // The target is written, not read: its rows are placed below, not proved.
             if let Home::Sharded { .. } = found.home {
@@ -114,6 +115,7 @@ impl<'a> Analyst<'a> {
             scope.items.push(item);
             if let Some(conflict) = &insert.conflict {
                 let excluded = super::scope::Item {
+                    key: None,
                     name: String::from("excluded"),
                     schema: None,
                     columns: Columns::unknown(),

@@ -12,11 +12,16 @@
 //! both, since it refuses the rows that were extended with NULLs.
 use super::value::Keys;
 use crate::sharding::KeyType;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// One column of one instance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Var(pub usize);
+
+/// A moment while facts are collected.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
 
 /// Everything that is known about the statement's variables.
 #[derive(Debug, Default)]
@@ -97,6 +102,30 @@ impl Facts {
 
     pub fn is_null(&self, var: Var) -> bool {
         self.nulls.contains(&var)
+    }
+
+    /// How much is known now: what becomes known later can be told apart.
+    pub fn mark(&self) -> Mark {
+        Mark(self.equalities.len())
+    }
+
+    /// Whatever is limited to one key if `anchor` is limited to it, by what became known since then.
+    pub fn class(&self, anchor: Var, since: Mark) -> HashSet<Var> {
+        let equalities = self.equalities.get(since.0..).unwrap_or_default();
+        let mut class = HashSet::from([anchor]);
+        loop {
+            let before = class.len();
+            for Equality { left, right } in equalities {
+                for (from, to) in [(left, right), (right, left)] {
+                    if to.limited && class.contains(&from.var) {
+                        class.insert(to.var);
+                    }
+                }
+            }
+            if class.len() == before {
+                return class;
+            }
+        }
     }
 
     /// What every variable is limited to, if anything.

@@ -8,7 +8,8 @@ use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::draw::draw;
 use super::keys::Proof;
 use super::scope::Env;
-use super::value::Operand;
+use super::several::{Several, Subject};
+use super::value::{Keys, Operand};
 use super::{
     Access, Asks, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
     Unroutable,
@@ -293,9 +294,15 @@ fn analyse(
     analyst.row_lock = analysis.notes.row_lock;
     let state = RefCell::new(Vec::new());
     let told = told(&mut analyst, &parsed, &root(&state))?;
-    let target = match told.target {
-        Some(target) => target,
-        None => decide(&analyst)?,
+    let several = match (&parsed, analysis.notes.row_lock) {
+        (Statement::Query(query), None) => {
+            Several::plan(&Subject { query, analysis: &analysis, shape, analyst: &analyst })
+        }
+        _ => None,
+    };
+    let (target, several) = match told.target {
+        Some(target) => (target, None),
+        None => decide_or_unite(&analyst, several)?,
     };
     let splices = match inserted(&parsed) {
         Some(insert) => {
@@ -326,7 +333,7 @@ fn analyse(
         target,
         command: told.command,
         splices,
-        several: None,
+        several: several.map(Box::new),
         asks: Asks::default(),
         fingerprint: 0,
         needs_types,
@@ -418,6 +425,37 @@ fn inserted(statement: &Statement) -> Option<&Insert> {
         | Statement::Notify
         | Statement::Opaque(_) => None,
     }
+}
+
+/// One shard if that is proved, several if the query can be answered from them.
+fn decide_or_unite(
+    analyst: &Analyst<'_>,
+    several: Option<Several>,
+) -> Result<(Target, Option<Several>), Unroutable> {
+    match (decide(analyst), several) {
+        (Ok(target @ Target::Keyed(_)), several) => {
+            let apart = could_be_apart(&target);
+            Ok((target, several.filter(|several| apart && several.refusal().is_none())))
+        }
+        (Ok(target), _) => Ok((target, None)),
+        (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several))
+            if several.refusal().is_none() =>
+        {
+            Ok((Target::Several, Some(several)))
+        }
+        (Err(why), _) => Err(why),
+    }
+}
+
+/// Whether the keys may turn out to be on different shards.
+fn could_be_apart(target: &Target) -> bool {
+    let Target::Keyed(Keyed { requirements }) = target else { return false };
+    let several = |requirement: &Requirement| match requirement {
+        Requirement::Limit { keys: Keys::AnyOf(keys), .. } => keys.len() > 1,
+        Requirement::Limit { keys: Keys::Elements(_), .. } => true,
+        Requirement::Row { .. } | Requirement::Shard { .. } => false,
+    };
+    requirements.len() > 1 || requirements.iter().any(several)
 }
 
 /// Put everything together: the target that the statement's instances, rows and needs leave.

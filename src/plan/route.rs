@@ -6,6 +6,7 @@ use crate::ids::{BucketId, DistributionId, ShardId};
 use crate::rules::Rules;
 use crate::sharding::Key;
 use crate::wire::params::Params;
+use std::collections::BTreeSet;
 
 /// A key and where it was found to be.
 pub(super) struct Located<'r> {
@@ -30,6 +31,30 @@ impl Planned {
     }
 }
 
+impl Planned {
+    /// The shards that a query of [`Route::Many`] reads on, ascending: those of its keys if every
+    /// table is limited to keys, else all.
+    pub fn shards(
+        &self,
+        statement: &str,
+        params: &Params<'_>,
+        rules: &Rules,
+    ) -> Result<Vec<ShardId>, Unroutable> {
+        let Target::Keyed(keyed) = &self.plan.target else {
+            return Ok(rules.shard_ids().collect());
+        };
+        let values = Values { statement, shape: &self.shape, params };
+        let mut shards = BTreeSet::new();
+        for requirement in &keyed.requirements {
+            requirement.each(values, rules, &mut |shard, _| {
+                shards.insert(shard);
+                Ok(())
+            })?;
+        }
+        Ok(shards.into_iter().collect())
+    }
+}
+
 impl Plan {
     pub(super) fn route(&self, values: Values<'_>, rules: &Rules) -> Result<Route, Unroutable> {
         let keyed = match &self.target {
@@ -44,15 +69,22 @@ impl Plan {
             }
             Target::Keyed(keyed) => keyed,
         };
-        let mut chosen = None;
+        let (mut chosen, mut several) = (None, false);
         for requirement in &keyed.requirements {
             requirement.each(values, rules, &mut |shard, _| match chosen {
+                Some(before) if before != shard && self.several.is_some() => {
+                    several = true;
+                    Ok(())
+                }
                 Some(before) if before != shard => Err(apart(&keyed.requirements, values, rules)),
                 _ => {
                     chosen = Some(shard);
                     Ok(())
                 }
             })?;
+        }
+        if several {
+            return Ok(Route::Many);
         }
         Ok(match (chosen, self.access) {
             (Some(shard), _) => Route::One(shard),

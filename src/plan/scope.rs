@@ -41,6 +41,8 @@ pub struct Item {
     /// `None` under an alias.
     pub schema: Option<String>,
     pub columns: Columns,
+    /// The key of the sharded table that stands here itself.
+    pub key: Option<Var>,
     /// A reference table is read here: locking its rows concerns the home shard.
     pub reference: bool,
     /// A table with a `hot_key` stands here.

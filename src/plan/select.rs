@@ -1,6 +1,6 @@
 //! Queries: which instances they read, and which of their outputs are keys that can be limited from
 //! outside or hand their limits out.
-use super::analyst::Analyst;
+use super::analyst::{Analyst, TableUse};
 use super::keys::Side;
 use super::predicate::column;
 use super::scope::{Cell, Columns, CteState, Env, Item, Scope, Slot};
@@ -9,7 +9,7 @@ use super::{Access, Unroutable};
 use crate::sql::compat::RowLock;
 use crate::sql::statement::{
     Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, Locks, On, Output, Query,
-    Select,
+    Select, TableItem,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -163,6 +163,8 @@ impl Analyst<'_> {
         env: &Env<'_>,
         outer: Option<&Scope<'_>>,
     ) -> Result<Columns, Unroutable> {
+        let around = std::mem::replace(&mut self.within, select.at);
+        let beginning = self.beginning(select.at);
         let mut scope = Scope::new(outer);
         for from in &select.from {
             self.from(from, &mut scope, env)?;
@@ -187,6 +189,8 @@ impl Analyst<'_> {
         }
         let mut columns = self.outputs(&select.outputs, env, &scope)?;
         self.close_grouped(select, &scope, &mut columns);
+        self.frame(beginning, &scope);
+        self.within = around;
         Ok(columns)
     }
 
@@ -268,6 +272,20 @@ impl Analyst<'_> {
         Ok(columns)
     }
 
+    fn read_table(&mut self, table: &TableItem) -> Result<Item, Unroutable> {
+        let instances = self.instances.len();
+        let (found, item) = self.table(&table.name, &table.alias)?;
+        self.uses.push(TableUse {
+            at: table.at.clone(),
+            within: self.within,
+            name: table.name.clone(),
+            alias: table.alias.clone(),
+            found,
+            instance: (self.instances.len() > instances).then_some(instances),
+        });
+        Ok(item)
+    }
+
     /// Adds a FROM item's (or join's) items to the scope; which ones.
     pub fn from(
         &mut self,
@@ -287,9 +305,9 @@ impl Analyst<'_> {
                         let columns = self.cte(env, index)?.renamed(&table.alias);
                         let name = &table.name.name;
                         let name = table.alias.name.clone().unwrap_or_else(|| name.clone());
-                        Item { name, schema: None, columns, reference: false, hot: None }
+                        Item { name, schema: None, columns, key: None, reference: false, hot: None }
                     }
-                    None => self.table(&table.name, &table.alias)?.1,
+                    None => self.read_table(table)?,
                 };
                 scope.items.push(item);
             }
@@ -299,13 +317,27 @@ impl Analyst<'_> {
                 let columns = self.query(query, env, outer)?.renamed(alias);
                 let name = alias.name.clone().unwrap_or_default();
                 let reference = self.references > before;
-                scope.items.push(Item { name, schema: None, columns, reference, hot: None });
+                scope.items.push(Item {
+                    name,
+                    schema: None,
+                    columns,
+                    key: None,
+                    reference,
+                    hot: None,
+                });
             }
             From::Function { operands, alias } => {
                 self.visit_all(operands, env, scope)?;
                 let columns = Columns::unknown().renamed(alias);
                 let name = alias.name.clone().unwrap_or_default();
-                scope.items.push(Item { name, schema: None, columns, reference: false, hot: None });
+                scope.items.push(Item {
+                    name,
+                    schema: None,
+                    columns,
+                    key: None,
+                    reference: false,
+                    hot: None,
+                });
             }
             From::Join(join) => self.join(join, scope, env)?,
         }

@@ -55,9 +55,11 @@ impl Session {
         let shard = match route {
             Route::One(shard) => shard,
             Route::Many => {
-                return Err(
-                    Error::internal("a statement of several shards has no one server").into()
-                );
+                return Err(Error::refused(
+                    "a query over several shards is not supported here",
+                    "send it as a simple query of its own",
+                )
+                .into());
             }
             Route::Any | Route::Proxy | Route::Every => {
                 self.own_shard().unwrap_or(self.serving.rules.home)

@@ -1,13 +1,15 @@
 //! Queries: CTEs, FROM items, joins and what decides which rows come out.
 use super::parse::{Reader, Unread, folded};
 use super::statement::{
-    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output, Query,
-    Select, Statement, TableItem,
+    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output, Place,
+    Query, Select, Statement, TableItem,
 };
 use sqlparser::ast::{
     self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByKind,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
 };
+use sqlparser::tokenizer::Location;
+use std::ops::Range;
 
 impl Reader {
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<Query, Unread> {
@@ -132,7 +134,9 @@ impl Reader {
             }
         }
         let windowed = self.windowed;
-        Ok(Select { distinct, outputs, from, filter, grouping, having, windows, windowed })
+        let at = select.select_token.0.span.start;
+        let at = Place { line: at.line, column: at.column };
+        Ok(Select { at, distinct, outputs, from, filter, grouping, having, windows, windowed })
     }
 
     fn grouping(&mut self, group_by: &GroupByExpr) -> Result<Grouping, Unread> {
@@ -283,8 +287,17 @@ impl Reader {
         {
             return Err(Unread::unsupported("ONLY"));
         }
-        Ok(TableItem { name: super::parse::name(name)?, alias: alias(called.as_ref()) })
+        let at = places(name);
+        Ok(TableItem { name: super::parse::name(name)?, at, alias: alias(called.as_ref()) })
     }
+}
+
+fn places(name: &ast::ObjectName) -> Range<Place> {
+    let spans = || name.0.iter().filter_map(ast::ObjectNamePart::as_ident).map(|part| part.span);
+    let place = |at: Location| Place { line: at.line, column: at.column };
+    let start = spans().next().map(|span| place(span.start)).unwrap_or_default();
+    let end = spans().next_back().map(|span| place(span.end)).unwrap_or_default();
+    start..end
 }
 
 fn function(

@@ -74,6 +74,8 @@ pub enum Body {
 
 #[derive(Debug)]
 pub struct Select {
+    /// Where its SELECT stands.
+    pub at: Place,
     pub distinct: Distinct,
     pub outputs: Vec<Output>,
     pub from: Vec<From>,
@@ -127,6 +129,8 @@ pub enum From {
 #[derive(Debug)]
 pub struct TableItem {
     pub name: Name,
+    /// Where its name begins and ends.
+    pub at: Range<Place>,
     pub alias: Alias,
 }
 
@@ -176,7 +180,7 @@ pub struct Insert {
 }
 
 /// A place in the analysed text: line and column, both from 1, as the parser counts them.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Place {
     pub line: u64,
     pub column: u64,

@@ -4,11 +4,21 @@
 //! - **gather**: parts of the answer are brought together in the gather database, where PostgreSQL
 //!   finishes
 //!
+//! `merge` and `gather` plan the two; `spread` is the proof that a SELECT's answer is the shards' answers put together.
+//!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
-use super::Unroutable;
+mod gather;
+mod merge;
+pub mod spread;
+
+use super::analyst::{Analyst, NeedOf};
+use super::{Access, Unroutable};
 use crate::ids::ShardId;
+use crate::sql::compat::Analysis;
 pub use crate::sql::rewrite::{Piece, Template};
+use crate::sql::shape::Shape;
+use crate::sql::statement::Query;
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
 #[derive(Debug)]
@@ -16,6 +26,36 @@ pub struct Several {
     /// Comes first, if weir can compare and combine the types exactly.
     pub merge: Option<Merge>,
     pub gather: Result<Gather, Unroutable>,
+}
+
+/// A query as both strategies see it.
+pub(super) struct Subject<'s, 'a> {
+    pub query: &'s Query,
+    pub analysis: &'s Analysis<'s>,
+    pub shape: &'s Shape,
+    pub analyst: &'s Analyst<'a>,
+}
+
+impl Several {
+    /// `None`: it reads nothing that is on several shards, or does more than read.
+    pub(super) fn plan(subject: &Subject<'_, '_>) -> Option<Self> {
+        let analyst = subject.analyst;
+        let elsewhere = analyst.needs.iter().any(|need| need.of == NeedOf::Place);
+        if analyst.access != Access::Read || elsewhere || analyst.ties.is_some() || analyst.settings
+        {
+            return None;
+        }
+        let rows = analyst.needs.iter().any(|need| need.of == NeedOf::Rows);
+        if analyst.instances.is_empty() && !rows {
+            return None;
+        }
+        Some(Self { merge: merge::plan(subject), gather: gather::plan(subject) })
+    }
+
+    /// Why neither can be done.
+    pub(super) fn refusal(&self) -> Option<&Unroutable> {
+        self.gather.as_ref().err().filter(|_| self.merge.is_none())
+    }
 }
 
 /// Each shard answers for its own rows; the answers are united.
