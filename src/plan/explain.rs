@@ -80,6 +80,13 @@ fn told(
     if let Some(row) = planned.lock_target(statement, params) {
         line(&mut text, &format!("queues for {row}"));
     }
+    if route == Route::Many
+        && let Some(several) = &planned.plan.several
+    {
+        for told in several.told(planned, statement, rules) {
+            line(&mut text, &told);
+        }
+    }
     rewritten(&mut text, planned, statement);
     text
 }

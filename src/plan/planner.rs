@@ -438,10 +438,11 @@ fn decide_or_unite(
             Ok((target, several.filter(|several| apart && several.refusal().is_none())))
         }
         (Ok(target), _) => Ok((target, None)),
-        (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several))
-            if several.refusal().is_none() =>
-        {
-            Ok((Target::Several, Some(several)))
+        (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several)) => {
+            match several {
+                Several { merge: None, gather: Err(why) } => Err(why),
+                several => Ok((Target::Several, Some(several))),
+            }
         }
         (Err(why), _) => Err(why),
     }

@@ -30,6 +30,10 @@ pub enum Unroutable {
     View {
         view: String,
     },
+    /// Rows of several shards are needed, and this is in the way.
+    NotGathered {
+        what: String,
+    },
     /// The name may mean a temporary table of this session.
     MaybeTemporary {
         table: String,
@@ -125,6 +129,7 @@ impl Unroutable {
             Self::Unlisted { .. } => "unlisted_table",
             Self::NoSuchTable { .. } => "no_such_table",
             Self::View { .. } => "view",
+            Self::NotGathered { .. } => "not_gathered",
             Self::MaybeTemporary { .. } => "maybe_temporary",
             Self::WritesReference { .. } => "writes_reference",
             Self::SetsKey { .. } => "sets_key",
@@ -181,6 +186,10 @@ impl From<Unroutable> for Error {
             U::NoSuchTable { table } => {
                 Error::client(SqlState(*b"42P01"), format!("relation \"{table}\" does not exist"))
             }
+            U::NotGathered { what } => Error::refused(
+                format!("{what} in a query over several shards is not supported"),
+                "limit every sharded table to one key, or name the shard: /* weir: shard=NAME */",
+            ),
             U::View { view } => Error::refused(
                 format!("{view} is a view, and what it reads is not looked into"),
                 "write the view's query in the statement, or name a shard: /* weir: shard=NAME */",

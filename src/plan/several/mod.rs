@@ -8,6 +8,7 @@
 //!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
+mod explain;
 mod gather;
 mod merge;
 pub mod spread;
@@ -48,6 +49,10 @@ impl Several {
         let rows = analyst.needs.iter().any(|need| need.of == NeedOf::Rows);
         if analyst.instances.is_empty() && !rows {
             return None;
+        }
+        if analyst.rather_home {
+            let what = String::from("a function that asks about the server");
+            return Some(Self { merge: None, gather: Err(Unroutable::NotGathered { what }) });
         }
         Some(Self { merge: merge::plan(subject), gather: gather::plan(subject) })
     }

@@ -1,0 +1,33 @@
+//! Both strategies in words.
+use super::{Fragment, Of, Several};
+use crate::plan::Planned;
+use crate::rules::Rules;
+
+impl Several {
+    /// A line for each thing that is sent.
+    pub fn told(&self, planned: &Planned, statement: &str, rules: &Rules) -> Vec<String> {
+        let mut lines = Vec::new();
+        let render = |template: &super::Template| template.render(statement, &planned.shape);
+        if let Some(merge) = &self.merge {
+            lines.push(format!("merge of each shard's: {}", render(&merge.query)));
+        }
+        match &self.gather {
+            Ok(gather) => {
+                for Fragment { table, query, of, .. } in &gather.fragments {
+                    let of = match of {
+                        Of::EveryShard => "every shard",
+                        Of::AnyShard => "any shard",
+                        Of::Shard(shard) => rules.shard_name(*shard),
+                    };
+                    lines.push(format!("gather {table} from {of}: {}", render(query)));
+                }
+                lines.push(format!("finish by: {}", render(&gather.residual)));
+            }
+            Err(why) if self.merge.is_some() => {
+                lines.push(format!("not gathered: {}", crate::error::Error::from(why.clone())));
+            }
+            Err(_) => {}
+        }
+        lines
+    }
+}

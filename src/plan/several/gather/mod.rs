@@ -1,0 +1,128 @@
+//! How a query is cut into fragments that the shards answer and a rest that the gather database runs.
+//!
+//! Each table in FROM becomes a temporary table of the gather database with the rows and columns that
+//! the query can need; the rest is the query itself, with the names exchanged. So PostgreSQL
+//! plans, joins, groups and orders as it always does.
+//!
+//! - `tokens`: the query's words, and what must not be among them
+//! - `columns`: which columns of a table the query can need
+mod columns;
+mod tokens;
+
+use super::{Fragment, Gather, Of, Subject};
+use crate::plan::Unroutable;
+use crate::plan::analyst::TableUse;
+use crate::plan::names::Home;
+use crate::sql::rewrite::{Splice, Template};
+use std::ops::Range;
+use tokens::Tokens;
+
+/// A table's name where the query reads it.
+struct Site<'s, 'a> {
+    /// Bytes of the shape's text.
+    at: Range<usize>,
+    table: &'s TableUse<'a>,
+}
+
+pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
+    let tokens = Tokens::read(subject.shape)?;
+    tokens.admit()?;
+    if subject.analysis.notes.only {
+        return Err(cannot("ONLY"));
+    }
+    let sites = sites(subject, &tokens)?;
+    let mut fragments: Vec<Fragment> = Vec::new();
+    let mut splices = Vec::new();
+    for site in &sites {
+        let query = fragment(site, &sites, &tokens)?;
+        let of = of(site.table)?;
+        let known = fragments.iter().position(|known| known.query == query && known.of == of);
+        let number = known.unwrap_or(fragments.len());
+        if known.is_none() {
+            let (table, key) = (format!("weir_{}", number + 1), Vec::new());
+            fragments.push(Fragment { table, query, of, key });
+        }
+        splices.push(exchange(site, number + 1));
+    }
+    Ok(Gather { fragments, residual: Template::spliced(subject.shape, &splices) })
+}
+
+fn cannot(what: &str) -> Unroutable {
+    Unroutable::NotGathered { what: what.to_owned() }
+}
+
+/// Every place where a table is named, in the order of the text. A CTE's tables are named once, however
+/// often it is read.
+fn sites<'s, 'a>(
+    subject: &'s Subject<'_, 'a>,
+    tokens: &Tokens<'_>,
+) -> Result<Vec<Site<'s, 'a>>, Unroutable> {
+    let text = &subject.analysis.text;
+    let byte = |place: crate::sql::statement::Place| {
+        place.byte(text).map(|at| subject.analysis.shape_offset(at))
+    };
+    let mut sites: Vec<Site<'_, '_>> = Vec::new();
+    for table in &subject.analyst.uses {
+        let found = byte(table.at.start).zip(byte(table.at.end));
+        let at = found.map(|(start, end)| start..end);
+        let at = at.filter(|at| tokens.is_name(at, &table.name));
+        let at = at.ok_or_else(|| cannot("a table that is named in this way"))?;
+        if !sites.iter().any(|site| site.at == at) {
+            sites.push(Site { at, table });
+        }
+    }
+    sites.sort_by_key(|site| site.at.start);
+    Ok(sites)
+}
+
+fn of(table: &TableUse<'_>) -> Result<Of, Unroutable> {
+    match table.found.home {
+        Home::Sharded { .. } => Ok(Of::EveryShard),
+        Home::Reference => Ok(Of::AnyShard),
+        Home::Single(shard) => Ok(Of::Shard(shard)),
+        Home::System | Home::Temporary => Err(cannot("a system catalog or a temporary table")),
+    }
+}
+
+/// What the shards are asked for.
+fn fragment(
+    site: &Site<'_, '_>,
+    sites: &[Site<'_, '_>],
+    tokens: &Tokens<'_>,
+) -> Result<Template, Unroutable> {
+    let table = site.table;
+    let relation = table.found.relation.filter(|relation| !relation.columns.is_empty());
+    let relation =
+        relation.ok_or_else(|| Unroutable::ColumnsUnknown { table: table.name.to_string() })?;
+    let columns: Vec<String> = columns::needed(site, relation, sites, tokens)
+        .into_iter()
+        .map(|column| quoted(&column.name))
+        .collect();
+    let mut query = Template::default();
+    query.text(format!(
+        "SELECT {} FROM {}.{} AS {}",
+        columns.join(", "),
+        quoted(&relation.schema),
+        quoted(&relation.name),
+        quoted(label(table)),
+    ));
+    Ok(query)
+}
+
+/// What the query calls the table.
+fn label<'t>(table: &'t TableUse<'_>) -> &'t str {
+    table.alias.name.as_deref().unwrap_or(&table.name.name)
+}
+
+/// The temporary table's name in the place of the table's.
+fn exchange(site: &Site<'_, '_>, number: usize) -> Splice {
+    let insert = match &site.table.alias.name {
+        Some(_) => format!("pg_temp.weir_{number}"),
+        None => format!("pg_temp.weir_{number} AS {}", quoted(label(site.table))),
+    };
+    Splice { at: site.at.start, remove: site.at.len(), insert }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,133 @@
+//! A query's words, as far as they decide what must be brought to the gather database.
+use super::cannot;
+use crate::plan::Unroutable;
+use crate::sql::lexer::{self, Lexer, Token, TokenKind};
+use crate::sql::shape::Shape;
+use crate::sql::statement::Name;
+use std::ops::Range;
+
+/// What a row says of its place on a server.
+const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+/// Types whose values are object ids of one server.
+const OBJECT_TYPES: &[&str] = &[
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+/// What may follow a `*` that stands for columns.
+const AFTER_STAR: &[&str] = &[
+    "from",
+    "where",
+    "group",
+    "having",
+    "window",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+    "union",
+    "intersect",
+    "except",
+    "into",
+];
+
+/// The shape's tokens, blanks left out.
+pub struct Tokens<'s> {
+    text: &'s str,
+    all: Vec<Token>,
+}
+
+impl<'s> Tokens<'s> {
+    pub fn read(shape: &'s Shape) -> Result<Self, Unroutable> {
+        let text = shape.text.as_str();
+        let all = Lexer::of_shape(text)
+            .filter(|token| !token.as_ref().is_ok_and(|token| token.kind.is_blank()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Unroutable::Value(error.into()))?;
+        Ok(Self { text, all })
+    }
+
+    /// Nothing is said that only a table's own server can answer.
+    pub fn admit(&self) -> Result<(), Unroutable> {
+        if self.all.iter().any(|token| token.kind == TokenKind::UnicodeName) {
+            return Err(cannot("a name in Unicode escapes"));
+        }
+        for (_, name) in self.names() {
+            if SYSTEM_COLUMNS.contains(&name.as_str()) {
+                return Err(cannot(&format!("the system column {name}")));
+            }
+            if OBJECT_TYPES.contains(&name.as_str()) {
+                return Err(cannot(&format!("the type {name}")));
+            }
+            if name == "tablesample" {
+                return Err(cannot("TABLESAMPLE"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names and keywords with their position.
+    pub fn names(&self) -> impl Iterator<Item = (usize, String)> {
+        let numbered = self.all.iter().enumerate();
+        numbered.filter_map(|(at, token)| Some((at, lexer::name(*token, self.text)?)))
+    }
+
+    /// Whether these bytes are that name, and nothing else.
+    pub fn is_name(&self, at: &Range<usize>, name: &Name) -> bool {
+        let inside = self.all.iter().filter(|t| at.start <= t.start && t.end <= at.end);
+        let parts: Vec<_> = inside
+            .filter(|token| token.kind != TokenKind::Dot)
+            .map(|token| lexer::name(*token, self.text))
+            .collect();
+        let expected = name.schema.iter().chain([&name.name]);
+        parts.iter().map(Option::as_ref).eq(expected.map(Some))
+    }
+
+    pub fn is_inside(&self, at: usize, range: &Range<usize>) -> bool {
+        self.all.get(at).is_some_and(|token| range.contains(&token.start))
+    }
+
+    /// Whether a dot follows.
+    pub fn is_qualifier(&self, at: usize) -> bool {
+        self.all.get(at + 1).is_some_and(|next| next.kind == TokenKind::Dot)
+    }
+
+    /// Whether a dot comes before.
+    pub fn is_qualified(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).and_then(|before| self.all.get(before));
+        before.is_some_and(|before| before.kind == TokenKind::Dot)
+    }
+
+    /// `*` or `t.*`: all columns of something, other than `count(*)`.
+    pub fn has_star(&self) -> bool {
+        let star = |at: usize, token: &Token| {
+            if token.kind != TokenKind::Operator || token.text(self.text) != "*" {
+                return false;
+            }
+            let before = at.checked_sub(1).and_then(|before| self.all.get(before));
+            let opens = before.is_some_and(|before| before.kind == TokenKind::OpenParen);
+            match self.all.get(at + 1) {
+                None => true,
+                Some(next) => match next.kind {
+                    TokenKind::CloseParen => !opens,
+                    TokenKind::Comma => true,
+                    TokenKind::Word => {
+                        let word = next.text(self.text).to_ascii_lowercase();
+                        AFTER_STAR.contains(&word.as_str())
+                    }
+                    _ => false,
+                },
+            }
+        };
+        self.all.iter().enumerate().any(|(at, token)| star(at, token))
+    }
+}
