@@ -118,6 +118,7 @@ impl Analyst<'_> {
                     ctes: Vec::new(),
                     body: Body::Values(Vec::new()),
                     tail: Vec::new(),
+                    ordered: 0,
                     limited: false,
                     locks: Locks::None,
                 };

@@ -5,6 +5,7 @@ pub mod split;
 pub mod hint;
 pub mod shape;
 pub mod rewrite;
+pub mod block;
 pub mod compat;
 pub mod verb;
 pub mod control;

@@ -40,6 +40,7 @@ impl Reader {
                 }
             }
         }
+        let ordered = tail.len();
         let limited = query.limit_clause.is_some() || query.fetch.is_some();
         match &query.limit_clause {
             None => {}
@@ -60,7 +61,7 @@ impl Reader {
             locks if locks.iter().all(|lock| lock.nonblock.is_none()) => Locks::Waiting,
             _ => Locks::Impatient,
         };
-        Ok(Query { recursive, ctes, body, tail, limited, locks })
+        Ok(Query { recursive, ctes, body, tail, ordered, limited, locks })
     }
 
     pub(super) fn with(&mut self, with: Option<&ast::With>) -> Result<(bool, Vec<Cte>), Unread> {

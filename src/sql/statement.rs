@@ -40,6 +40,8 @@ pub struct Query {
     pub body: Body,
     /// ORDER BY, LIMIT and OFFSET expressions.
     pub tail: Vec<Expr>,
+    /// So many of them are ORDER BY's.
+    pub ordered: usize,
     /// LIMIT, OFFSET or FETCH: which rows come out depends on all rows.
     pub limited: bool,
     pub locks: Locks,
