@@ -63,6 +63,8 @@ pub struct Analyst<'a> {
     pub frames: Vec<Frame>,
     /// Tables in FROM, each time they are read.
     pub uses: Vec<TableUse<'a>>,
+    /// How many columns the query gives, if that is known.
+    pub width: Option<usize>,
     /// The SELECT that is being read.
     pub within: Place,
     queries: usize,
@@ -182,6 +184,7 @@ impl<'a> Analyst<'a> {
             references: 0,
             frames: Vec::new(),
             uses: Vec::new(),
+            width: None,
             within: Place::default(),
             queries: 0,
         }

@@ -370,7 +370,8 @@ fn told(
     let query = Told { command: Command::Query, target: None };
     Ok(match statement {
         Statement::Query(select) => {
-            analyst.query(select, env, None)?;
+            let columns = analyst.query(select, env, None)?;
+            analyst.width = columns.placed.then_some(columns.slots.len());
             query
         }
         Statement::Insert(_)

@@ -76,11 +76,18 @@ impl Template {
         let mut text = String::with_capacity(original.len() + 64);
         for piece in &self.0 {
             match piece {
-                Piece::Range(range) if range.is_empty() => {}
                 Piece::Range(range) => {
-                    let (from, to) =
-                        (shape.original_offset(range.start), shape.original_end(range.end));
-                    text.push_str(original.get(from..to).unwrap_or(""));
+                    // A gap may be a comment in the original: the range ends before it.
+                    let part = shape.text.get(range.clone()).unwrap_or("");
+                    let tokens = part.trim_end_matches(' ');
+                    if !tokens.is_empty() {
+                        let from = shape.original_offset(range.start);
+                        let to = shape.original_end(range.start + tokens.len());
+                        text.push_str(original.get(from..to).unwrap_or(""));
+                    }
+                    if tokens.len() < part.len() {
+                        text.push(' ');
+                    }
                 }
                 Piece::Text(piece) => text.push_str(piece),
             }
@@ -164,6 +171,13 @@ mod tests {
         ]);
         let rendered = template.render(original, &shape);
         assert_eq!(rendered, "select x from t where 'ü' = z or y = 42 or 'it''s'");
+        let rendered = |original: &str, piece: &str| {
+            let shape = super::super::shape::shape(original, true).unwrap();
+            let at = shape.text.find(piece).unwrap();
+            Template(vec![Piece::Range(at..at + piece.len())]).render(original, &shape)
+        };
+        assert_eq!(rendered("select x--c\nfrom t", "select x "), "select x ");
+        assert_eq!(rendered("select x--c\nfrom t", " from t"), "--c\nfrom t");
         assert_eq!(Template::spliced(&shape, &[]).render(original, &shape), original);
     }
 

@@ -4,11 +4,12 @@
 //! - **gather**: parts of the answer are brought together in the gather database, where PostgreSQL
 //!   finishes
 //!
-//! `merge` and `gather` plan the two; `spread` is the proof that a SELECT's answer is the shards' answers put together.
+//! `merge` and `gather` plan the two, `finish` a gather of what a merge would unite; `spread` is the proof that a SELECT's answer is the shards' answers put together.
 //!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
 mod explain;
+mod finish;
 mod gather;
 mod merge;
 pub mod spread;
@@ -54,7 +55,10 @@ impl Several {
             let what = String::from("a function that asks about the server");
             return Some(Self { merge: None, gather: Err(Unroutable::NotGathered { what }) });
         }
-        Some(Self { merge: merge::plan(subject), gather: gather::plan(subject) })
+        let merge = merge::plan(subject);
+        let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
+        let gather = finished.map_or_else(|| gather::plan(subject), Ok);
+        Some(Self { merge, gather })
     }
 
     /// Why neither can be done.
