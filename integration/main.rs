@@ -23,5 +23,6 @@ mod serving;
 mod values;
 mod protocol;
 mod oracle;
+mod reads;
 mod faults;
 mod load;

@@ -8,6 +8,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {
     Row(Vec<Option<Vec<u8>>>),
+    Columns(Vec<Column>),
     /// CommandComplete: the tag.
     Done(String),
     Error(Failure),
@@ -17,6 +18,16 @@ pub enum Said {
     Ready(char),
     /// The connection ended or fell silent.
     Gone,
+}
+
+/// A column of a RowDescription.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Column {
+    pub name: String,
+    /// The number of a type that all servers know, the name of any other.
+    pub kind: String,
+    /// Size, modifier, format, and the table's column.
+    rest: String,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +78,7 @@ impl Answer {
             b'Z' => Said::Ready(heard.body.first().copied().unwrap_or_default() as char),
             b'E' => Said::Error(failure(&heard)),
             b'N' => Said::Other(format!("notice {}", failure(&heard).fields)),
-            b'T' => Said::Other(format!("columns {}", columns(&heard.body, types))),
+            b'T' => Said::Columns(columns(&heard.body, types)),
             b't' => Said::Other(format!("parameters {}", parameters(&heard.body, types))),
             // ParameterStatus comes when it comes.
             b'S' => return,
@@ -105,7 +116,9 @@ impl Answer {
                     }
                 }
                 Said::Done(_) => settle(&mut said[from..at], order),
-                Said::Row(_) | Said::Other(_) | Said::Ready(_) | Said::Gone => continue,
+                Said::Row(_) | Said::Columns(_) | Said::Other(_) | Said::Ready(_) | Said::Gone => {
+                    continue;
+                }
             }
             (from, statement) = (at + 1, statement + 1);
         }
@@ -130,11 +143,34 @@ fn settle(said: &mut [Said], order: Order) {
     match order {
         Order::Total => return,
         Order::Any => rows.sort_by_cached_key(|row| format!("{row:?}")),
+        Order::By(columns) => rows = by(rows, columns),
+        Order::Keys(columns) => {
+            rows.iter_mut().for_each(|row| *row = Said::Row(key(row, columns)));
+        }
         Order::CountOnly => rows.iter_mut().for_each(|row| *row = Said::Row(vec![None])),
     }
     for (at, row) in places.into_iter().zip(rows) {
         said[at] = row;
     }
+}
+
+/// Rows with the same values in these columns stand together already; among each other they are put
+/// into an order of our own.
+fn by(rows: Vec<Said>, columns: u64) -> Vec<Said> {
+    let mut sorted: Vec<Said> = Vec::with_capacity(rows.len());
+    for equal in rows.chunk_by(|one, other| key(one, columns) == key(other, columns)) {
+        let mut equal = equal.to_vec();
+        equal.sort_by_cached_key(|row| format!("{row:?}"));
+        sorted.extend(equal);
+    }
+    sorted
+}
+
+/// A row's values in the columns whose bits are set.
+fn key(row: &Said, columns: u64) -> Vec<Option<Vec<u8>>> {
+    let Said::Row(values) = row else { return Vec::new() };
+    let of_key = |&(at, _): &(usize, &Option<Vec<u8>>)| at < 64 && columns >> at & 1 == 1;
+    values.iter().enumerate().filter(of_key).map(|(_, value)| value.clone()).collect()
 }
 
 impl fmt::Display for Answer {
@@ -151,6 +187,10 @@ impl fmt::Display for Answer {
                     };
                     let values: Vec<String> = values.iter().map(show).collect();
                     writeln!(f, "    row {}", values.join(" | "))?;
+                }
+                Said::Columns(columns) => {
+                    let columns: Vec<String> = columns.iter().map(Column::to_string).collect();
+                    writeln!(f, "    columns {}", columns.join(" "))?;
                 }
                 Said::Done(tag) => writeln!(f, "    {tag}")?,
                 Said::Error(failure) => writeln!(f, "    error {}", failure.fields)?,
@@ -227,19 +267,25 @@ pub fn values(body: &[u8]) -> Vec<Option<Vec<u8>>> {
         .collect()
 }
 
-fn columns(body: &[u8], types: &TypeNames) -> String {
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}({})", self.name, self.kind, self.rest)
+    }
+}
+
+fn columns(body: &[u8], types: &TypeNames) -> Vec<Column> {
     let mut body = Body(body);
-    let columns: Vec<String> = (0..body.i16())
+    (0..body.i16())
         .map(|_| {
             let name = body.string();
             let of_table = body.i32() != 0;
             let (number, kind, size) = (body.i16(), body.i32(), body.i16());
             let (modifier, format) = (body.i32(), body.i16());
             let kind = type_name(kind as u32, types);
-            format!("{name}:{kind}({size},{modifier},{format},{of_table}.{number})")
+            let rest = format!("{size},{modifier},{format},{of_table}.{number}");
+            Column { name, kind, rest }
         })
-        .collect();
-    columns.join(" ")
+        .collect()
 }
 
 pub fn parameter_types(body: &[u8]) -> Vec<u32> {

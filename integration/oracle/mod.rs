@@ -13,11 +13,11 @@
 //! docs/oracle.md says how to run it longer.
 mod grammar;
 mod constants;
-mod value;
-mod statement;
+pub mod value;
+pub mod statement;
 mod unit;
-mod talk;
-mod answer;
+pub mod talk;
+pub mod answer;
 mod world;
 mod pair;
 mod report;
@@ -33,7 +33,10 @@ use unit::Unit;
 use weir::cli::shop;
 use world::World;
 
-type Random = rand::rngs::StdRng;
+pub use pair::type_names;
+pub use world::query;
+
+pub type Random = rand::rngs::StdRng;
 
 /// Read at run time: a shape more needs no build.
 const GRAMMAR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/oracle/grammar.txt");
@@ -58,7 +61,8 @@ impl Place {
     }
 }
 
-fn setting(name: &str, default: usize) -> usize {
+/// What the environment says of a run.
+pub fn setting(name: &str, default: usize) -> usize {
     match std::env::var(name) {
         Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} is a number")),
         Err(_) => default,

@@ -48,8 +48,8 @@ impl Pair {
     /// `types_of` is the server whose type OIDs the clients of `weir` see.
     pub fn new(weir: &Place, types_of: &Place, oracle: &Place, world: World) -> Self {
         Self {
-            weir: Side::new(weir, type_names(types_of)),
-            oracle: Side::new(oracle, type_names(oracle)),
+            weir: Side::new(weir, type_names(&mut types_of.connect())),
+            oracle: Side::new(oracle, type_names(&mut oracle.connect())),
             world,
         }
     }
@@ -185,11 +185,12 @@ impl Pair {
 }
 
 fn is_no_acknowledgement(said: &Said) -> bool {
-    !matches!(said, Said::Other(_))
+    !matches!(said, Said::Other(_) | Said::Columns(_))
 }
 
-fn type_names(place: &Place) -> TypeNames {
-    query(&mut place.connect(), "SELECT oid, typname FROM pg_type WHERE oid >= 16384")
+/// The types that this server numbers for itself.
+pub fn type_names(raw: &mut Raw) -> TypeNames {
+    query(raw, "SELECT oid, typname FROM pg_type WHERE oid >= 16384")
         .into_iter()
         .map(|row| (row[0].as_ref().unwrap().parse().unwrap(), row[1].clone().unwrap()))
         .collect()

@@ -9,6 +9,10 @@ pub enum Order {
     Any,
     /// ORDER BY ends in a unique key.
     Total,
+    /// By the columns whose bits are set; rows that are equal in them come in any order.
+    By(u64),
+    /// The same, but which of the equal rows come at all is PostgreSQL's choice.
+    Keys(u64),
     /// Which rows come is PostgreSQL's choice (LIMIT without a total order); only their number counts.
     CountOnly,
 }
