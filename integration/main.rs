@@ -24,5 +24,6 @@ mod values;
 mod protocol;
 mod oracle;
 mod reads;
+mod merging;
 mod faults;
 mod load;

@@ -33,6 +33,7 @@ use unit::Unit;
 use weir::cli::shop;
 use world::World;
 
+pub use answer::TypeNames;
 pub use pair::type_names;
 pub use world::query;
 
