@@ -14,6 +14,9 @@ const READ_BYTES: usize = 32 * 1024;
 const FIRST_READ_BYTES: usize = 2 * 1024;
 /// Above this many unsent bytes no more is taken from a server.
 const HIGH_WATER: usize = 128 * 1024;
+/// Fewer bytes than this wait for what comes next: copying them costs less than a system call and the
+/// other side's waking up.
+const MANY_BYTES: usize = 8 * 1024;
 
 /// So much may a client send ahead while it is only listened to for its hanging up.
 pub const MAX_EARLY_BYTES: usize = 64 * 1024;
@@ -66,10 +69,15 @@ impl Line {
         std::mem::take(&mut self.moved)
     }
 
-    /// Sends `bytes` at once as far as the socket takes them; the rest is kept.
+    /// Sends `bytes`, if they are many, at once as far as the socket takes them. Few are kept, and so is
+    /// the rest, until somebody flushes: whoever is about to wait has to.
     pub fn send(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
         let mut sent = 0;
-        if self.output.is_empty() {
+        let many = bytes.len() >= MANY_BYTES;
+        if many && let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+            return Err(error);
+        }
+        if many && self.output.is_empty() {
             while sent < bytes.len() {
                 let rest = bytes.get(sent..).unwrap_or_default();
                 match Pin::new(&mut self.stream).poll_write(cx, rest) {
@@ -149,4 +157,44 @@ pub fn poll_flush(
     }
     // A TLS session may hold back what the socket did not take.
     Pin::new(stream).poll_flush(cx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (Line, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Line::new(Stream::from(near)), listener.accept().await.unwrap().0)
+    }
+
+    async fn send(line: &mut Line, bytes: &[u8]) {
+        std::future::poll_fn(|cx| Poll::Ready(line.send(bytes, cx))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_pieces_leaves_as_one() {
+        let (mut line, mut far) = pair().await;
+        for piece in ["bind", "row", "done"] {
+            send(&mut line, piece.as_bytes()).await;
+        }
+        assert_eq!(far.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        line.flush().await.unwrap();
+        let mut answer = [0; 100];
+        assert_eq!(far.read(&mut answer).await.unwrap(), "bindrowdone".len());
+    }
+
+    #[tokio::test]
+    async fn many_bytes_leave_at_once_behind_what_was_kept() {
+        let (mut line, mut far) = pair().await;
+        send(&mut line, b"few").await;
+        send(&mut line, &[b'm'; MANY_BYTES]).await;
+        assert!(line.output.is_empty());
+        let mut heard = vec![0; MANY_BYTES + 3];
+        far.read_exact(&mut heard).await.unwrap();
+        assert!(heard.starts_with(b"fewm"));
+        assert_eq!(line.take_moved().sent, heard.len() as u64);
+    }
 }

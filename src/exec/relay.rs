@@ -343,6 +343,9 @@ impl Relay {
                     return Poll::Ready(Err(broken));
                 }
             }
+            if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
+                return Poll::Ready(Err(Broken::Client));
+            }
         }
         match client.poll_fill(cx) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Broken::Client)),
