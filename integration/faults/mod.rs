@@ -6,6 +6,7 @@
 //! - `ledger`: what they were told of each write, compared with what the servers have
 //! - `death`: servers that are killed, shut down, throw their clients out, have no place for more
 //! - `hang`: servers and lines that say nothing
+//! - `loss`: lines that lose packets, or are deaf in one direction
 //! - `failover`: primaries that go, replicas that are promoted, primaries that come back
 //! - `replicas`: reads that are never too old, and replicas that go
 mod proxy;
@@ -13,6 +14,7 @@ mod load;
 mod ledger;
 mod death;
 mod hang;
+mod loss;
 mod failover;
 mod replicas;
 

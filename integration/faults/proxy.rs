@@ -1,14 +1,18 @@
-//! A line between weir and one server on which the weather changes: silence, half messages, resets.
+//! A line between weir and one server on which the weather changes: silence, half messages, lost
+//! packets, resets.
 //!
 //! It forwards bytes on 127.0.0.1, in a thread of its own. What is dropped by a real network is sent
 //! again by TCP until it arrives or the line is given up, so silence here keeps the bytes and
-//! delivers them when the weather is fair again. What this cannot show is a peer's kernel that does
-//! not acknowledge: lines are taken at once in any weather.
+//! delivers them when the weather is fair again, and a lost packet is a stall: its bytes, and all
+//! behind them in that direction, come when TCP would have sent them again. What this cannot show is
+//! a peer's kernel that does not acknowledge: only a lost greeting keeps a line from being taken.
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream as Line};
@@ -20,6 +24,10 @@ pub enum Weather {
     Fair,
     /// Nothing arrives, in either direction, and nobody hangs up.
     Silence,
+    /// Nothing arrives that goes there; what comes from there does.
+    SilenceTowards(Towards),
+    /// Packets are lost.
+    Lossy(Loss),
     /// The server's next bytes on each line arrive up to this many, then nothing does.
     SilenceAfter(usize),
     /// The server's next bytes on each line arrive up to this many, then the line is closed.
@@ -38,10 +46,39 @@ pub struct Proxy {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Towards {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Towards {
     Weir,
     Server,
+}
+
+/// So many of a hundred packets are lost, in each direction, which ones by chance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Loss {
+    pub percent: u32,
+    /// Printed by who chooses it, so that a bad day can be had again.
+    pub seed: u64,
+}
+
+impl Loss {
+    /// Linux waits at least so long before it sends a packet again, and each time twice as long.
+    pub const AGAIN: Duration = Duration::from_millis(200);
+    /// The same for the greeting of a new line.
+    const GREET_AGAIN: Duration = Duration::from_secs(1);
+    /// No path is so bad for so long; then TCP would rather be given up.
+    const MOST: u32 = 5;
+
+    /// The chances of one line, or one direction of it.
+    fn chances(self, of: u64) -> StdRng {
+        StdRng::seed_from_u64(self.seed.wrapping_mul(1_000_003).wrapping_add(of))
+    }
+
+    /// How late a packet arrives that is first sent again after `again`.
+    fn stall(self, chances: &mut StdRng, again: Duration) -> Duration {
+        let lost = |chances: &mut StdRng| chances.random_ratio(self.percent, 100);
+        let times = (0..Self::MOST).take_while(|_| lost(chances)).count();
+        (0..times).map(|time| again * (1 << time)).sum()
+    }
 }
 
 /// How a line ends.
@@ -90,7 +127,7 @@ async fn serve(
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, server));
-    loop {
+    for number in 0.. {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = weather.wait_for(|weather| *weather == Weather::Over) => return,
@@ -98,23 +135,28 @@ async fn serve(
         let Ok((weir, _)) = accepted else { continue };
         let weather = weather.clone();
         tokio::spawn(async move {
+            let now = *weather.borrow();
+            if let Weather::Lossy(loss) = now {
+                let greeting = loss.stall(&mut loss.chances(number * 3), Loss::GREET_AGAIN);
+                tokio::time::sleep(greeting).await;
+            }
             // A server that is not there shows as a line that is closed at once.
             if let Ok(server) = Line::connect(server).await {
-                carry(weir, server, weather).await;
+                carry(weir, server, weather, number).await;
             }
         });
     }
 }
 
-async fn carry(mut weir: Line, mut server: Line, weather: watch::Receiver<Weather>) {
+async fn carry(mut weir: Line, mut server: Line, weather: watch::Receiver<Weather>, number: u64) {
     for line in [&weir, &server] {
         line.set_nodelay(true).unwrap();
     }
     let ending = {
         let ((from_weir, to_weir), (from_server, to_server)) = (weir.split(), server.split());
         tokio::select! {
-            ending = pump(from_weir, to_server, weather.clone(), Towards::Server) => ending,
-            ending = pump(from_server, to_weir, weather, Towards::Weir) => ending,
+            ending = pump(from_weir, to_server, weather.clone(), Towards::Server, number) => ending,
+            ending = pump(from_server, to_weir, weather, Towards::Weir, number) => ending,
         }
     };
     match ending {
@@ -133,11 +175,13 @@ async fn pump(
     mut to: WriteHalf<'_>,
     mut weather: watch::Receiver<Weather>,
     towards: Towards,
+    number: u64,
 ) -> io::Result<Ending> {
     let mut buffer = [0; 16_384];
     // What is read and not passed on yet.
     let mut held = 0..0;
     let mut now = *weather.borrow_and_update();
+    let mut chances = None;
     // Of the limit that the weather names.
     let mut passed = 0;
     loop {
@@ -145,11 +189,15 @@ async fn pump(
             (Weather::Over, _) => return Ok(Ending::Closed),
             (Weather::Reset, _) => return Ok(Ending::Reset),
             (Weather::Silence, _) => 0,
+            (Weather::SilenceTowards(mute), _) if mute == towards => 0,
             (Weather::SilenceAfter(limit) | Weather::CloseAfter(limit), Towards::Weir) => {
                 limit - passed
             }
             (Weather::SilenceAfter(_) | Weather::CloseAfter(_), Towards::Server)
-            | (Weather::Fair | Weather::Slow(_), _) => usize::MAX,
+            | (
+                Weather::Fair | Weather::Slow(_) | Weather::SilenceTowards(_) | Weather::Lossy(_),
+                _,
+            ) => usize::MAX,
         };
         let pass = held.len().min(allowed);
         if pass > 0 {
@@ -168,6 +216,7 @@ async fn pump(
                     return Ok(Ending::Closed);
                 }
                 (now, passed) = (*weather.borrow_and_update(), 0);
+                chances = None;
             }
             read = from.read(&mut buffer), if allowed > 0 => {
                 let count = read?;
@@ -175,7 +224,16 @@ async fn pump(
                     return Ok(Ending::Closed);
                 }
                 held = 0..count;
-                if let Weather::Slow(delay) = now {
+                let delay = match now {
+                    Weather::Slow(delay) => delay,
+                    Weather::Lossy(loss) => {
+                        let of = number * 3 + if towards == Towards::Weir { 1 } else { 2 };
+                        let chances = chances.get_or_insert_with(|| loss.chances(of));
+                        loss.stall(chances, Loss::AGAIN)
+                    }
+                    _ => Duration::ZERO,
+                };
+                if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }
             }
@@ -208,6 +266,20 @@ fn a_line_is_silent_half_way_and_delivers_what_it_held_in_fair_weather() {
     proxy.turn(Weather::Slow(Duration::from_millis(1)));
     assert_eq!(hear(&mut served), "lost?");
 
+    proxy.turn(Weather::SilenceTowards(Towards::Weir));
+    line.write_all(b"heard").unwrap();
+    assert_eq!(hear(&mut served), "heard");
+    served.write_all(b"unheard").unwrap();
+    assert!(is_silent(&mut line));
+    proxy.turn(Weather::Lossy(Loss { percent: 30, seed: 1 }));
+    assert_eq!(hear(&mut line), "unheard");
+    let begun = Instant::now();
+    for _ in 0..5 {
+        line.write_all(b"late").unwrap();
+        assert_eq!(hear(&mut served), "late");
+    }
+    assert!(begun.elapsed() >= Loss::AGAIN, "none of five was lost");
+    proxy.turn(Weather::Fair);
     proxy.turn(Weather::CloseAfter(2));
     served.write_all(b"bye").unwrap();
     assert_eq!(hear(&mut line), "by");
