@@ -18,8 +18,7 @@ const USED: &str =
 fn a_thousand_clients_get_as_much_done_as_twenty_and_nobody_starves() {
     allow_many_files();
     // A busy machine is no reason to give up.
-    let settings =
-        format!("[pool]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\nconnect = '1min'\n");
+    let settings = format!("[pool]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\n");
     let stage = Stage::new("", &settings);
     let sizes: &[usize] = if figures_are_wanted() { &SIZES } else { &[SIZES[0], SIZES[2]] };
     let mut crowds: Vec<Crowd> = sizes.iter().map(|&size| crowd(&stage, size)).collect();
@@ -34,8 +33,11 @@ fn a_thousand_clients_get_as_much_done_as_twenty_and_nobody_starves() {
     for figures in &rounds {
         println!("{figures}");
         figures.assert_no_error();
-        if figures.clients > CONNECTIONS {
-            assert!(figures.slowest_share() >= 1.0 / 3.0, "{figures}");
+        // Where there is a connection for each, what keeps a client is a server process that the system
+        // does not let run, up to a second on a busy machine; weir must not keep anybody.
+        match figures.clients > CONNECTIONS {
+            true => assert!(figures.slowest_share() >= 1.0 / 3.0, "{figures}"),
+            false => assert_eq!(figures.late, 0, "{figures}"),
         }
     }
     let speeds = |size: usize| {

@@ -27,7 +27,7 @@ const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity \
 #[test]
 fn a_flood_of_reports_stays_within_its_tier_and_other_work_goes_on() {
     let settings = format!(
-        "[pool]\nsize = 20\n[tier.batch]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\nconnect = '1min'\n\
+        "[pool]\nsize = 20\n[tier.batch]\nsize = {CONNECTIONS}\n[timeouts]\ncheckout = '5min'\n\
          [breaker.statement]\nslow = '1min'\n"
     );
     let stage = Stage::new("", &settings);

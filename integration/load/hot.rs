@@ -8,7 +8,7 @@ const LOCKERS: usize = 200;
 const READERS: usize = 8;
 /// Not many: the machine may be busy with something else.
 const TURNS: usize = 10;
-const SETTINGS: &str = "[pool]\nsize = 20\n[timeouts]\ncheckout = '5min'\nconnect = '1min'\n\
+const SETTINGS: &str = "[pool]\nsize = 20\n[timeouts]\ncheckout = '5min'\n\
     [breaker.statement]\nslow = '1min'\n";
 /// What the application does between reading and writing.
 const WORK: Duration = Duration::from_millis(2);

@@ -14,14 +14,14 @@ mod hot;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
-use crate::weir::Weir;
+use crate::weir::{Weir, processor_time};
 use client::Client;
-use std::fmt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
@@ -114,16 +114,31 @@ impl Stage {
                 }
                 most
             });
-            let before = self.weir.processor_time();
+            let (before, late) = (Spent::until_now(&self.weir), self.late());
             let mut figures = self.runtime.block_on(run(crowds));
-            let spent = self.weir.processor_time().saturating_sub(before);
+            let spent = Spent::until_now(&self.weir).since(before);
+            let late = self.late() - late;
             let all: usize = figures.iter().map(|figures| figures.all).sum();
             for figures in &mut figures {
-                figures.cost = spent.div_f64(all.max(1) as f64);
+                figures.cost = spent.for_each_of(all);
+                figures.late = late;
             }
             over.store(true, SeqCst);
             (figures, watching.join().unwrap())
         })
+    }
+}
+
+impl Stage {
+    /// How many statements have waited for a connection for more than half a second.
+    fn late(&self) -> usize {
+        let page = self.weir.page("/metrics").unwrap();
+        let count = |of: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(of));
+            line.unwrap_or_else(|| panic!("{of} in {page}")).trim().parse::<usize>().unwrap()
+        };
+        let within = count("weir_checkout_seconds_bucket{le=\"0.5\"} ");
+        count("weir_checkout_seconds_count ") - within
     }
 }
 
@@ -178,8 +193,63 @@ struct Figures {
     slowest: usize,
     all: usize,
     errors: Vec<String>,
-    /// Processor time of weir for each turn, whoever's in that round.
-    cost: Duration,
+    /// For each turn, whoever's in that round.
+    cost: Spent,
+    /// Statements that waited long for a connection, whoever's.
+    late: usize,
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    weir: Duration,
+    /// This process's: the clients and the watcher.
+    clients: Duration,
+    /// The servers', and whatever else is on the machine.
+    others: Duration,
+    nobody: Duration,
+}
+
+impl Spent {
+    fn until_now(weir: &Weir) -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let fields = stat.lines().next().unwrap().split_whitespace().skip(1);
+        let ticks: Vec<u64> = fields.map(|ticks| ticks.parse().unwrap()).collect();
+        // user nice system idle iowait irq softirq steal; guests are in the first two already.
+        let time = |ticks: &[u64]| Duration::from_millis(10 * ticks.iter().sum::<u64>());
+        let (weir, clients) = (weir.processor_time(), processor_time(std::process::id()));
+        let busy = time(&ticks[..3]) + time(&ticks[5..8]);
+        Self { weir, clients, others: busy - weir - clients, nobody: time(&ticks[3..5]) }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            weir: self.weir.saturating_sub(before.weir),
+            clients: self.clients.saturating_sub(before.clients),
+            others: self.others.saturating_sub(before.others),
+            nobody: self.nobody.saturating_sub(before.nobody),
+        }
+    }
+
+    fn for_each_of(self, turns: usize) -> Self {
+        let each = |time: Duration| time.div_f64(turns.max(1) as f64);
+        Self {
+            weir: each(self.weir),
+            clients: each(self.clients),
+            others: each(self.others),
+            nobody: each(self.nobody),
+        }
+    }
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { weir, clients, others, nobody } = self;
+        write!(
+            f,
+            "each costs weir {weir:.0?}, the clients {clients:.0?}, others {others:.0?}, idle {nobody:.0?}"
+        )
+    }
 }
 
 impl Figures {
@@ -207,11 +277,12 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:4} clients: {:6.0}/s, p50 {:.2?}, p99 {:.2?}, slowest client's share {:.2}, weir's own time {:.0?} each",
+            "{:4} clients: {:6.0}/s, p50 {:.2?}, p99 {:.2?}, longest {:.2?}, slowest client's share {:.2}, {}",
             self.clients,
             self.each_second(),
             self.percentile(50),
             self.percentile(99),
+            self.took.last().copied().unwrap_or_default(),
             self.slowest_share(),
             self.cost,
         )?;
@@ -309,7 +380,8 @@ fn summed(turns: &[Turns], begin: Instant) -> Figures {
         slowest: turns.iter().map(|turns| turns.done.len()).min().unwrap_or_default(),
         all: all().count(),
         errors: turns.iter().filter_map(|turns| turns.error.clone()).collect(),
-        cost: Duration::ZERO,
+        cost: Spent::default(),
+        late: 0,
     }
 }
 
