@@ -80,8 +80,10 @@ pub struct TableUse<'a> {
     pub name: Name,
     pub alias: Alias,
     pub found: Found<'a>,
-    /// Among the instances, if it is sharded.
-    pub instance: Option<usize>,
+    /// Among the SELECT's items.
+    pub item: usize,
+    /// Its row may be missing: an outer join.
+    pub extended: bool,
 }
 
 /// One place where a sharded table's rows are looked at.
@@ -270,7 +272,10 @@ impl<'a> Analyst<'a> {
         };
         let hot = HotItem::of(&found, &columns);
         let columns = columns.renamed(alias);
-        Ok((found, Item { name: called, schema, columns, key: own, reference, hot }))
+        Ok((
+            found,
+            Item { name: called, schema, columns, key: own, extended: false, reference, hot },
+        ))
     }
 
     /// LOCK TABLE: where the whole table is, or where everybody locks a reference table.

@@ -116,6 +116,7 @@ impl<'a> Analyst<'a> {
             if let Some(conflict) = &insert.conflict {
                 let excluded = super::scope::Item {
                     key: None,
+                    extended: false,
                     name: String::from("excluded"),
                     schema: None,
                     columns: Columns::unknown(),

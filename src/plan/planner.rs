@@ -8,7 +8,7 @@ use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::draw::draw;
 use super::keys::Proof;
 use super::scope::Env;
-use super::several::{Several, Subject};
+use super::several::Several;
 use super::value::{Keys, Operand};
 use super::{
     Access, Asks, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
@@ -295,9 +295,7 @@ fn analyse(
     let state = RefCell::new(Vec::new());
     let told = told(&mut analyst, &parsed, &root(&state))?;
     let several = match (&parsed, analysis.notes.row_lock) {
-        (Statement::Query(query), None) => {
-            Several::plan(&Subject { query, analysis: &analysis, shape, analyst: &analyst })
-        }
+        (Statement::Query(query), None) => Several::plan(query, &analysis, shape, &analyst),
         _ => None,
     };
     let (target, several) = match told.target {

@@ -43,6 +43,8 @@ pub struct Item {
     pub columns: Columns,
     /// The key of the sharded table that stands here itself.
     pub key: Option<Var>,
+    /// Its row may be missing: an outer join.
+    pub extended: bool,
     /// A reference table is read here: locking its rows concerns the home shard.
     pub reference: bool,
     /// A table with a `hot_key` stands here.
@@ -218,6 +220,7 @@ impl<'p> Scope<'p> {
     /// Rows of these items may be missing: an outer join.
     pub fn nullable(&mut self, items: &Range<usize>) {
         for item in self.items.get_mut(items.clone()).unwrap_or_default() {
+            item.extended = true;
             for cell in item.columns.slots.iter_mut().filter_map(|slot| slot.cell.as_mut()) {
                 cell.nullable = true;
             }

@@ -273,18 +273,18 @@ impl Analyst<'_> {
         Ok(columns)
     }
 
-    fn read_table(&mut self, table: &TableItem) -> Result<Item, Unroutable> {
-        let instances = self.instances.len();
-        let (found, item) = self.table(&table.name, &table.alias)?;
+    fn read_table(&mut self, table: &TableItem, item: usize) -> Result<Item, Unroutable> {
+        let (found, read) = self.table(&table.name, &table.alias)?;
         self.uses.push(TableUse {
             at: table.at.clone(),
             within: self.within,
             name: table.name.clone(),
             alias: table.alias.clone(),
             found,
-            instance: (self.instances.len() > instances).then_some(instances),
+            item,
+            extended: false,
         });
-        Ok(item)
+        Ok(read)
     }
 
     /// Adds a FROM item's (or join's) items to the scope; which ones.
@@ -306,9 +306,17 @@ impl Analyst<'_> {
                         let columns = self.cte(env, index)?.renamed(&table.alias);
                         let name = &table.name.name;
                         let name = table.alias.name.clone().unwrap_or_else(|| name.clone());
-                        Item { name, schema: None, columns, key: None, reference: false, hot: None }
+                        Item {
+                            name,
+                            schema: None,
+                            columns,
+                            key: None,
+                            extended: false,
+                            reference: false,
+                            hot: None,
+                        }
                     }
-                    None => self.read_table(table)?,
+                    None => self.read_table(table, scope.items.len())?,
                 };
                 scope.items.push(item);
             }
@@ -323,6 +331,7 @@ impl Analyst<'_> {
                     schema: None,
                     columns,
                     key: None,
+                    extended: false,
                     reference,
                     hot: None,
                 });
@@ -336,6 +345,7 @@ impl Analyst<'_> {
                     schema: None,
                     columns,
                     key: None,
+                    extended: false,
                     reference: false,
                     hot: None,
                 });

@@ -13,14 +13,17 @@ mod finish;
 mod gather;
 mod merge;
 pub mod spread;
+mod tokens;
 
 use super::analyst::{Analyst, NeedOf};
 use super::{Access, Unroutable};
 use crate::ids::ShardId;
+use crate::sql::block::Blocks;
 use crate::sql::compat::Analysis;
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
+use tokens::Tokens;
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
 #[derive(Debug)]
@@ -36,12 +39,37 @@ pub(super) struct Subject<'s, 'a> {
     pub analysis: &'s Analysis<'s>,
     pub shape: &'s Shape,
     pub analyst: &'s Analyst<'a>,
+    /// Of the shape.
+    pub tokens: Tokens<'s>,
+    /// Where its clauses stand in the shape's text.
+    pub blocks: Option<Blocks>,
+}
+
+impl<'s, 'a> Subject<'s, 'a> {
+    fn new(
+        query: &'s Query,
+        analysis: &'s Analysis<'s>,
+        shape: &'s Shape,
+        analyst: &'s Analyst<'a>,
+    ) -> Result<Self, Unroutable> {
+        if analyst.rather_home {
+            let what = String::from("a function that asks about the server");
+            return Err(Unroutable::NotGathered { what });
+        }
+        let tokens = Tokens::read(shape)?;
+        tokens.admit()?;
+        Ok(Self { query, analysis, shape, analyst, tokens, blocks: Blocks::of(&shape.text) })
+    }
 }
 
 impl Several {
     /// `None`: it reads nothing that is on several shards, or does more than read.
-    pub(super) fn plan(subject: &Subject<'_, '_>) -> Option<Self> {
-        let analyst = subject.analyst;
+    pub(super) fn plan(
+        query: &Query,
+        analysis: &Analysis<'_>,
+        shape: &Shape,
+        analyst: &Analyst<'_>,
+    ) -> Option<Self> {
         let elsewhere = analyst.needs.iter().any(|need| need.of == NeedOf::Place);
         if analyst.access != Access::Read || elsewhere || analyst.ties.is_some() || analyst.settings
         {
@@ -51,14 +79,16 @@ impl Several {
         if analyst.instances.is_empty() && !rows {
             return None;
         }
-        if analyst.rather_home {
-            let what = String::from("a function that asks about the server");
-            return Some(Self { merge: None, gather: Err(Unroutable::NotGathered { what }) });
-        }
-        let merge = merge::plan(subject);
-        let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
-        let gather = finished.map_or_else(|| gather::plan(subject), Ok);
-        Some(Self { merge, gather })
+        let subject = Subject::new(query, analysis, shape, analyst);
+        Some(match &subject {
+            Err(why) => Self { merge: None, gather: Err(why.clone()) },
+            Ok(subject) => {
+                let merge = merge::plan(subject);
+                let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
+                let gather = finished.map_or_else(|| gather::plan(subject), Ok);
+                Self { merge, gather }
+            }
+        })
     }
 
     /// Why neither can be done.

@@ -54,6 +54,7 @@ pub struct Beginning {
     at: Place,
     instances: usize,
     needs: usize,
+    uses: usize,
     facts: Mark,
 }
 
@@ -63,6 +64,7 @@ impl Analyst<'_> {
             at,
             instances: self.instances.len(),
             needs: self.needs.len(),
+            uses: self.uses.len(),
             facts: self.facts.mark(),
         }
     }
@@ -75,6 +77,10 @@ impl Analyst<'_> {
             true => self.anchor(instances.clone(), since.facts, scope),
             false => None,
         };
+        let uses = self.uses.get_mut(since.uses..).unwrap_or_default();
+        for table in uses.iter_mut().filter(|table| table.within == since.at) {
+            table.extended |= scope.items.get(table.item).is_some_and(|item| item.extended);
+        }
         self.frames.push(Frame { at: since.at, instances, needs, anchor });
     }
 

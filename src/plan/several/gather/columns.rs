@@ -2,7 +2,7 @@
 //! without being named (`*`, whole rows, NATURAL joins), all.
 use super::{Site, label};
 use crate::plan::catalog::{Column, Relation};
-use crate::plan::several::gather::tokens::Tokens;
+use crate::plan::several::tokens::Tokens;
 
 pub fn needed<'r>(
     site: &Site<'_, '_>,

@@ -4,18 +4,18 @@
 //! the query can need; the rest is the query itself, with the names exchanged. So PostgreSQL
 //! plans, joins, groups and orders as it always does.
 //!
-//! - `tokens`: the query's words, and what must not be among them
 //! - `columns`: which columns of a table the query can need
+//! - `filters`: which rows
 mod columns;
-mod tokens;
+mod filters;
 
+use super::tokens::Tokens;
 use super::{Fragment, Gather, Of, Subject};
 use crate::plan::Unroutable;
 use crate::plan::analyst::TableUse;
 use crate::plan::names::Home;
 use crate::sql::rewrite::{Splice, Template};
 use std::ops::Range;
-use tokens::Tokens;
 
 /// A table's name where the query reads it.
 struct Site<'s, 'a> {
@@ -25,16 +25,15 @@ struct Site<'s, 'a> {
 }
 
 pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
-    let tokens = Tokens::read(subject.shape)?;
-    tokens.admit()?;
+    let tokens = &subject.tokens;
     if subject.analysis.notes.only {
         return Err(cannot("ONLY"));
     }
-    let sites = sites(subject, &tokens)?;
+    let sites = sites(subject, tokens)?;
     let mut fragments: Vec<Fragment> = Vec::new();
     let mut splices = Vec::new();
     for site in &sites {
-        let query = fragment(site, &sites, &tokens)?;
+        let query = fragment(subject, site, &sites)?;
         let of = of(site.table)?;
         let known = fragments.iter().position(|known| known.query == query && known.of == of);
         let number = known.unwrap_or(fragments.len());
@@ -86,15 +85,15 @@ fn of(table: &TableUse<'_>) -> Result<Of, Unroutable> {
 
 /// What the shards are asked for.
 fn fragment(
+    subject: &Subject<'_, '_>,
     site: &Site<'_, '_>,
     sites: &[Site<'_, '_>],
-    tokens: &Tokens<'_>,
 ) -> Result<Template, Unroutable> {
     let table = site.table;
     let relation = table.found.relation.filter(|relation| !relation.columns.is_empty());
     let relation =
         relation.ok_or_else(|| Unroutable::ColumnsUnknown { table: table.name.to_string() })?;
-    let columns: Vec<String> = columns::needed(site, relation, sites, tokens)
+    let columns: Vec<String> = columns::needed(site, relation, sites, &subject.tokens)
         .into_iter()
         .map(|column| quoted(&column.name))
         .collect();
@@ -106,6 +105,11 @@ fn fragment(
         quoted(&relation.name),
         quoted(label(table)),
     ));
+    for (number, conjunct) in filters::of(subject, site, relation, sites).into_iter().enumerate() {
+        query.text(if number == 0 { " WHERE (" } else { " AND (" });
+        query.range(conjunct);
+        query.text(")");
+    }
     Ok(query)
 }
 

@@ -1,5 +1,4 @@
-//! A query's words, as far as they decide what must be brought to the gather database.
-use super::cannot;
+//! A query's words, and what must not be among them.
 use crate::plan::Unroutable;
 use crate::sql::lexer::{self, Lexer, Token, TokenKind};
 use crate::sql::shape::Shape;
@@ -8,6 +7,8 @@ use std::ops::Range;
 
 /// What a row says of its place on a server.
 const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+/// Words and functions that tell where, or as which text, a query runs.
+const OF_THE_PLACE: &[&str] = &["current_catalog", "current_database", "current_query"];
 /// Types whose values are object ids of one server.
 const OBJECT_TYPES: &[&str] = &[
     "regclass",
@@ -46,6 +47,10 @@ pub struct Tokens<'s> {
     all: Vec<Token>,
 }
 
+fn cannot(what: &str) -> Unroutable {
+    Unroutable::NotGathered { what: what.to_owned() }
+}
+
 impl<'s> Tokens<'s> {
     pub fn read(shape: &'s Shape) -> Result<Self, Unroutable> {
         let text = shape.text.as_str();
@@ -64,6 +69,9 @@ impl<'s> Tokens<'s> {
         for (_, name) in self.names() {
             if SYSTEM_COLUMNS.contains(&name.as_str()) {
                 return Err(cannot(&format!("the system column {name}")));
+            }
+            if OF_THE_PLACE.contains(&name.as_str()) {
+                return Err(cannot(&name));
             }
             if OBJECT_TYPES.contains(&name.as_str()) {
                 return Err(cannot(&format!("the type {name}")));
@@ -90,6 +98,21 @@ impl<'s> Tokens<'s> {
             .collect();
         let expected = name.schema.iter().chain([&name.name]);
         parts.iter().map(Option::as_ref).eq(expected.map(Some))
+    }
+
+    /// The positions of the tokens in these bytes.
+    pub fn within(&self, bytes: &Range<usize>) -> Range<usize> {
+        let from = self.all.partition_point(|token| token.start < bytes.start);
+        from..self.all.partition_point(|token| token.start < bytes.end)
+    }
+
+    /// The name or keyword at a position.
+    pub fn name(&self, at: usize) -> Option<String> {
+        lexer::name(*self.all.get(at)?, self.text)
+    }
+
+    pub fn kind(&self, at: usize) -> Option<TokenKind> {
+        self.all.get(at).map(|token| token.kind)
     }
 
     pub fn is_inside(&self, at: usize, range: &Range<usize>) -> bool {
