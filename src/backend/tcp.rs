@@ -60,3 +60,46 @@ pub fn limit_unanswered(socket: &TcpStream, limit: Unanswered) -> io::Result<()>
 pub fn limit_unanswered(_: &TcpStream, _: Unanswered) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_line_may_be_unanswered_for_as_long_as_who_is_there_may_take() {
+        let (line, _far) = pair().await;
+        let limit = || SockRef::from(&line).tcp_user_timeout().unwrap();
+        tune(&line, Peer::Client).unwrap();
+        assert_eq!(limit(), Some(Duration::from_secs(300)));
+        tune(&line, Peer::Server).unwrap();
+        assert_eq!(limit(), Some(Duration::from_secs(60)));
+        limit_unanswered(&line, Unanswered::AsLongAsItTakes).unwrap();
+        assert_eq!(limit(), None);
+    }
+
+    /// What weir's own limits rest on: the other side's system lives and says that it takes nothing.
+    #[tokio::test]
+    async fn a_line_whose_other_side_reads_nothing_ends_after_the_user_timeout() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let (mut line, _reads_nothing) = pair().await;
+        SockRef::from(&line).set_tcp_user_timeout(Some(LIMIT)).unwrap();
+        let begun = Instant::now();
+        let error = loop {
+            if let Err(error) = line.write_all(&[0; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+    }
+}
