@@ -7,6 +7,7 @@
 //!
 //! As tests they run for a moment. For figures, on a machine that does nothing else:
 //! `WEIR_LOAD_SECONDS=10 cargo test --release --test integration load:: -- --nocapture --test-threads 1`
+//! (with `WEIR_LOAD_WORKERS=2` for weir with two workers)
 mod client;
 mod crowd;
 mod flood;
@@ -76,7 +77,8 @@ impl Stage {
              [[table]]\nname = 'stock'\nshard = 's0'\n{stock}\n",
             cluster.shard(0).port()
         );
-        let settings = format!("[auth]\nmethod = 'trust'\n{settings}");
+        let workers = std::env::var("WEIR_LOAD_WORKERS").unwrap_or_else(|_| "1".to_owned());
+        let settings = format!("workers = {workers}\n[auth]\nmethod = 'trust'\n{settings}");
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, weir: Weir::with_rules(&cluster, &rules, &settings), cluster }
     }
