@@ -439,7 +439,7 @@ fn decide_or_unite(
         (Ok(target), _) => Ok((target, None)),
         (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several)) => {
             match several {
-                Several { merge: None, gather: Err(why) } => Err(why),
+                Several { merge: None, gather: Err(why), .. } => Err(why),
                 several => Ok((Target::Several, Some(several))),
             }
         }

@@ -6,6 +6,7 @@ pub mod hint;
 pub mod shape;
 pub mod rewrite;
 pub mod block;
+pub mod moment;
 pub mod compat;
 pub mod verb;
 pub mod control;

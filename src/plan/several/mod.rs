@@ -18,8 +18,9 @@ mod tokens;
 use super::analyst::{Analyst, NeedOf};
 use super::{Access, Unroutable};
 use crate::ids::ShardId;
-use crate::sql::block::Blocks;
+use crate::sql::block::{self, Blocks};
 use crate::sql::compat::Analysis;
+use crate::sql::moment::Telling;
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
@@ -31,6 +32,8 @@ pub struct Several {
     /// Comes first, if weir can compare and combine the types exactly.
     pub merge: Option<Merge>,
     pub gather: Result<Gather, Unroutable>,
+    /// What is sent has to have the time written in: [`crate::sql::moment::fix`].
+    pub tells_time: bool,
 }
 
 /// A query as both strategies see it.
@@ -43,6 +46,7 @@ pub(super) struct Subject<'s, 'a> {
     pub tokens: Tokens<'s>,
     /// Where its clauses stand in the shape's text.
     pub blocks: Option<Blocks>,
+    pub telling: Telling,
 }
 
 impl<'s, 'a> Subject<'s, 'a> {
@@ -58,7 +62,15 @@ impl<'s, 'a> Subject<'s, 'a> {
         }
         let tokens = Tokens::read(shape)?;
         tokens.admit()?;
-        Ok(Self { query, analysis, shape, analyst, tokens, blocks: Blocks::of(&shape.text) })
+        let blocks = Blocks::of(&shape.text);
+        let queries = blocks.iter().flat_map(|blocks| &blocks.queries);
+        let from = queries.flat_map(block::Query::selects).filter_map(|block| block.from.as_ref());
+        let from: Vec<_> = from.map(|clause| clause.body.clone()).collect();
+        let telling = Telling::of(&shape.text, &from);
+        if telling == Telling::AsRows {
+            return Err(Unroutable::NotGathered { what: String::from("the time in FROM") });
+        }
+        Ok(Self { query, analysis, shape, analyst, tokens, blocks, telling })
     }
 }
 
@@ -81,12 +93,12 @@ impl Several {
         }
         let subject = Subject::new(query, analysis, shape, analyst);
         Some(match &subject {
-            Err(why) => Self { merge: None, gather: Err(why.clone()) },
+            Err(why) => Self { merge: None, gather: Err(why.clone()), tells_time: false },
             Ok(subject) => {
                 let merge = merge::plan(subject);
                 let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
                 let gather = finished.map_or_else(|| gather::plan(subject), Ok);
-                Self { merge, gather }
+                Self { merge, gather, tells_time: subject.telling == Telling::InExpressions }
             }
         })
     }
