@@ -16,6 +16,7 @@ mod hot_rows;
 mod ids;
 mod placement;
 mod schema;
+mod several;
 mod survey;
 mod sighting;
 mod pool;

@@ -13,6 +13,7 @@ pub mod sql;
 pub mod sharding;
 pub mod rules;
 pub mod plan;
+pub mod merge;
 // Reaching PostgreSQL.
 pub mod auth;
 pub mod backend;

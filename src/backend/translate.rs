@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::ids::Oid;
 use crate::wire::frontend::Format;
-use crate::wire::server::RowDescription;
+use crate::wire::server::{Field, RowDescription};
 use std::collections::{HashMap, HashSet};
 
 /// One shard's object ids as the home shard numbers them.
@@ -83,7 +83,15 @@ impl Translation {
 
     /// Binary arrays and composites of user-defined types carry ids inside their values.
     pub fn check(&self, description: &RowDescription<'_>) -> Result<(), Error> {
-        let stranger = description.fields().find(|field| {
+        self.check_fields(description.fields())
+    }
+
+    /// The same of columns whose formats are still to be asked for.
+    pub fn check_fields<'f>(
+        &self,
+        mut fields: impl Iterator<Item = Field<'f>>,
+    ) -> Result<(), Error> {
+        let stranger = fields.find(|field| {
             field.format == Format::Binary && self.embedding.contains(&field.type_oid)
         });
         match stranger {

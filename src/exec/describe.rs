@@ -15,12 +15,16 @@ pub struct Described {
     /// The types of its parameters, those included that the client left open.
     pub parameters: Vec<Oid>,
     pub result: ResultShape,
+    /// RowDescription's body, if there are rows.
+    pub rows: Option<Bytes>,
 }
 
 impl Described {
+    const NOTHING: Self = Self { parameters: Vec::new(), result: ResultShape::NOTHING, rows: None };
+
     /// From the messages that answered a Describe of a statement.
     pub fn read(mut messages: &[u8]) -> Result<Self, Error> {
-        let mut described = Self { parameters: Vec::new(), result: ResultShape::NOTHING };
+        let mut described = Self::NOTHING;
         while let Some(header) = frame::scan(messages, usize::MAX)? {
             let Some((message, rest)) = messages.split_at_checked(header.len) else { break };
             described.hear(Kind::of(header.kind)?, message.get(5..).unwrap_or_default())?;
@@ -34,7 +38,10 @@ impl Described {
             Kind::ParameterDescription => {
                 self.parameters = ParameterDescription::read(body)?.type_oids().collect();
             }
-            Kind::RowDescription => self.result = ResultShape::of(&RowDescription::read(body)?),
+            Kind::RowDescription => {
+                self.result = ResultShape::of(&RowDescription::read(body)?);
+                self.rows = Some(Bytes::copy_from_slice(body));
+            }
             _ => {}
         }
         Ok(())
@@ -68,7 +75,7 @@ pub async fn statement(
     encode::parse(b"", text.as_bytes(), types.iter().copied(), &mut connection.output);
     encode::describe(Object::Statement, b"", &mut connection.output);
     encode::sync(&mut connection.output);
-    let mut described = Described { parameters: Vec::new(), result: ResultShape::NOTHING };
+    let mut described = Described::NOTHING;
     let mut refused = None;
     loop {
         let (kind, message) = next(connection).await?;

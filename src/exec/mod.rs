@@ -3,8 +3,10 @@
 //! - `line`: the client's socket and its buffers
 //! - `budget`: how much longer the statement that runs may take
 //! - `relay`: carries answers to the client in the order of the questions
+//! - `fan_out`: one query on several servers at the same time
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
 pub mod budget;
 pub mod relay;
+pub mod fan_out;
 pub mod describe;

@@ -5,6 +5,7 @@
 //! mix, and a pipeline on one server is never run in lock-step. Result bytes go on untouched.
 use super::budget::{self, Budget};
 use super::describe::ResultShape;
+use super::fan_out::Lines;
 use super::line::{self, Line};
 use crate::error::{Blame, Error, Severity, SqlState};
 use crate::pool::shapes::{Call, Ended};
@@ -199,6 +200,16 @@ impl Relay {
                 Reply::Local(_) | Reply::Server { .. } | Reply::Unsited | Reply::Mark => {}
             }
         }
+    }
+
+    /// What a fan-out needs while nothing is expected here.
+    pub fn lines<'a>(
+        &'a mut self,
+        client: &'a mut Line,
+        participants: &'a mut [Participant],
+    ) -> Lines<'a> {
+        debug_assert!(self.replies.is_empty(), "answers would mix");
+        Lines { client, participants, budget: &mut self.budget, reports: &mut self.reports }
     }
 
     /// The participants that answers are expected of.
@@ -783,7 +794,7 @@ fn poll_idle(
     }
 }
 
-fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broken {
+pub(super) fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broken {
     participant.lease.broke();
     let error = Error::shard(
         SqlState::CONNECTION_FAILURE,
@@ -798,7 +809,7 @@ fn lost(index: usize, participant: &mut Participant, cause: &io::Error) -> Broke
 }
 
 /// Another server is the primary now: what this one still does, nobody will see again.
-fn cut_off(index: usize, participant: &mut Participant) -> Broken {
+pub(super) fn cut_off(index: usize, participant: &mut Participant) -> Broken {
     participant.lease.taint("its server is not the primary any more");
     let message = format!("{} is not the primary any more", participant.lease.work.server.name);
     let error = Error::shard(SqlState::CONNECTION_FAILURE, message);
@@ -806,13 +817,13 @@ fn cut_off(index: usize, participant: &mut Participant) -> Broken {
 }
 
 /// The server has ended its session. The client's may go on, so to the client this is not fatal.
-fn ended(index: usize, participant: &mut Participant, mut error: Error) -> Broken {
+pub(super) fn ended(index: usize, participant: &mut Participant, mut error: Error) -> Broken {
     participant.lease.taint("the server ended its session");
     error.severity = Severity::Error;
     Broken::Server(index, error)
 }
 
-fn desync(index: usize, participant: &mut Participant, what: &str) -> Broken {
+pub(super) fn desync(index: usize, participant: &mut Participant, what: &str) -> Broken {
     participant.lease.taint("it broke the protocol");
     Broken::Server(
         index,

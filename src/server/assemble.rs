@@ -135,6 +135,7 @@ impl Shared {
             statements_per_server: limits.prepared_statements_per_server,
             plans: limits.cached_plans,
             hot_row_queue: limits.hot_row_queue,
+            merge_bytes: limits.merge_size,
             hot_row_wait: config.timeouts.checkout,
             tiers: self.tiers.clone().into(),
             client_idle: config.timeouts.client_idle,

@@ -212,6 +212,10 @@ pub struct Limits {
     pub cached_plans: usize,
     /// Statements that may wait for one hot row.
     pub hot_row_queue: usize,
+    /// Of memory for one query over several shards: its groups, its distinct rows, and what a portal
+    /// that pauses has read ahead.
+    #[serde(deserialize_with = "size")]
+    pub merge_size: usize,
     /// Connections to each server that are weir's own: a probe's, the schema's, one for placement and
     /// reloads; the rest, at least one, is for `auth.query`.
     pub control_connections: usize,
@@ -307,6 +311,7 @@ impl Default for Limits {
             prepared_statements_per_server: 500,
             cached_plans: 5_000,
             hot_row_queue: 1_000,
+            merge_size: 64 << 20,
             control_connections: 4,
         }
     }

@@ -106,27 +106,33 @@ impl Session {
     /// The statement's time is up: the servers are asked to cancel it. When they have not answered that
     /// either, or the request does not even arrive, their connections are given up.
     pub(super) async fn late(&mut self) -> Result<(), Stop> {
+        let owing: Vec<usize> = self.relay.owing().into_iter().collect();
+        self.late_on(&owing).await
+    }
+
+    /// The same where these participants are waited for.
+    pub(super) async fn late_on(&mut self, owing: &[usize]) -> Result<(), Stop> {
         match self.relay.budget.stage() {
             Stage::Off => Ok(()),
             Stage::Running { .. } => {
                 self.relay.budget.cancels(Instant::now());
-                match self.cancel_owing().await {
+                match self.cancel_on(owing).await {
                     Ok(()) => Ok(()),
                     Err(silent) => Err(self.give_up(silent).await),
                 }
             }
             Stage::Cancelling { .. } => {
-                let silent = self.relay.owing().first().copied();
+                let silent = owing.first().copied();
                 Err(self.give_up(silent.unwrap_or_default()).await)
             }
         }
     }
 
-    /// Asks all servers that owe an answer at the same time; the one that did not hear of it.
+    /// Asks all these servers at the same time; the one that did not hear of it.
     /// Its connection must not be used again: the request may still arrive.
-    async fn cancel_owing(&self) -> Result<(), usize> {
+    pub(super) async fn cancel_on(&self, owing: &[usize]) -> Result<(), usize> {
         let mut requests = JoinSet::new();
-        for at in self.relay.owing() {
+        for &at in owing {
             let Some(participant) = self.txn.participants.get(at) else { continue };
             let key = participant.lease.cancel.clone();
             requests.spawn(async move {
@@ -143,7 +149,7 @@ impl Session {
         outcome
     }
 
-    async fn give_up(&mut self, at: usize) -> Stop {
+    pub(super) async fn give_up(&mut self, at: usize) -> Stop {
         let participant = self.txn.participants.get(at);
         let shard = participant.map(|participant| participant.shard);
         let name = shard.map_or("?", |shard| self.serving.rules.shard_name(shard));

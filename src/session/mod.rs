@@ -20,6 +20,7 @@
 //! - `site`: bring a shard into the transaction
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
+//! - `together`: one query asked of several servers at once
 //! - `schema`: statements that change the schema
 //! - `copy`: COPY data from the client
 //! - `spread`: what a session asks of whoever keeps the schema known
@@ -47,6 +48,7 @@ mod site;
 mod turn;
 mod copy;
 mod several;
+mod together;
 mod schema;
 mod relayed;
 pub mod spread;
@@ -120,6 +122,8 @@ pub struct Limits {
     pub tiers: Arc<[String]>,
     /// Statements that wait for one hot row.
     pub hot_row_queue: usize,
+    /// What one query over several shards may keep.
+    pub merge_bytes: usize,
     pub hot_row_wait: Duration,
     /// By the tiers' ids; a transaction's tier is its session's, else `interactive`.
     pub idle_in_transaction: Arc<[Option<Duration>]>,

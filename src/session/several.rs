@@ -1,15 +1,403 @@
-//! Queries whose rows are on several shards: run the plan's strategy over the transaction's own connections.
+//! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
+//! connections, and give the client one answer.
+use super::together::Wording;
 use super::{Session, Stop};
-use crate::error::Error;
-use crate::plan::Planned;
+use crate::error::{Error, SqlState};
+use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
+use crate::ids::Oid;
+use crate::merge::{Bounds, Column, MergeError, Merger, Printing, Step};
+use crate::plan::several::{Count, Gather, Merge, Rows, Several};
+use crate::plan::{Planned, Route, Unroutable};
+use crate::pool::shapes::Ended;
+use crate::txn::Begun;
+use crate::wire::encode;
+use crate::wire::frontend::Format;
+use crate::wire::params::{Params, Value};
+use crate::wire::server::{Field, RowDescription};
+use crate::wire::value::decode;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// One execution of a query.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'q> {
+    pub text: &'q str,
+    pub planned: &'q Planned,
+    /// Of the parameters, all of them.
+    pub types: &'q [Oid],
+    pub values: &'q [Value<'q>],
+    /// The same as in a Bind message.
+    pub parameters: &'q [u8],
+    /// The formats that the client asks for.
+    pub results: &'q [Format],
+    /// Rows that are read at a time; 0: all.
+    pub batch: i32,
+    /// Where the text begins in what the client sent, in characters.
+    pub shift: i32,
+}
+
+/// An answer that is on its way.
+pub(super) struct Answer {
+    fan: FanOut,
+    merger: Merger,
+    wording: Wording,
+    /// RowDescription's body for the client.
+    columns: Bytes,
+}
+
+/// How far an answer got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Carried {
+    All {
+        rows: u64,
+    },
+    /// So many rows as were asked for.
+    Paused,
+}
 
 impl Session {
     /// In the simple protocol.
     pub(super) async fn run_several(
         &mut self,
-        _statement: &str,
-        _planned: &Planned,
+        statement: &str,
+        planned: &Planned,
     ) -> Result<(), Stop> {
-        Err(Error::refused("a query over several shards", "give the query a key").into())
+        let call = self.admit(self.shape_of(planned, Route::Many))?;
+        let began = Instant::now();
+        let asked = Asked {
+            text: statement,
+            planned,
+            types: &[],
+            values: &[],
+            parameters: NO_PARAMETERS,
+            results: &[],
+            batch: 0,
+            shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
+        };
+        let outcome = self.answer_whole(&asked).await;
+        // Its errors are not counted: a shard's is told as it came.
+        if let (Some(mut call), Ok(())) = (call, &outcome) {
+            call.asks(began);
+            call.ended(Ended::Well, None, Instant::now());
+        }
+        outcome
     }
+
+    /// Description, rows and tag.
+    pub(super) async fn answer_whole(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
+        let mut answer = self.begin_answer(asked).await?;
+        encode::message(b'T', &mut self.client.output, |out| {
+            out.extend_from_slice(&answer.columns);
+        });
+        match self.carry(&mut answer, None).await? {
+            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
+            Carried::Paused => Err(Error::internal("an answer paused unasked").into()),
+        }
+    }
+
+    /// Chooses the strategy and asks the shards.
+    pub(super) async fn begin_answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Stop> {
+        let plan = asked.planned.plan.clone();
+        let Some(Several { merge, gather }) = plan.several.as_deref() else {
+            return Err(Error::internal("a query of several shards without a strategy").into());
+        };
+        if let Some(merge) = merge
+            && let Some(answer) = self.begin_merge(asked, merge).await?
+        {
+            return Ok(answer);
+        }
+        self.begin_gather(asked, gather).await
+    }
+
+    async fn begin_gather(
+        &mut self,
+        _asked: &Asked<'_>,
+        gather: &Result<Gather, Unroutable>,
+    ) -> Result<Answer, Stop> {
+        let reason = match gather {
+            Err(unroutable) => Error::from(unroutable.clone()),
+            Ok(_) => Error::refused(
+                "the query's rows are on several shards, and they cannot be merged exactly",
+                "give the query a key",
+            ),
+        };
+        self.database.counters.refused("several shards");
+        Err(reason.into())
+    }
+
+    /// Each shard answers for its own rows. `None`: weir cannot compare or combine these types
+    /// exactly; nothing has been run.
+    async fn begin_merge(
+        &mut self,
+        asked: &Asked<'_>,
+        merge: &Merge,
+    ) -> Result<Option<Answer>, Stop> {
+        let bounds = self.bounds(asked, merge)?;
+        let params = Params { types: asked.types, values: asked.values };
+        let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+        let sites = self.site_all(&shards, asked.planned).await?;
+        let wording = Wording::new(&merge.query, asked.text, asked.planned, asked.shift);
+        let mut fan = self.fan_out("weir_all", &sites, &wording, asked.types);
+        fan.batch = asked.batch;
+        let as_it_is = merge.rows == Rows::All && merge.order.is_empty() && merge.hidden == 0;
+        let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
+        let parse_first = !as_it_is || strange && asked.results.contains(&Format::Binary);
+        if !parse_first {
+            // Formats that do not fit the columns are the servers' to refuse.
+            let binding = Binding { parameters: asked.parameters, results: asked.results };
+            fan.open(&mut self.txn.participants, binding);
+            self.go(&mut fan).await?;
+            self.await_descriptions(&mut fan, &wording).await?;
+        } else {
+            self.go(&mut fan).await?;
+            self.finish(&mut fan, &wording).await?;
+        }
+        let described = fan.description(0).cloned().unwrap_or_default();
+        let formats = formats(asked.results, &described, merge.hidden)?;
+        let columns = columns(&described, &formats);
+        let printing = self.printing(&sites);
+        let Some(merger) = Merger::new(merge, &columns, sites.len(), bounds, printing) else {
+            fan.close(&mut self.txn.participants);
+            self.go(&mut fan).await?;
+            self.finish(&mut fan, &wording).await?;
+            return Ok(None);
+        };
+        if parse_first {
+            self.check_embedded(&fan, &formats)?;
+            let binding = Binding { parameters: asked.parameters, results: &formats };
+            fan.open(&mut self.txn.participants, binding);
+            self.go(&mut fan).await?;
+        }
+        let columns = self.told_columns(&fan, &formats, merge.hidden)?;
+        Ok(Some(Answer { fan, merger, wording, columns }))
+    }
+
+    /// Carries rows to the client: all, or so many. An error has ended everything that runs.
+    pub(super) async fn carry(
+        &mut self,
+        answer: &mut Answer,
+        most: Option<u64>,
+    ) -> Result<Carried, Stop> {
+        let mut rows = 0;
+        let ended = loop {
+            if most == Some(rows) {
+                break self.pause(answer).await.map(|()| Carried::Paused);
+            }
+            let Answer { fan, merger, wording, .. } = &mut *answer;
+            let which = match merger.step() {
+                Ok(Step::Row(row)) => {
+                    self.client.output.extend_from_slice(&row);
+                    rows += 1;
+                    continue;
+                }
+                Ok(Step::Any) => Which::Any,
+                Ok(Step::Of(stream)) => Which::Of(stream),
+                Ok(Step::Done) => {
+                    break self.conclude_answer(answer).await.map(|()| Carried::All { rows });
+                }
+                Err(wrong) => return Err(self.give_up_merge(answer, wrong).await),
+            };
+            let pushed = match self.next_row(fan, which, wording).await? {
+                Some(Heard::Row { stream, row }) => merger.push(stream, row.message().clone()),
+                Some(Heard::End { stream }) => {
+                    merger.end(stream);
+                    Ok(())
+                }
+                None => break Err(Error::internal("a merge wants rows of no stream").into()),
+            };
+            if let Err(wrong) = pushed {
+                return Err(self.give_up_merge(answer, wrong).await);
+            }
+        };
+        self.database.counters.merged_rows(rows);
+        if matches!(ended, Ok(Carried::All { .. })) {
+            self.database.counters.merged();
+        }
+        ended
+    }
+
+    /// weir cannot go on with the rows.
+    async fn give_up_merge(&mut self, answer: &mut Answer, wrong: MergeError) -> Stop {
+        match self.stop(&mut answer.fan, &answer.wording).await {
+            Ok(()) => {
+                let failed = answer.fan.failed();
+                self.note_cancelled(&failed);
+                Stop::Say(wrong.into())
+            }
+            Err(stop) => stop,
+        }
+    }
+
+    /// Every row has been given that the client is to get.
+    async fn conclude_answer(&mut self, answer: &mut Answer) -> Result<(), Stop> {
+        /// Servers that go on for longer are stopped, where that harms nothing.
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let Answer { fan, wording, .. } = answer;
+        fan.close(&mut self.txn.participants);
+        fan.go(&mut self.txn.participants);
+        if !self.is_stoppable(fan) {
+            return self.finish(fan, wording).await;
+        }
+        if let Ok(finished) =
+            tokio::time::timeout(PATIENCE, self.finish_quietly(fan, wording)).await
+        {
+            return finished;
+        }
+        self.stop(fan, wording).await
+    }
+
+    /// Each statement is a transaction, so a cancelled one takes nothing with it.
+    fn is_stoppable(&self, fan: &FanOut) -> bool {
+        let alone = |at: usize| {
+            self.txn.participants.get(at).is_some_and(|participant| participant.begun == Begun::No)
+        };
+        fan.within == Within::Query && (0..fan.len()).filter_map(|s| fan.at(s)).all(alone)
+    }
+
+    /// Frees the servers for something else until the client asks for more.
+    async fn pause(&mut self, answer: &mut Answer) -> Result<(), Stop> {
+        let limit = self.database.limits.merge_bytes;
+        loop {
+            let Answer { fan, wording, .. } = &mut *answer;
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.pause(&mut lines, limit).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(TooMuch)) => {
+                    return Err(Error::client(
+                        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                        "the rows that a portal has read ahead take more memory than is allowed",
+                    )
+                    .hint("fetch fewer rows at a time, or raise limits.merge_size in weir.toml")
+                    .into());
+                }
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
+    /// LIMIT, OFFSET and memory.
+    fn bounds(&self, asked: &Asked<'_>, merge: &Merge) -> Result<Bounds, Error> {
+        let (limit, offset) = (merge.limit, merge.offset);
+        let limit = limit.map_or(Ok(None), |limit| number(limit, asked, "LIMIT", *b"2201W"))?;
+        let offset =
+            offset.map_or(Ok(None), |offset| number(offset, asked, "OFFSET", *b"2201X"))?;
+        let bytes = self.database.limits.merge_bytes;
+        Ok(Bounds { offset: offset.unwrap_or(0), limit, bytes })
+    }
+
+    /// How the servers write text: what they have said themselves.
+    fn printing(&self, sites: &[usize]) -> Printing {
+        let iso = |at: &usize| {
+            let participant = self.txn.participants.get(*at);
+            let style = participant.and_then(|other| other.lease.parameters.get("DateStyle"));
+            style.is_some_and(|style| style.starts_with("ISO"))
+        };
+        let digits = self.txn.settings.get("extra_float_digits");
+        let floats_exact = digits.is_none_or(|digits| matches!(digits.trim(), "1" | "2" | "3"));
+        Printing { iso_dates: sites.iter().all(iso), floats_exact }
+    }
+
+    /// Binary values of some types carry ids that differ between shards.
+    fn check_embedded(&self, fan: &FanOut, formats: &[Format]) -> Result<(), Error> {
+        for stream in 0..fan.len() {
+            let participant = fan.at(stream).and_then(|at| self.txn.participants.get(at));
+            let translation = participant.and_then(|other| other.translation.as_deref());
+            let (Some(translation), Some(body)) = (translation, fan.description(stream)) else {
+                continue;
+            };
+            let description = RowDescription::read(body)?;
+            let fields = description.fields().zip(formats);
+            translation.check_fields(fields.map(|(field, &format)| Field { format, ..field }))?;
+        }
+        Ok(())
+    }
+
+    /// The client's columns as the home shard numbers their types: RowDescription's body.
+    fn told_columns(
+        &self,
+        fan: &FanOut,
+        formats: &[Format],
+        hidden: usize,
+    ) -> Result<Bytes, Error> {
+        let body = fan.description(0).cloned().unwrap_or_default();
+        let participant = fan.at(0).and_then(|at| self.txn.participants.get(at));
+        let translation = participant.and_then(|other| other.translation.as_deref());
+        let mut fields = Vec::new();
+        if !body.is_empty() {
+            let described = RowDescription::read(&body)?;
+            fields = described
+                .fields()
+                .zip(formats)
+                .map(|(field, &format)| match translation {
+                    None => Field { format, ..field },
+                    Some(translation) => Field {
+                        format,
+                        table: translation.table_at_home(field.table),
+                        type_oid: translation.type_at_home(field.type_oid),
+                        ..field
+                    },
+                })
+                .collect();
+        }
+        fields.truncate(formats.len().saturating_sub(hidden));
+        let mut told = bytes::BytesMut::new();
+        encode::row_description(&fields, &mut told);
+        Ok(told.freeze().slice(crate::wire::frame::HEADER..))
+    }
+}
+
+/// The format of every column: the client's own as it wants them, hidden ones in binary.
+fn formats(wanted: &[Format], described: &[u8], hidden: usize) -> Result<Vec<Format>, Error> {
+    let count = match described {
+        [] => 0,
+        body => RowDescription::read(body)?.fields().count(),
+    };
+    let visible = count.saturating_sub(hidden);
+    let mut formats = match wanted {
+        [] => vec![Format::Text; visible],
+        [one] => vec![*one; visible],
+        all if all.len() == visible => all.to_vec(),
+        all => {
+            return Err(Error::client(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message has {} result formats but query has {visible} columns",
+                    all.len()
+                ),
+            ));
+        }
+    };
+    formats.resize(count, Format::Binary);
+    Ok(formats)
+}
+
+fn columns(described: &[u8], formats: &[Format]) -> Vec<Column> {
+    let Ok(description) = RowDescription::read(described) else { return Vec::new() };
+    let types = description.type_oids().zip(formats);
+    types.map(|(type_oid, &format)| Column { type_oid, format }).collect()
+}
+
+/// `None`: no limit.
+fn number(
+    count: Count,
+    asked: &Asked<'_>,
+    clause: &str,
+    negative: [u8; 5],
+) -> Result<Option<u64>, Error> {
+    let position = match count {
+        Count::Number(number) => return Ok(Some(number)),
+        Count::Param(number) => usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1),
+    };
+    let value = asked.values.get(position).copied().unwrap_or(Value::Null);
+    let type_oid = asked.types.get(position).copied().unwrap_or(Oid(0));
+    if value == Value::Null {
+        return Ok(None);
+    }
+    let number = decode(value, type_oid).map_err(Error::from)?.as_int().ok_or_else(|| {
+        let message = format!("{clause} with a parameter that is no whole number");
+        Error::refused(message, "bind it as a bigint")
+    })?;
+    u64::try_from(number)
+        .map(Some)
+        .map_err(|_| Error::client(SqlState(negative), format!("{clause} must not be negative")))
 }

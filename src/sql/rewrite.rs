@@ -73,7 +73,12 @@ impl Template {
     }
 
     pub fn render(&self, original: &str, shape: &Shape) -> String {
-        let mut text = String::with_capacity(original.len() + 64);
+        self.rendered(original, shape).text
+    }
+
+    pub fn rendered(&self, original: &str, shape: &Shape) -> Rendered {
+        let mut rendered = Rendered::default();
+        rendered.text.reserve(original.len() + 64);
         for piece in &self.0 {
             match piece {
                 Piece::Range(range) => {
@@ -83,16 +88,35 @@ impl Template {
                     if !tokens.is_empty() {
                         let from = shape.original_offset(range.start);
                         let to = shape.original_end(range.start + tokens.len());
-                        text.push_str(original.get(from..to).unwrap_or(""));
+                        rendered.copies.push((rendered.text.len(), from));
+                        rendered.text.push_str(original.get(from..to).unwrap_or(""));
                     }
                     if tokens.len() < part.len() {
-                        text.push(' ');
+                        rendered.text.push(' ');
                     }
                 }
-                Piece::Text(piece) => text.push_str(piece),
+                Piece::Text(piece) => rendered.text.push_str(piece),
             }
         }
-        text
+        rendered
+    }
+}
+
+/// What a template has become, and what of it is the original's.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Rendered {
+    pub text: String,
+    /// Where each piece of the original begins, here and there.
+    copies: Vec<(usize, usize)>,
+}
+
+impl Rendered {
+    /// Where in the original the byte `at` comes from. In text that is not the original's it is
+    /// counted on from the piece before.
+    pub fn origin(&self, at: usize) -> usize {
+        let next = self.copies.partition_point(|(here, _)| *here <= at);
+        let before = next.checked_sub(1).and_then(|index| self.copies.get(index));
+        before.map_or(0, |(here, there)| there + at - here)
     }
 }
 
@@ -179,6 +203,11 @@ mod tests {
         assert_eq!(rendered("select x--c\nfrom t", "select x "), "select x ");
         assert_eq!(rendered("select x--c\nfrom t", " from t"), "--c\nfrom t");
         assert_eq!(Template::spliced(&shape, &[]).render(original, &shape), original);
+        let rendered = template.rendered(original, &shape);
+        let origin = |text: &str| Some(rendered.origin(rendered.text.find(text).unwrap()));
+        for text in ["from", "42", "'it", "'ü"] {
+            assert_eq!(origin(text), original.find(text), "{text}");
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ metrics! {
     connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
     statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access"] "statements sent to servers, by where and what they may do";
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
+    several: IntCounterVec = "weir_several_shards_total" ["database", "strategy"] "queries over several shards that were answered, by how";
+    merged_rows: IntCounterVec = "weir_merged_rows_total" ["database"] "rows of answers that weir united from several shards";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
@@ -92,6 +94,8 @@ pub struct DatabaseMetrics {
     statements: Vec<[IntCounter; 3]>,
     commits: IntCounter,
     rollbacks: IntCounter,
+    merges: IntCounter,
+    merged_rows: IntCounter,
     database: String,
     refused: IntCounterVec,
 }
@@ -160,6 +164,8 @@ impl Metrics {
             statements,
             commits: self.transactions.with_label_values(&[database, "committed"]),
             rollbacks: self.transactions.with_label_values(&[database, "rolled back"]),
+            merges: self.several.with_label_values(&[database, "merge"]),
+            merged_rows: self.merged_rows.with_label_values(&[database]),
             database: database.to_owned(),
             refused: self.refused.clone(),
         }
@@ -346,6 +352,16 @@ impl DatabaseMetrics {
             true => self.commits.inc(),
             false => self.rollbacks.inc(),
         }
+    }
+
+    /// Counts a query over several shards that weir has merged.
+    pub fn merged(&self) {
+        self.merges.inc();
+    }
+
+    /// Counts rows of such answers.
+    pub fn merged_rows(&self, rows: u64) {
+        self.merged_rows.inc_by(rows);
     }
 
     /// Counts a refusal. Reasons are few and fixed: never a part of the statement.

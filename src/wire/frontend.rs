@@ -201,6 +201,12 @@ impl<'a> Bind<'a> {
         self.tail
     }
 
+    /// The same without the formats of the result.
+    pub fn parameters(&self) -> &'a [u8] {
+        let end = self.tail.len().saturating_sub(2 + self.result_formats.len());
+        self.tail.get(..end).unwrap_or_default()
+    }
+
     /// None (all text), one for all columns, or one for each.
     pub fn result_formats(&self) -> impl ExactSizeIterator<Item = Format> + Clone + 'a {
         let (codes, _) = self.result_formats.as_chunks::<2>();

@@ -1,5 +1,5 @@
 //! Which queries each shard answers for its own rows, and how the answers are united.
-use super::{Merge, Rows, Subject, Ties};
+use super::{Collation, Merge, Rows, Subject, Ties};
 use crate::sql::rewrite::Template;
 use crate::sql::statement::{Body, Distinct, Expr, Grouping, Output, Select};
 
@@ -16,6 +16,7 @@ pub fn plan(subject: &Subject<'_, '_>) -> Option<Merge> {
         query: Template::spliced(subject.shape, &[]),
         hidden: 0,
         rows: Rows::All,
+        texts: Collation::Unknown,
         order: Vec::new(),
         offset: None,
         limit: None,

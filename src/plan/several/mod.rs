@@ -117,7 +117,10 @@ pub struct Merge {
     /// So many columns at the end of each row are not the client's.
     pub hidden: usize,
     pub rows: Rows,
-    /// Each shard's rows come in this order, and so does the answer.
+    /// `Bytes`: texts among keys and distinct rows are equal only if their bytes are, as under every
+    /// deterministic collation.
+    pub texts: Collation,
+    /// The answer's order. Each shard's rows come in it, too, unless they are groups.
     pub order: Vec<SortKey>,
     pub offset: Option<Count>,
     pub limit: Option<Count>,

@@ -1,0 +1,133 @@
+//! Queries whose rows are on several shards, in both protocols, beside one plain PostgreSQL that has
+//! all rows: statements, errors, time and memory as weir carries them out.
+use crate::cluster::{Cluster, DATABASE};
+use crate::raw::Raw;
+use crate::weir::Weir;
+use weir::cli::throwaway::Postgres;
+
+const SHARDS: usize = 3;
+const TABLES: &str = "\
+    CREATE TABLE orders (id int NOT NULL, user_id bigint NOT NULL, note text, amount numeric(10,2), \
+    at timestamptz);
+    CREATE TABLE numbers (n int)";
+
+/// Three shards, weir in front of them, and a plain PostgreSQL with the same rows.
+struct Stage {
+    weir: Weir,
+    oracle: Postgres,
+    cluster: Cluster,
+}
+
+impl Stage {
+    fn new(settings: &str) -> Self {
+        let cluster = Cluster::start(SHARDS);
+        cluster.on_every_shard(TABLES);
+        cluster.on_every_shard("INSERT INTO numbers SELECT generate_series(1, 3)");
+        let oracle = cluster.oracle();
+        oracle.sql(DATABASE, TABLES).unwrap();
+        oracle.sql(DATABASE, "INSERT INTO numbers SELECT generate_series(1, 3)").unwrap();
+        let mut rules = "database = 'shop'\n".to_owned();
+        for (index, shard) in cluster.shards().iter().enumerate() {
+            let port = shard.port();
+            rules += &format!(
+                "[[shard]]\nname = 's{index}'\nprimary = 'host=127.0.0.1 port={port} dbname=shop'\n"
+            );
+        }
+        rules += "[[distribution]]\nname = 'by_user'\nfunction = 'modulo'\nkey_type = 'bigint'\n\
+                  buckets = 3\n\
+                  [[table]]\nname = 'orders'\ndistribution = 'by_user'\nkey = 'user_id'\n\
+                  [[table]]\nname = 'numbers'\nreference = true\n";
+        let settings = format!("[auth]\nmethod = 'trust'\n{settings}");
+        let weir = Weir::with_rules(&cluster, &rules, &settings);
+        let stage = Self { weir, oracle, cluster };
+        stage.fill(1, 60);
+        stage
+    }
+
+    /// Orders of users 0 to 6, on all sides.
+    fn fill(&self, from: usize, to: usize) {
+        let rows: String = (from..=to)
+            .map(|id| {
+                format!(
+                    "INSERT INTO orders VALUES ({id}, {}, 'n{}', {}.{:02}, \
+                     '2026-01-01 00:00+00'::timestamptz + interval '{id} hours');\n",
+                    id % 7,
+                    id % 5,
+                    id * 3 % 50,
+                    id % 100
+                )
+            })
+            .collect();
+        self.oracle.sql(DATABASE, &rows).unwrap();
+        self.weir.psql("user=postgres dbname=shop", &rows).unwrap();
+    }
+
+    fn client(&self) -> Raw {
+        Raw::connect(self.weir.port(), &[("user", "postgres"), ("database", "shop")])
+    }
+
+    fn plain(&self) -> Raw {
+        Raw::connect(self.oracle.port(), &[("user", "postgres"), ("database", "shop")])
+    }
+
+    /// Both say the same; rows may come in another order.
+    #[track_caller]
+    fn check(&self, script: fn(&mut Raw)) {
+        let [expected, heard] = [self.plain(), self.client()].map(|mut raw| {
+            script(&mut raw);
+            sorted(&raw.transcript())
+        });
+        assert_eq!(heard, expected, "\nweir:\n{heard}\n\nPostgreSQL:\n{expected}");
+    }
+}
+
+/// Neighbouring rows in the order of their texts. How many come before an error is nobody's promise.
+fn sorted(transcript: &str) -> String {
+    let is_row = |line: &str| line == "D" || line.starts_with("D ");
+    let mut lines: Vec<&str> = transcript.lines().collect();
+    for rows in lines.chunk_by_mut(|a, b| is_row(a) && is_row(b)) {
+        rows.sort_unstable();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for line in lines {
+        while line.starts_with("E ") && kept.last().is_some_and(|last| is_row(last)) {
+            kept.pop();
+        }
+        kept.push(line);
+    }
+    kept.join("\n")
+}
+
+#[test]
+fn rows_of_all_shards_are_one_answer() {
+    let stage = Stage::new("");
+    stage.check(|c| {
+        c.query("SELECT * FROM orders");
+        c.query("SELECT id, note FROM orders WHERE amount > 20");
+        c.query("SELECT id FROM orders WHERE false");
+        c.query("SELECT FROM orders WHERE id < 9");
+        c.query("SELECT id AS \"Key\", amount FROM orders WHERE note = 'n1'; SELECT 1");
+        c.query("SELECT id FROM orders WHERE user_id IN (1, 2)");
+    });
+    stage.check(|c| {
+        c.query("BEGIN").query("INSERT INTO orders VALUES (100, 1, 'mine', 1, NULL)");
+        c.query("SELECT id, note FROM orders").query("ROLLBACK");
+        c.query("SELECT id, note FROM orders");
+    });
+}
+
+#[test]
+fn a_shards_error_ends_the_statement_everywhere() {
+    let stage = Stage::new("");
+    stage.check(|c| {
+        c.query("SELECT id FROM orders WHERE 1 / (id - 30) < 2").query("SELECT 1");
+        c.query("BEGIN").query("SAVEPOINT a");
+        c.query("SELECT id FROM orders WHERE 1 / (id - 31) < 2").query("SELECT id FROM orders");
+        c.query("ROLLBACK TO a").query("SELECT id FROM orders WHERE id > 55");
+        c.query("SELECT id FROM orders WHERE 1 / (id - 31) < 2").query("ROLLBACK");
+        c.query("SELECT 1; SELECT id FROM orders WHERE 1 / (id - 30) < 2; SELECT 2");
+        c.query("SELECT nothing FROM orders").query("SELECT id FROM orders WHERE id = 'x'");
+        c.query("SELECT 1; SELECT /* é */ nothing FROM orders");
+        c.query("SELECT id FROM orders WHERE id = 60");
+    });
+}

@@ -1,0 +1,665 @@
+//! One query asked of several servers at the same time, their rows taken as they are wanted.
+//!
+//! Servers always get extended messages, so that parameters and formats are the client's in both
+//! protocols. Where the client's own messages have an implicit transaction open that must stay open,
+//! they end with Flush, everywhere else with Sync ([`Within`]).
+//!
+//! Memory: a server is read only when a row of its is wanted and none lies ready. What it sends
+//! meanwhile stays in the socket, so the server itself has to wait. A row is held whole.
+use super::budget::Budget;
+use super::line::{self, Line};
+use super::relay::{self, Broken};
+use crate::error::{Blame, Error, SqlState};
+use crate::ids::Oid;
+use crate::txn::{Begun, Participant};
+use crate::wire::frontend::{Format, Object};
+use crate::wire::server::{self, ErrorFields};
+use crate::wire::{encode, frame};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::task::{Context, Poll};
+
+/// What a session lends while servers answer.
+pub struct Lines<'a> {
+    pub client: &'a mut Line,
+    pub participants: &'a mut [Participant],
+    pub budget: &'a mut Budget,
+    /// What servers say of parameters.
+    pub reports: &'a mut BTreeMap<String, Vec<u8>>,
+}
+
+/// What the client's messages are part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Within {
+    /// A simple query: outside a block every statement is a transaction.
+    Query,
+    /// Extended messages: outside a block everything up to the client's Sync is one transaction.
+    Segment,
+}
+
+/// The values of a Bind and the formats of its results.
+#[derive(Clone, Copy)]
+pub struct Binding<'q> {
+    /// The parameters' formats and values as in a Bind message.
+    pub parameters: &'q [u8],
+    pub results: &'q [Format],
+}
+
+/// A Bind's part without parameters.
+pub const NO_PARAMETERS: &[u8] = &[0; 4];
+
+/// Whose row is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    Any,
+    /// That stream's.
+    Of(usize),
+}
+
+/// Something of one stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Heard {
+    Row {
+        stream: usize,
+        row: Row,
+    },
+    /// It has no more rows.
+    End {
+        stream: usize,
+    },
+}
+
+/// A DataRow message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row(Bytes);
+
+impl Row {
+    /// With its header.
+    pub fn message(&self) -> &Bytes {
+        &self.0
+    }
+
+    pub fn body(&self) -> &[u8] {
+        self.0.get(frame::HEADER..).unwrap_or_default()
+    }
+}
+
+/// Why rows stop.
+#[derive(Debug)]
+pub enum Halt {
+    Broken(Broken),
+    /// A server has reported an error: [`FanOut::failure`]. The others still run.
+    Failed,
+    /// The statement's time is up. Whoever has asked for a cancel goes on asking for rows.
+    Late,
+}
+
+/// The first error that a server reported.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub stream: usize,
+    /// ErrorResponse's body.
+    pub body: Bytes,
+}
+
+impl Failure {
+    pub fn code(&self) -> SqlState {
+        ErrorFields::read(&self.body).map_or(SqlState::INTERNAL_ERROR, |fields| fields.code())
+    }
+}
+
+pub struct FanOut {
+    /// Of the statement and the portal on each server.
+    name: String,
+    pub within: Within,
+    /// Rows that a server is asked for at a time; 0: all.
+    pub batch: i32,
+    streams: Vec<Stream>,
+    failure: Option<Failure>,
+    /// Looked at first.
+    turn: usize,
+}
+
+/// One server's answer.
+struct Stream {
+    at: usize,
+    /// Answers that are still to come.
+    owed: VecDeque<Owed>,
+    rows: Rows,
+    description: Option<Bytes>,
+    /// Rows that were not wanted yet when the server had to be free for something else.
+    kept: VecDeque<Row>,
+    /// The server still has portal and statement.
+    open: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    Close,
+    Parse,
+    Describe,
+    Bind,
+    Execute,
+    Sync,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rows {
+    NotAsked,
+    Coming,
+    /// So many as were asked for have come.
+    Paused,
+    Ended,
+    /// That has been said.
+    Over,
+    Failed,
+}
+
+impl FanOut {
+    pub fn new(name: impl Into<String>, within: Within) -> Self {
+        let (streams, failure) = (Vec::new(), None);
+        Self { name: name.into(), within, batch: 0, streams, failure, turn: 0 }
+    }
+
+    /// One more server takes part; the number of its stream.
+    pub fn join(&mut self, at: usize) -> usize {
+        let (owed, kept) = (VecDeque::new(), VecDeque::new());
+        let rows = Rows::NotAsked;
+        self.streams.push(Stream { at, owed, rows, description: None, kept, open: false });
+        self.streams.len() - 1
+    }
+
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// The participant that a stream comes from.
+    pub fn at(&self, stream: usize) -> Option<usize> {
+        self.streams.get(stream).map(|stream| stream.at)
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// The participants that have not answered everything.
+    pub fn running(&self) -> Vec<usize> {
+        let running = self.streams.iter().filter(|stream| !stream.owed.is_empty());
+        running.map(|stream| stream.at).collect()
+    }
+
+    /// The participants that have reported an error.
+    pub fn failed(&self) -> Vec<usize> {
+        let failed = self.streams.iter().filter(|stream| stream.rows == Rows::Failed);
+        failed.map(|stream| stream.at).collect()
+    }
+
+    /// RowDescription's body as that server sent it; `None`: no columns, or not heard yet.
+    pub fn description(&self, stream: usize) -> Option<&Bytes> {
+        self.streams.get(stream)?.description.as_ref()
+    }
+
+    /// Has every server parse the query and describe it. `types`: as the home shard numbers them.
+    pub fn parse(&mut self, participants: &mut [Participant], text: &[u8], types: &[Oid]) {
+        for stream in &mut self.streams {
+            let Some(participant) = participants.get_mut(stream.at) else { continue };
+            stream.clear_failed(participant);
+            let name = self.name.as_bytes();
+            let out = &mut participant.lease.output;
+            // An error, or another transaction's end, may have kept an earlier one from being closed.
+            encode::close(Object::Portal, name, out);
+            encode::close(Object::Statement, name, out);
+            let there = |&oid: &Oid| match &participant.translation {
+                Some(translation) => translation.type_there(oid),
+                None => oid,
+            };
+            encode::parse(name, text, types.iter().map(there), out);
+            encode::describe(Object::Statement, name, out);
+            stream.owed.extend([Owed::Close, Owed::Close, Owed::Parse, Owed::Describe]);
+            stream.open = true;
+        }
+    }
+
+    /// Has every server bind and run what it has parsed.
+    pub fn open(&mut self, participants: &mut [Participant], binding: Binding<'_>) {
+        let mut tail = binding.parameters.to_vec();
+        tail.extend((binding.results.len() as u16).to_be_bytes());
+        for format in binding.results {
+            tail.extend(match format {
+                Format::Text => [0, 0],
+                Format::Binary => [0, 1],
+            });
+        }
+        for stream in &mut self.streams {
+            let Some(participant) = participants.get_mut(stream.at) else { continue };
+            let (name, out) = (self.name.as_bytes(), &mut participant.lease.output);
+            encode::bind_with_tail(name, name, &tail, out);
+            encode::execute(name, self.batch, out);
+            stream.owed.extend([Owed::Bind, Owed::Execute]);
+            stream.rows = Rows::Coming;
+            if self.batch == 0 {
+                stream.close(&self.name, participant);
+            }
+        }
+    }
+
+    /// Has every server that was told something answer.
+    pub fn go(&mut self, participants: &mut [Participant]) {
+        for stream in &mut self.streams {
+            if let Some(participant) = participants.get_mut(stream.at) {
+                stream.go(self.within, participant);
+            }
+        }
+    }
+
+    /// Closes what is still open on the servers; they answer after `go`.
+    pub fn close(&mut self, participants: &mut [Participant]) {
+        for stream in &mut self.streams {
+            if let Some(participant) = participants.get_mut(stream.at)
+                && stream.rows != Rows::Failed
+            {
+                stream.close(&self.name, participant);
+            }
+        }
+    }
+
+    /// The next of the wanted rows. `None`: every stream has ended.
+    pub async fn next(
+        &mut self,
+        lines: &mut Lines<'_>,
+        which: Which,
+    ) -> Result<Option<Heard>, Halt> {
+        std::future::poll_fn(|cx| {
+            if lines.client.is_congested() && lines.client.poll_flush(cx)?.is_pending() {
+                return lines.poll_rest(cx);
+            }
+            if let Poll::Ready(heard) = self.poll_streams(cx, lines, which, Io::Not) {
+                return Poll::Ready(heard);
+            }
+            lines.flush(cx)?;
+            match self.poll_streams(cx, lines, which, Io::Allowed) {
+                Poll::Ready(heard) => Poll::Ready(heard),
+                Poll::Pending => lines.poll_rest(cx),
+            }
+        })
+        .await
+    }
+
+    /// Waits until no server owes anything; rows go nowhere. Errors are kept as [`Self::failure`]
+    /// and end nothing.
+    pub async fn finish(&mut self, lines: &mut Lines<'_>) -> Result<(), Halt> {
+        self.drain(lines, Stream::owes, &mut |_, _| {}).await
+    }
+
+    /// Waits until every server has described the query.
+    pub async fn describe(&mut self, lines: &mut Lines<'_>) -> Result<(), Halt> {
+        self.drain(lines, Stream::owes_description, &mut |_, _| {}).await?;
+        if self.failure.is_some() { Err(Halt::Failed) } else { Ok(()) }
+    }
+
+    /// Waits until the servers are free for something else. Rows that have come are kept for later,
+    /// at most so many bytes of them.
+    pub async fn pause(
+        &mut self,
+        lines: &mut Lines<'_>,
+        limit: usize,
+    ) -> Result<Result<(), TooMuch>, Halt> {
+        let mut kept: Vec<(usize, Row)> = Vec::new();
+        let held: usize = self.streams.iter().flat_map(|s| &s.kept).map(|row| row.0.len()).sum();
+        let mut left = limit.checked_sub(held);
+        self.drain(lines, Stream::owes, &mut |stream, row| {
+            left = left.and_then(|left| left.checked_sub(row.0.len()));
+            if left.is_some() {
+                kept.push((stream, row));
+            }
+        })
+        .await?;
+        if self.failure.is_some() {
+            return Err(Halt::Failed);
+        }
+        for (stream, row) in kept {
+            if let Some(stream) = self.streams.get_mut(stream) {
+                stream.kept.push_back(row);
+            }
+        }
+        Ok(left.map(|_| ()).ok_or(TooMuch))
+    }
+
+    async fn drain(
+        &mut self,
+        lines: &mut Lines<'_>,
+        busy: fn(&Stream) -> bool,
+        keep: &mut dyn FnMut(usize, Row),
+    ) -> Result<(), Halt> {
+        std::future::poll_fn(|cx| {
+            lines.flush(cx)?;
+            for index in 0..self.streams.len() {
+                while let Some(stream) = self.streams.get_mut(index).filter(|stream| busy(stream)) {
+                    match stream.poll(cx, lines, Io::Allowed) {
+                        Poll::Ready(Ok(Said::Row(row))) => keep(index, row),
+                        Poll::Ready(Ok(Said::Failed(body))) => {
+                            self.failure.get_or_insert(Failure { stream: index, body });
+                        }
+                        Poll::Ready(Ok(Said::Ended | Said::Paused | Said::Nothing)) => {}
+                        Poll::Ready(Err(broken)) => return Poll::Ready(Err(Halt::Broken(broken))),
+                        Poll::Pending => break,
+                    }
+                }
+            }
+            match self.streams.iter().any(busy) {
+                false => Poll::Ready(Ok(())),
+                true => lines.poll_rest(cx),
+            }
+        })
+        .await
+    }
+
+    fn poll_streams(
+        &mut self,
+        cx: &mut Context<'_>,
+        lines: &mut Lines<'_>,
+        which: Which,
+        io: Io,
+    ) -> Poll<Result<Option<Heard>, Halt>> {
+        match which {
+            Which::Of(index) => self.poll_one(cx, lines, index, io).map_ok(Some),
+            Which::Any => {
+                let mut left = 0;
+                for step in 0..self.streams.len() {
+                    let index = (self.turn + step) % self.streams.len();
+                    if self.streams.get(index).is_some_and(Stream::is_over) {
+                        continue;
+                    }
+                    left += 1;
+                    if let Poll::Ready(heard) = self.poll_one(cx, lines, index, io) {
+                        self.turn = index;
+                        return Poll::Ready(heard.map(Some));
+                    }
+                }
+                if left == 0 { Poll::Ready(Ok(None)) } else { Poll::Pending }
+            }
+        }
+    }
+
+    fn poll_one(
+        &mut self,
+        cx: &mut Context<'_>,
+        lines: &mut Lines<'_>,
+        index: usize,
+        io: Io,
+    ) -> Poll<Result<Heard, Halt>> {
+        loop {
+            let Some(stream) = self.streams.get_mut(index) else {
+                return Poll::Ready(Ok(Heard::End { stream: index }));
+            };
+            if let Some(row) = stream.kept.pop_front() {
+                return Poll::Ready(Ok(Heard::Row { stream: index, row }));
+            }
+            match stream.rows {
+                Rows::Ended | Rows::Over | Rows::NotAsked => {
+                    stream.rows = Rows::Over;
+                    return Poll::Ready(Ok(Heard::End { stream: index }));
+                }
+                Rows::Failed => return Poll::Ready(Err(Halt::Failed)),
+                Rows::Paused if stream.owed.is_empty() => {
+                    stream.resume(&self.name, self.batch, self.within, lines.participants);
+                    lines.flush(cx)?;
+                }
+                Rows::Paused | Rows::Coming => {}
+            }
+            match stream.poll(cx, lines, io) {
+                Poll::Ready(Ok(Said::Row(row))) => {
+                    return Poll::Ready(Ok(Heard::Row { stream: index, row }));
+                }
+                Poll::Ready(Ok(Said::Failed(body))) => {
+                    self.failure.get_or_insert(Failure { stream: index, body });
+                    return Poll::Ready(Err(Halt::Failed));
+                }
+                Poll::Ready(Ok(Said::Ended | Said::Paused | Said::Nothing)) => {}
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(Halt::Broken(broken))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// More rows were on their way than may be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMuch;
+
+/// Whether sockets may be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Io {
+    Not,
+    Allowed,
+}
+
+/// What one message meant.
+enum Said {
+    Nothing,
+    Row(Row),
+    Paused,
+    Ended,
+    Failed(Bytes),
+}
+
+impl Stream {
+    fn is_over(&self) -> bool {
+        self.rows == Rows::Over
+    }
+
+    fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    fn owes_description(&self) -> bool {
+        self.owed.contains(&Owed::Describe)
+    }
+
+    /// After an error a server ignores everything up to a Sync.
+    fn clear_failed(&mut self, participant: &mut Participant) {
+        if std::mem::take(&mut participant.failed) {
+            encode::sync(&mut participant.lease.output);
+            self.owed.push_back(Owed::Sync);
+        }
+    }
+
+    fn go(&mut self, within: Within, participant: &mut Participant) {
+        if matches!(self.owed.back(), None | Some(Owed::Sync)) {
+            return;
+        }
+        match (within, participant.begun) {
+            (Within::Segment, Begun::No) => {
+                participant.begins_segment();
+                encode::flush(&mut participant.lease.output);
+            }
+            (Within::Segment, Begun::Block) | (Within::Query, _) => {
+                encode::sync(&mut participant.lease.output);
+                participant.unsynced = false;
+                self.owed.push_back(Owed::Sync);
+            }
+        }
+    }
+
+    fn resume(&mut self, name: &str, batch: i32, within: Within, participants: &mut [Participant]) {
+        let Some(participant) = participants.get_mut(self.at) else { return };
+        encode::execute(name.as_bytes(), batch, &mut participant.lease.output);
+        self.owed.push_back(Owed::Execute);
+        self.rows = Rows::Coming;
+        self.go(within, participant);
+    }
+
+    fn close(&mut self, name: &str, participant: &mut Participant) {
+        if std::mem::take(&mut self.open) {
+            encode::close(Object::Portal, name.as_bytes(), &mut participant.lease.output);
+            encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
+            self.owed.extend([Owed::Close, Owed::Close]);
+        }
+    }
+
+    /// One message of the server.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        lines: &mut Lines<'_>,
+        io: Io,
+    ) -> Poll<Result<Said, Broken>> {
+        let Some(participant) = lines.participants.get_mut(self.at) else {
+            let error = Error::internal("rows are expected of no participant");
+            return Poll::Ready(Err(Broken::Server(self.at, error)));
+        };
+        loop {
+            let header = match frame::scan(&participant.lease.input, i32::MAX as usize) {
+                Ok(header) => header,
+                Err(_) => {
+                    let what = "a message of impossible length";
+                    return Poll::Ready(Err(relay::desync(self.at, participant, what)));
+                }
+            };
+            if let Some(header) = header
+                && participant.lease.input.len() >= header.len
+            {
+                let message = participant.lease.input.split_to(header.len).freeze();
+                if matches!(header.kind, b'N' | b'A') {
+                    lines.client.output.extend_from_slice(&message);
+                    return Poll::Ready(Ok(Said::Nothing));
+                }
+                if header.kind == b'S'
+                    && let Some(body) = message.get(frame::HEADER..)
+                    && let Ok((name, value)) = server::parameter_status(body)
+                {
+                    lines.reports.insert(name.to_owned(), value.to_vec());
+                }
+                return Poll::Ready(self.hear(header.kind, message, participant));
+            }
+            if io == Io::Not {
+                return Poll::Pending;
+            }
+            let connection = &mut *participant.lease;
+            match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
+                Poll::Ready(Ok(0)) => {
+                    let eof = io::ErrorKind::UnexpectedEof.into();
+                    return Poll::Ready(Err(relay::lost(self.at, participant, &eof)));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(relay::lost(self.at, participant, &error)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        kind: u8,
+        message: Bytes,
+        participant: &mut Participant,
+    ) -> Result<Said, Broken> {
+        let body = message.slice(frame::HEADER.min(message.len())..);
+        let owed = self.owed.front().copied();
+        match (kind, owed) {
+            (b'D', Some(Owed::Execute)) => return Ok(Said::Row(Row(message))),
+            (b'E', _) => return self.hear_error(body, participant),
+            (b'S', _) => {
+                let heard = participant.lease.hear_parameter(&body);
+                heard.map_err(|reason| relay::desync(self.at, participant, reason))?;
+                return Ok(Said::Nothing);
+            }
+            (b't', Some(Owed::Describe)) => return Ok(Said::Nothing),
+            (b'1', Some(Owed::Parse)) | (b'2', Some(Owed::Bind)) | (b'3', Some(Owed::Close)) => {}
+            (b'n', Some(Owed::Describe)) => {}
+            (b'T', Some(Owed::Describe)) => {
+                self.description = Some(body);
+            }
+            (b'C' | b'I', Some(Owed::Execute)) => self.rows = Rows::Ended,
+            (b's', Some(Owed::Execute)) => self.rows = Rows::Paused,
+            (b'Z', Some(Owed::Sync)) => match server::ready_status(&body) {
+                Ok(status) => participant.status = status,
+                Err(_) => return Err(self.alien(participant)),
+            },
+            _ => return Err(self.alien(participant)),
+        }
+        self.owed.pop_front();
+        Ok(match owed {
+            Some(Owed::Execute) if self.rows == Rows::Paused => Said::Paused,
+            Some(Owed::Execute) => Said::Ended,
+            _ => Said::Nothing,
+        })
+    }
+
+    fn hear_error(&mut self, body: Bytes, participant: &mut Participant) -> Result<Said, Broken> {
+        if let Ok(fields) = ErrorFields::read(&body)
+            && fields.is_fatal()
+        {
+            return Err(relay::ended(self.at, participant, fields.to_error(Blame::Shard)));
+        }
+        // Up to the Sync, if there is one, it ignores everything.
+        self.owed.retain(|owed| *owed == Owed::Sync);
+        self.rows = Rows::Failed;
+        Ok(Said::Failed(body))
+    }
+
+    fn alien(&self, participant: &mut Participant) -> Broken {
+        relay::desync(self.at, participant, "a message out of turn")
+    }
+}
+
+impl Lines<'_> {
+    /// Sends what servers have not been sent yet.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
+        for (index, participant) in self.participants.iter_mut().enumerate() {
+            if participant.lease.work.is_cut_off() {
+                return Err(Halt::Broken(relay::cut_off(index, participant)));
+            }
+            let connection = &mut *participant.lease;
+            let flushed = line::poll_flush(&mut connection.stream, &mut connection.output, cx);
+            if let Poll::Ready(Err(error)) = flushed {
+                return Err(Halt::Broken(relay::lost(index, participant, &error)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing to do with rows: sends the client what it has not been sent, notices its hanging up,
+    /// and the end of the statement's time.
+    fn poll_rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Halt>> {
+        // What the socket does not take now wakes this task when it can be sent.
+        drop(self.client.poll_flush(cx)?);
+        if self.client.input.len() <= line::MAX_EARLY_BYTES {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    return Poll::Ready(Err(Halt::Broken(Broken::Client)));
+                }
+                Poll::Ready(Ok(_)) => cx.waker().wake_by_ref(),
+                Poll::Pending => {}
+            }
+        }
+        self.budget.poll(cx).map(|()| Err(Halt::Late))
+    }
+
+    /// Waits until not too much is unsent to a participant.
+    pub async fn make_room(&mut self, at: usize) -> Result<(), Halt> {
+        std::future::poll_fn(|cx| {
+            self.flush(cx)?;
+            let output = self.participants.get(at).map(|participant| &participant.lease.output);
+            match output.is_some_and(line::is_congested) {
+                false => Poll::Ready(Ok(())),
+                true => self.poll_rest(cx),
+            }
+        })
+        .await
+    }
+}
+
+/// Only the client's line can fail with no more than this.
+impl From<io::Error> for Halt {
+    fn from(_: io::Error) -> Self {
+        Halt::Broken(Broken::Client)
+    }
+}

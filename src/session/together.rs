@@ -1,0 +1,266 @@
+//! One query asked of several of the transaction's servers at the same time: what `exec::fan_out` does,
+//! with what a session has to do about time, cancel requests and errors.
+use super::{Protocol, Session, Stop};
+use crate::error::SqlState;
+use crate::exec::budget;
+use crate::exec::fan_out::{Failure, FanOut, Halt, Heard, Which, Within};
+use crate::exec::relay::Broken;
+use crate::ids::{Oid, ShardId};
+use crate::plan::Planned;
+use crate::sql::rewrite::{Rendered, Template};
+use crate::txn::Begun;
+use crate::wire::error_response;
+use crate::wire::server::ErrorFields;
+use bytes::BytesMut;
+use std::time::Duration;
+
+/// How long servers may take to answer a cancel request that follows another one's error.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What servers are asked, and what of it the client wrote: errors point into the client's text.
+#[derive(Clone, Debug)]
+pub(super) struct Wording {
+    pub sent: Rendered,
+    original: String,
+    /// What is added to an error's position, in characters.
+    shift: i32,
+}
+
+impl Wording {
+    pub fn new(template: &Template, statement: &str, planned: &Planned, shift: i32) -> Self {
+        let sent = template.rendered(statement, &planned.shape);
+        Self { sent, original: statement.to_owned(), shift }
+    }
+
+    /// An error's position in the client's text.
+    fn position(&self, there: &[u8]) -> Option<Vec<u8>> {
+        let there: usize = std::str::from_utf8(there).ok()?.parse().ok()?;
+        let mut characters = self.sent.text.char_indices();
+        let at = characters.nth(there.checked_sub(1)?).map_or(self.sent.text.len(), |(at, _)| at);
+        let before = self.original.get(..self.sent.origin(at)).unwrap_or(&self.original);
+        let here = i32::try_from(before.chars().count()).ok()?.saturating_add(1 + self.shift);
+        Some(here.max(1).to_string().into_bytes())
+    }
+}
+
+impl Session {
+    /// How messages to several servers have to end.
+    pub(super) fn within(&self) -> Within {
+        match self.protocol {
+            Protocol::Simple => Within::Query,
+            Protocol::Extended => Within::Segment,
+        }
+    }
+
+    /// Brings all these shards in, in the order of their numbers: two sessions that wait for each
+    /// other's connections would wait in vain.
+    pub(super) async fn site_all(
+        &mut self,
+        shards: &[ShardId],
+        planned: &Planned,
+    ) -> Result<Vec<usize>, Stop> {
+        let mut sites = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            let at = self.site_on(shard, self.need(planned)).await?;
+            self.count(planned, at);
+            sites.push(at);
+        }
+        Ok(sites)
+    }
+
+    /// Every one of these participants is told to parse and describe the query; `go` sends it.
+    pub(super) fn fan_out(
+        &mut self,
+        name: &str,
+        sites: &[usize],
+        wording: &Wording,
+        types: &[Oid],
+    ) -> FanOut {
+        let mut fan = FanOut::new(name, self.within());
+        for &at in sites {
+            fan.join(at);
+        }
+        let text = self.encoding().bytes(&wording.sent.text).into_owned();
+        fan.parse(&mut self.txn.participants, &text, types);
+        // A server that was only asked to describe something is one of a statement's from now on.
+        self.relay.statements += 1;
+        fan
+    }
+
+    /// Sends what `fan` has been told to ask, together with what opens a block where none is open yet.
+    pub(super) async fn go(&mut self, fan: &mut FanOut) -> Result<(), Stop> {
+        fan.go(&mut self.txn.participants);
+        self.drain().await
+    }
+
+    /// The next of the wanted rows; `None`: there are no more. An error has been told, and nothing
+    /// runs any more.
+    pub(super) async fn next_row(
+        &mut self,
+        fan: &mut FanOut,
+        which: Which,
+        wording: &Wording,
+    ) -> Result<Option<Heard>, Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.next(&mut lines, which).await {
+                Ok(heard) => return Ok(heard),
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
+    /// Waits until every server has described what it is asked.
+    pub(super) async fn await_descriptions(
+        &mut self,
+        fan: &mut FanOut,
+        wording: &Wording,
+    ) -> Result<(), Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.describe(&mut lines).await {
+                Ok(()) => return Ok(()),
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
+    /// Waits until every server has answered everything; rows that still come are of no use.
+    pub(super) async fn finish(&mut self, fan: &mut FanOut, wording: &Wording) -> Result<(), Stop> {
+        self.wait_for_all(fan, wording).await?;
+        match fan.failure() {
+            None => Ok(()),
+            Some(_) => Err(self.fail_all(fan, wording).await),
+        }
+    }
+
+    /// The same where errors matter to nobody any more: each server's statement is a transaction.
+    pub(super) async fn finish_quietly(
+        &mut self,
+        fan: &mut FanOut,
+        wording: &Wording,
+    ) -> Result<(), Stop> {
+        self.wait_for_all(fan, wording).await
+    }
+
+    async fn wait_for_all(&mut self, fan: &mut FanOut, wording: &Wording) -> Result<(), Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.finish(&mut lines).await {
+                Ok(()) => return Ok(()),
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
+    /// `Ok`: the servers were asked to cancel, and the wait for them goes on.
+    pub(super) async fn halted(
+        &mut self,
+        fan: &mut FanOut,
+        halt: Halt,
+        wording: &Wording,
+    ) -> Result<(), Stop> {
+        match halt {
+            Halt::Late => self.late_on(&fan.running()).await,
+            Halt::Failed => Err(self.fail_all(fan, wording).await),
+            Halt::Broken(broken) => {
+                if matches!(broken, Broken::Client) {
+                    // PostgreSQL would notice that nobody listens only when it next has a row.
+                    if self.cancel_on(&fan.running()).await.is_err() {
+                        tracing::debug!("could not cancel for a client that left");
+                    }
+                }
+                Err(self.broken(broken).await)
+            }
+        }
+    }
+
+    /// A server has reported an error: the others are stopped, and the client is told that error.
+    async fn fail_all(&mut self, fan: &mut FanOut, wording: &Wording) -> Stop {
+        if let Err(stop) = self.stop(fan, wording).await {
+            return stop;
+        }
+        if let Some(failure) = fan.failure() {
+            self.tell_failure(failure, wording);
+        }
+        self.note_failed(&fan.failed());
+        Stop::Said
+    }
+
+    /// Stops whatever still runs, and waits until it has stopped. In a block this fails the
+    /// transaction on those servers.
+    pub(super) async fn stop(&mut self, fan: &mut FanOut, wording: &Wording) -> Result<(), Stop> {
+        let failed = fan.failed();
+        let running: Vec<usize> =
+            fan.running().into_iter().filter(|at| !failed.contains(at)).collect();
+        if let Err(silent) = self.cancel_on(&running).await {
+            return Err(self.give_up(silent).await);
+        }
+        let waited = tokio::time::timeout(PATIENCE, self.wait_for_cancelled(fan)).await;
+        match waited {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let silent = fan.running().first().copied().unwrap_or_default();
+                if let Some(failure) = fan.failure() {
+                    self.tell_failure(failure, wording);
+                    self.lose_participants("it did not answer a cancel request").await;
+                    return Err(Stop::Said);
+                }
+                Err(self.give_up(silent).await)
+            }
+        }
+    }
+
+    /// What runs has been cancelled already.
+    async fn wait_for_cancelled(&mut self, fan: &mut FanOut) -> Result<(), Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.finish(&mut lines).await {
+                Ok(()) => return Ok(()),
+                Err(Halt::Late | Halt::Failed) => self.late_on(&fan.running()).await?,
+                Err(Halt::Broken(broken)) => return Err(self.broken(broken).await),
+            }
+        }
+    }
+
+    fn tell_failure(&mut self, failure: &Failure, wording: &Wording) {
+        let code = failure.code();
+        let mut message = BytesMut::new();
+        match ErrorFields::read(&failure.body) {
+            _ if self.relay.budget.was_cancelled() && code == SqlState::QUERY_CANCELED => {
+                error_response::write(&budget::canceled(), &mut message);
+            }
+            Ok(fields) => {
+                let edit = |field: u8, text: &[u8]| match field {
+                    b'P' => wording.position(text),
+                    _ => None,
+                };
+                fields.write_edited(b'E', edit, &mut message);
+            }
+            Err(error) => error_response::write(&error.into(), &mut message),
+        }
+        self.client.output.extend_from_slice(&message);
+    }
+
+    /// What an error means to the transaction and to the segment that it happened in.
+    fn note_failed(&mut self, failed: &[usize]) {
+        match self.protocol {
+            Protocol::Simple => self.txn.fail(),
+            Protocol::Extended => self.fail_segment(None),
+        }
+        self.note_cancelled(failed);
+    }
+
+    /// These servers were cancelled, and what happened is told otherwise.
+    pub(super) fn note_cancelled(&mut self, failed: &[usize]) {
+        for &at in failed {
+            if let Some(participant) = self.txn.participants.get_mut(at)
+                && participant.begun == Begun::No
+                && participant.unsynced
+            {
+                participant.segment_undone();
+                participant.failed = true;
+            }
+        }
+    }
+}
