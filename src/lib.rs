@@ -6,6 +6,7 @@
 // Words that everyone uses.
 pub mod ids;
 pub mod error;
+pub mod units;
 pub mod telemetry;
 // Thinking: values in, values out.
 pub mod wire;

@@ -1,11 +1,12 @@
 //! File → [`Rules`], or every problem at once.
 use super::distribution::distributions;
 use super::file::{At, File, ShardEntry};
+use super::gather::gather;
 use super::live::InUse;
 use super::problem::{Problem, nearest};
 use super::sequences::DEFAULT_STRIDE;
 use super::table::{split_name, tables};
-use super::{Distribution, Function, Gather, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn};
+use super::{Distribution, Function, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn};
 use crate::ids::{RulesVersion, ShardId};
 use std::collections::BTreeMap;
 
@@ -116,7 +117,7 @@ pub(super) fn once<'a>(
 
 /// An address without a database's name means the one that the file is about, not, as libpq would
 /// have it, one named like the user. `*` is whatever the client asks for.
-fn named(address: String, database: &str) -> String {
+pub(super) fn named(address: String, database: &str) -> String {
     let names_one = |(name, _): &(String, String)| name == "dbname";
     match dsn::read(&address) {
         Ok(parameters) if database != "*" && !parameters.iter().any(names_one) => {
@@ -148,10 +149,7 @@ fn shards(entries: &[ShardEntry], database: &str, report: &mut Report) -> Vec<Sh
         let primary = entry.primary.iter().map(|server| (server, "primary"));
         for (server, role) in primary.chain(entry.replicas.iter().map(|s| (s, "a replica"))) {
             let Some(mut parameters) = address(server, report) else { continue };
-            parameters.retain(|(name, _)| {
-                matches!(name.as_str(), "host" | "hostaddr" | "port" | "dbname")
-            });
-            parameters.sort();
+            keep_what_names_a_database(&mut parameters);
             if let Some(line) = servers.insert(parameters, server.line) {
                 let message = format!("this server is in the rules already, now as {role}");
                 report.add(server.line, message, format!("the other stands on line {line}"));
@@ -172,7 +170,13 @@ fn shards(entries: &[ShardEntry], database: &str, report: &mut Report) -> Vec<Sh
     shards
 }
 
-fn address(text: &At<String>, report: &mut Report) -> Option<Vec<(String, String)>> {
+/// Equal parameters, equal databases.
+pub(super) fn keep_what_names_a_database(parameters: &mut Vec<(String, String)>) {
+    parameters.retain(|(name, _)| matches!(name.as_str(), "host" | "hostaddr" | "port" | "dbname"));
+    parameters.sort();
+}
+
+pub(super) fn address(text: &At<String>, report: &mut Report) -> Option<Vec<(String, String)>> {
     let hint = "write host=127.0.0.1 port=5432 dbname=shop";
     let parameters = dsn::read(&text.value);
     for (name, _) in parameters.iter().flatten() {
@@ -241,17 +245,6 @@ fn reads(file: &File, report: &mut Report) -> Reads {
     })
 }
 
-fn gather(file: &File, report: &mut Report) -> Option<Gather> {
-    let dsn = file.gather.as_ref()?.dsn.as_ref()?;
-    let primaries = file.shards.iter().filter_map(|shard| shard.primary.as_ref());
-    address(dsn, report)?;
-    for primary in primaries.filter(|primary| primary.value == dsn.value) {
-        let message = format!("the gather database is the shard of line {}", primary.line);
-        report.add(dsn.line, message, "give it an empty database of its own");
-    }
-    Some(Gather { dsn: dsn.value.clone() })
-}
-
 /// A sequence's step is multiplied by it, so it may not be huge.
 const MOST_STRIDE: i64 = MOST_SHARDS as i64;
 
@@ -305,6 +298,9 @@ fn only_what_a_plain_database_has(file: &File, report: &mut Report) {
     }
     if let Some(stride) = file.ids.as_ref().and_then(|ids| ids.stride.as_ref()) {
         report.add(stride.line, "a stride, but no distribution", hint);
+    }
+    if let Some(gather) = &file.gather {
+        report.add(gather.line, "a gather database, but no distribution", hint);
     }
 }
 

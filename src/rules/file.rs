@@ -33,6 +33,12 @@ pub struct File {
 #[derive(Debug)]
 pub struct GatherEntry {
     pub dsn: Option<At<String>>,
+    pub max_bytes: Option<At<String>>,
+    pub max_rows: Option<At<i64>>,
+    pub max_concurrent: Option<At<i64>>,
+    pub timeout: Option<At<String>>,
+    pub notice: Option<At<bool>>,
+    pub line: usize,
 }
 
 /// How generated ids are kept apart.
@@ -110,7 +116,15 @@ pub fn read(text: &str) -> (File, Vec<Problem>) {
         pool_mode: root.text("pool_mode", &mut reader),
         reads: root.text("reads", &mut reader),
         gather: root.section("gather", "[gather]", &mut reader).map(|mut section| {
-            let entry = GatherEntry { dsn: section.required_text("dsn", &mut reader) };
+            let entry = GatherEntry {
+                dsn: section.required_text("dsn", &mut reader),
+                max_bytes: section.text("max_bytes", &mut reader),
+                max_rows: section.number("max_rows", &mut reader),
+                max_concurrent: section.number("max_concurrent", &mut reader),
+                timeout: section.text("timeout", &mut reader),
+                notice: section.flag("notice", &mut reader),
+                line: section.line,
+            };
             section.finish(&mut reader);
             entry
         }),

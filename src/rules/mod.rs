@@ -2,7 +2,7 @@
 //!
 //! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
 //! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
-//! reads a server's address, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
+//! reads a server's address, `gather` checks the gather database's entry, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
 //! the snapshot in force.
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
@@ -17,6 +17,7 @@ mod check;
 mod distribution;
 pub mod dsn;
 mod file;
+mod gather;
 mod live;
 pub mod placement;
 mod problem;
@@ -26,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use gather::Gather;
 pub use live::{LiveRules, Superseded};
 pub use problem::{Problem, Problems};
 
@@ -46,7 +48,7 @@ pub struct Rules {
     pub unlisted: Unlisted,
     pub pool_mode: PoolMode,
     pub reads: Reads,
-    /// The empty database in which statements over several shards are to be finished.
+    /// The empty database in which PostgreSQL finishes statements over several shards.
     pub gather: Option<Gather>,
     /// Generated ids of sharded tables: that many shards can have values of their own.
     pub stride: u16,
@@ -83,12 +85,6 @@ pub enum PoolMode {
 pub enum Reads {
     Primary,
     Replica,
-}
-
-#[derive(Debug, Clone)]
-pub struct Gather {
-    /// libpq keyword/value text.
-    pub dsn: String,
 }
 
 /// How keys become buckets, and where buckets live. Tables that share one are co-located.
@@ -175,9 +171,20 @@ impl Rules {
         self.shards.get(usize::from(id.0))
     }
 
-    /// The shard's name, for messages.
+    /// The shard's name, or the gather database's, for messages.
     pub fn shard_name(&self, id: ShardId) -> &str {
-        self.shard(id).map_or("?", |shard| &shard.name)
+        match self.shard(id) {
+            Some(shard) => &shard.name,
+            None if self.gather_shard() == Some(id) => Gather::NAME,
+            None => "?",
+        }
+    }
+
+    /// Under which number pools and transactions know the gather database. It holds no rows, so it is
+    /// none of `shard_ids`.
+    pub fn gather_shard(&self) -> Option<ShardId> {
+        self.gather.as_ref()?;
+        u16::try_from(self.shards.len()).ok().map(ShardId)
     }
 
     /// No distribution: plain pooling, one server (the home shard) behind every statement.

@@ -28,6 +28,18 @@ fn the_shop_example_says_what_lives_where() {
     }
 }
 
+#[test]
+fn the_gather_database_has_a_number_behind_the_shards_and_is_none_of_them() {
+    let rules = shop();
+    let gather = rules.gather_shard().unwrap();
+    assert_eq!((gather, rules.shard_name(gather)), (ShardId(4), "gather"));
+    assert!(rules.shard_ids().all(|shard| shard != gather));
+    assert!(!placement::describe(&rules).contains("gather"));
+    let limits = rules.gather.as_ref().unwrap();
+    assert_eq!((limits.max_bytes, limits.max_rows), (256 << 20, 5_000_000));
+    assert_eq!((limits.timeout, limits.max_concurrent, limits.notice), (None, 8, false));
+}
+
 /// Each file of rules/rejected/ is refused, and the snapshot beside it says how.
 #[test]
 fn each_bad_example_is_refused_with_all_its_problems() {

@@ -1,7 +1,7 @@
 //! What `weir.toml` may say, and what is said about a bad one.
 use super::read::Hearing;
-use super::units::{DURATION_HINT, parse_duration, parse_size};
 use super::*;
+use crate::units::{DURATION_HINT, parse_duration, parse_size};
 use std::fs;
 
 const REFERENCE: &str = include_str!("../../../docs/config.md");
