@@ -98,7 +98,7 @@ impl Session {
     /// Chooses the strategy and asks the shards.
     pub(super) async fn begin_answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Stop> {
         let plan = asked.planned.plan.clone();
-        let Some(Several { merge, gather }) = plan.several.as_deref() else {
+        let Some(Several { merge, gather, .. }) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
         if let Some(merge) = merge
