@@ -26,5 +26,8 @@ mod protocol;
 mod oracle;
 mod reads;
 mod merging;
+mod beside;
+mod tpch;
+mod reports;
 mod faults;
 mod load;

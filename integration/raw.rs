@@ -34,6 +34,11 @@ impl Raw {
         Self { stream, input, output, transcript, pid: 0, secret: Vec::new() }
     }
 
+    /// Waits longer than usual for what it hears.
+    pub fn patient(&self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+    }
+
     /// Logged in without a password, and ready.
     pub fn connect(port: u16, parameters: &[(&str, &str)]) -> Self {
         let mut raw = Self::dial(port);
