@@ -120,6 +120,21 @@ impl Cluster {
         }
     }
 
+    /// Where the database `gather` is, on shard 0's server; made when first asked for, and empty.
+    pub fn gather(&self) -> String {
+        self.gather_on(0)
+    }
+
+    /// The same on the server of another shard.
+    pub fn gather_on(&self, shard: usize) -> String {
+        let there = "SELECT count(*) FROM pg_database WHERE datname = 'gather'";
+        let server = &self.shards[shard];
+        if server.sql("postgres", there).expect("the server answers") == "0" {
+            server.sql("postgres", "CREATE DATABASE gather").expect("a new database");
+        }
+        server.dsn("gather").replace(" user=postgres", "")
+    }
+
     /// One plain PostgreSQL more, to compare answers with.
     pub fn oracle(&self) -> Postgres {
         start_all(&self.farm, &["oracle".to_owned()]).pop().expect("one was asked for")

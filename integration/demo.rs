@@ -90,7 +90,8 @@ fn the_suggested_statements_behave_as_told_and_ctrl_c_removes_everything() {
     let psql =
         Command::new("psql").args([console, "-X", "-A", "-t", "-c", "SHOW SERVERS"]).output();
     let servers = String::from_utf8(psql.unwrap().stdout).unwrap();
-    assert_eq!(servers.lines().filter(|line| line.contains("primary")).count(), 4, "{servers}");
+    // Four shards and the gather database.
+    assert_eq!(servers.lines().filter(|line| line.contains("primary")).count(), 5, "{servers}");
 
     let output = demo.psql(&refused);
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -14,6 +14,7 @@ mod demo;
 mod drivers;
 mod hot_rows;
 mod ids;
+mod in_step;
 mod placement;
 mod schema;
 mod several;

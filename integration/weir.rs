@@ -107,16 +107,18 @@ impl Weir {
     pub fn start(cluster: &Cluster, settings: &str) -> Self {
         let shards: Vec<String> =
             cluster.shards().iter().map(|shard| shard.dsn(DATABASE)).collect();
-        let gather = cluster.shard(0).dsn("gather");
-        let rules = shop::rules(&shards, &gather).replace(" user=postgres", "");
+        let rules = shop::rules(&shards, &cluster.gather()).replace(" user=postgres", "");
         Self::with_rules(cluster, &rules, settings)
     }
 
-    /// Marks the shards with these rules' placement and serves them.
+    /// Marks the shards with these rules' placement, gives the gather database their schema, if there
+    /// is one, and serves them.
     pub fn with_rules(cluster: &Cluster, rules: &str, settings: &str) -> Self {
         let home = Home::new(cluster, rules, settings);
         if rules.contains("[[distribution]]") {
-            let setup = home.run(&["setup", "--rules", "rules.toml"]);
+            let mut command = vec!["setup", "--rules", "rules.toml"];
+            command.extend(rules.contains("[gather]").then_some("--gather"));
+            let setup = home.run(&command);
             assert!(setup.status.success(), "{}", said(&setup));
         }
         home.serve()

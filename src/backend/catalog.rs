@@ -249,16 +249,25 @@ impl Contents {
     }
 }
 
-/// The one shard that a table lives on; of a sequence, its table's.
+/// The one shard that a relation lives on; of a sequence, its table's.
 fn alone_on(relation: &Relation, rules: &Rules) -> Option<ShardId> {
-    let (schema, name) = match &relation.owner {
-        Some((schema, table)) => (schema, table),
-        None => (&relation.schema, &relation.name),
-    };
+    match &relation.owner {
+        Some((schema, table)) => lives_alone_on(schema, table, relation.kind, rules),
+        None => lives_alone_on(&relation.schema, &relation.name, relation.kind, rules),
+    }
+}
+
+/// The one shard that a table lives on, if it is not on all of them.
+pub fn lives_alone_on(
+    schema: &str,
+    name: &str,
+    kind: RelationKind,
+    rules: &Rules,
+) -> Option<ShardId> {
     let rule = rules.tables.iter().find(|table| {
         table.name == *name && table.schema.as_ref().is_none_or(|listed| listed == schema)
     });
-    match (rule.map(|rule| &rule.placement), relation.kind) {
+    match (rule.map(|rule| &rule.placement), kind) {
         (Some(Placement::Single(shard)), _) => Some(*shard),
         (Some(Placement::Sharded { .. } | Placement::Reference), _) => None,
         (None, RelationKind::Table | RelationKind::ForeignTable) => match rules.unlisted {

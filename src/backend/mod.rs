@@ -15,6 +15,7 @@
 //! - `sighting`: what one look at a server shows: primary or replica, and how far it is
 //! - `translate`: one server's object ids in another's numbers
 //! - `catalog`: what a server's catalogs say
+//! - `outline`: what statements can see of a schema, to compare servers by
 //! - `members`: which weirs serve a database, and that all know of a change
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
@@ -37,6 +38,7 @@ pub mod control;
 pub mod sighting;
 pub mod translate;
 pub mod catalog;
+pub mod outline;
 pub mod members;
 pub mod misplaced;
 pub mod placement;

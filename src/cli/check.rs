@@ -153,6 +153,10 @@ pub fn load(file: &Path) -> Result<Rules, Failure> {
             })?;
         }
     }
+    if let Some(gather) = &rules.gather {
+        Address::parse(&gather.dsn)
+            .map_err(|problem| Failure::new(format!("{name}: [gather]: {problem}")))?;
+    }
     Ok(rules)
 }
 

@@ -1,6 +1,6 @@
 //! `weir demo`: the example order system on throwaway shards, behind a weir in this process.
 use super::throwaway::{Farm, Keep, Postgres, Programs, free_port};
-use super::{Failure, servers::Servers, setup, shop};
+use super::{Failure, gather, servers::Servers, setup, shop};
 use crate::rules;
 use crate::server::Server;
 use crate::server::config::Config;
@@ -80,6 +80,7 @@ async fn demo(args: &Args) -> Result<ExitCode, Failure> {
     let rules = rules::parse(&fs::read_to_string(&rules_file)?, &rules_file.display().to_string())
         .map_err(|problems| Failure::new(problems.to_string()))?;
     setup::set_up(&rules, &Servers::new("postgres")).await?;
+    gather::fill(&rules, &Servers::new("postgres")).await?;
     steps.say(&format!("starting weir on 127.0.0.1:{}", args.port));
     let server = Server::start(config).await?;
     if new == Contents::New {
@@ -121,8 +122,8 @@ enum Contents {
     Kept,
 }
 
-/// The role and the databases that weir expects to find. The empty `gather` is for statements that
-/// no shard can answer alone.
+/// The role and the databases that weir expects to find. `gather` is for statements that no shard can
+/// answer alone.
 fn create_databases(shards: &[Postgres]) -> Result<Contents, Failure> {
     let query = format!("SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'");
     let mut contents = Contents::Kept;

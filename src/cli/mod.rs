@@ -10,9 +10,11 @@
 //! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
+//! - `gather`: the schema of the gather database
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
 pub mod explain;
+mod gather;
 pub mod demo;
 pub mod rules;
 pub mod serve;

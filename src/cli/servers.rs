@@ -5,7 +5,7 @@ use crate::auth::{Login, Secret};
 use crate::backend::control::{self, Client};
 use crate::backend::{Address, ConnectOptions};
 use crate::rules::Rules;
-use std::fs;
+use std::{fs, path::PathBuf, process::Command};
 
 #[derive(clap::Args, Debug)]
 pub struct Servers {
@@ -20,6 +20,16 @@ pub struct Servers {
 impl Servers {
     pub fn new(user: &str) -> Servers {
         Servers { user: user.to_owned(), password: None }
+    }
+
+    /// A program of PostgreSQL's that logs in likewise to whatever address it is given.
+    pub fn command(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
+        command.env("PGUSER", &self.user);
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password);
+        }
+        command
     }
 
     /// A connection to each shard's primary, in the rules' order.

@@ -1,6 +1,6 @@
 //! `weir setup`: mark the shards as this cluster's.
 use super::servers::Servers;
-use super::{Failure, block_on, check};
+use super::{Failure, block_on, check, gather};
 use crate::backend::placement::{self, SetUp};
 use crate::backend::sequences;
 use crate::rules::Rules;
@@ -16,6 +16,9 @@ pub struct Args {
     /// The rules file.
     #[arg(long, value_name = "FILE")]
     rules: PathBuf,
+    /// Also give the gather database the shards' schema, by pg_dump and psql, if it is empty.
+    #[arg(long)]
+    gather: bool,
     #[command(flatten)]
     servers: Servers,
 }
@@ -30,6 +33,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     for name in sequences {
         println!("sequence {name} gives each shard values of its own");
+    }
+    if args.gather {
+        match block_on(gather::fill(&rules, &args.servers))? {
+            gather::Filled::Already => println!("the gather database has the schema already"),
+            gather::Filled::Done => println!("the gather database was given the schema"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

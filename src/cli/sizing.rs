@@ -1,7 +1,7 @@
 //! Do the pools fit the servers? What weir may open to each server at most, against `max_connections`.
 //!
 //! For each server: the sizes and reserves of all tiers, for each user of each database that has a
-//! shard there, within `max_server_connections`; and the connections of weir's own. Only the largest
+//! shard or its gather database there, within `max_server_connections`; and the connections of weir's own. Only the largest
 //! sum is told: what is open at a time may be far less.
 use crate::auth::users::Users;
 use crate::backend::Address;
@@ -133,24 +133,36 @@ pub fn demands(config: &Config, databases: &[Rules], users: &[String]) -> BTreeM
                 demand.dsn.clone_from(dsn);
                 demand.serves.push(format!("shard {} of {}", shard.name, rules.database));
                 demand.control += config.limits.control_connections;
-                add_users(demand, config, &rules.database, users);
+                add_users(demand, config, &rules.database, &rules.database, users);
             }
+        }
+        if let Some(gather) = &rules.gather
+            && let Ok(address) = Address::parse(&gather.dsn)
+        {
+            let demand = demands.entry(address.to_string()).or_default();
+            demand.dsn.clone_from(&gather.dsn);
+            demand.serves.push(format!("gather of {}", rules.database));
+            demand.control += config.limits.control_connections;
+            let name = format!("{}, gather", rules.database);
+            add_users(demand, config, &rules.database, &name, users);
         }
     }
     demands
 }
 
-fn add_users(demand: &mut Demand, config: &Config, database: &str, users: &[String]) {
+/// `name`: what the sum calls these connections. A database's limit holds for each of the servers'
+/// databases by itself.
+fn add_users(demand: &mut Demand, config: &Config, database: &str, name: &str, users: &[String]) {
     let own = config.databases.get(database);
     if let Some(limit) = own.and_then(|own| own.max_server_connections) {
-        demand.database_limits.insert(database.to_owned(), limit);
+        demand.database_limits.insert(name.to_owned(), limit);
     }
     for user in users {
         let tiers = config.tiers().into_iter().map(|name| {
             let tier = config.tier(database, user, &name);
             (name, tier.size.saturating_add(tier.reserve))
         });
-        demand.add(database, user, tiers.collect());
+        demand.add(name, user, tiers.collect());
         let own = config.user(user);
         if let Some(limit) = own.and_then(|own| own.max_server_connections) {
             demand.user_limits.insert(user.clone(), limit);
@@ -261,6 +273,11 @@ mod tests {
     }
 
     fn shop(database: &str, ports: &[u16]) -> Rules {
+        rules::parse(&text_of(database, ports), "rules.toml")
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn text_of(database: &str, ports: &[u16]) -> String {
         let mut text = format!("database = '{database}'\n");
         for port in ports {
             text +=
@@ -268,7 +285,7 @@ mod tests {
         }
         text += "[[distribution]]\nname = 'd'\nfunction = 'modulo'\nkey_type = 'bigint'\n\
                  buckets = 16\n[[table]]\nname = 't'\ndistribution = 'd'\nkey = 'id'\n";
-        rules::parse(&text, "rules.toml").unwrap_or_else(|problems| panic!("{problems}"))
+        text
     }
 
     fn check(settings: &str, databases: &[Rules], users: &[&str], expected: &[(&str, usize)]) {
@@ -291,6 +308,13 @@ mod tests {
     fn databases_on_one_server_add_up() {
         let databases = [shop("shop", &[1, 2]), shop("crm", &[2])];
         check("", &databases, &["a"], &[("h:1", 29), ("h:2", 58)]);
+    }
+
+    #[test]
+    fn a_gather_database_counts_on_its_server() {
+        let entry = "[gather]\ndsn = 'host=h port=2 dbname=gather'\n";
+        let rules = rules::parse(&format!("{}{entry}", text_of("shop", &[1, 2])), "rules.toml");
+        check("", &[rules.unwrap()], &["a"], &[("h:1", 29), ("h:2", 58)]);
     }
 
     #[test]

@@ -453,6 +453,12 @@ impl Drop for Postgres {
     }
 }
 
+/// psql, pg_dump and the like: the newest that is there, else whatever PATH has.
+pub fn client_program(name: &str) -> PathBuf {
+    let newest = newest_debian_bin().map(|bin| bin.join(name));
+    newest.filter(|program| program.exists()).unwrap_or_else(|| name.into())
+}
+
 fn newest_debian_bin() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     versions

@@ -21,7 +21,7 @@ use crate::pool::{
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::Door;
-use crate::session::{self, Commons, Limits, ServerSet, Servers, Serving};
+use crate::session::{self, Commons, GatherState, Limits, ServerSet, Servers, Serving};
 use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -193,6 +193,10 @@ impl Shared {
             size: pool.size,
             waiting: pool.waiting,
         }));
+        for (name, source) in &self.databases {
+            let ready = source.serving.load().gather == GatherState::Ready;
+            self.metrics.gather_ready.with_label_values(&[name]).set(ready.into());
+        }
         let serving = self.databases.values().map(|source| source.serving.load_full());
         self.databases.values().for_each(|source| source.commons.shapes.measure(Instant::now()));
         self.metrics.set_servers(serving.flat_map(|serving| server_gauges(&serving)));
@@ -243,14 +247,8 @@ impl Source {
         let fence = Arc::new(Fence::verified(&rules, &fleet).await?);
         let known = schema::read(&rules, &fleet).await?;
         probe::watch(&fleet);
-        let serving = Serving {
-            rules: Arc::new(rules),
-            catalog_version: known.catalog.version,
-            catalog: Arc::new(known.catalog),
-            translations: known.translations,
-            fingerprints: known.fingerprints,
-            servers: Arc::new(ServerSet { fleet, on_connect: Some(fence.clone()) }),
-        };
+        let servers = Arc::new(ServerSet { fleet, on_connect: Some(fence.clone()) });
+        let serving = known.serving(Arc::new(rules), servers, None);
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
         Ok(Self { serving, fence: ArcSwap::new(fence), keeper, commons })
@@ -298,7 +296,7 @@ fn broken_rules(message: String) -> Error {
         .hint("`weir check FILE` shows every problem of a rules file")
 }
 
-/// Where the shards are, with what it takes to connect to them.
+/// Where the shards are, and the gather database behind them, with what it takes to connect there.
 pub fn shards(
     rules: &Rules,
     config: &Config,
@@ -311,7 +309,13 @@ pub fn shards(
             servers.map_err(|problem| broken_rules(format!("shard {}: {problem}", shard.name)))?;
         Ok(pool::Shard { name: shard.name.clone(), servers })
     };
-    rules.shards.iter().map(shard).collect()
+    let mut shards = rules.shards.iter().map(shard).collect::<Result<Vec<_>, Error>>()?;
+    if let Some(gather) = &rules.gather {
+        let server = place(&gather.dsn, config, connecting);
+        let server = server.map_err(|problem| broken_rules(format!("[gather]: {problem}")))?;
+        shards.push(pool::Shard { name: rules::Gather::NAME.to_owned(), servers: vec![server] });
+    }
+    Ok(shards)
 }
 
 fn place(dsn: &str, config: &Config, connecting: &Connecting) -> Result<pool::Place, String> {

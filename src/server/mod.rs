@@ -8,6 +8,7 @@
 //! - `console`: clients of the database `weir`
 //! - `fence`: every new server connection shows that its shard is the one the rules mean
 //! - `schema`: every weir knows the schema in force
+//! - `gather`: is the gather database fit to finish statements
 //! - `reload`: SIGHUP: all or nothing
 //! - `operations`: weir as its console sees it
 //! - `lookout`: are the shards still the ones that the rules mean?
@@ -18,6 +19,7 @@ mod assemble;
 mod console;
 mod door;
 mod fence;
+pub mod gather;
 mod lookout;
 mod operations;
 mod reload;

@@ -90,14 +90,7 @@ async fn renew<'a>(
             (Arc::new(ServerSet { fleet, on_connect: Some(on_connect) }), fence)
         }
     };
-    let serving = Serving {
-        rules: Arc::new(rules),
-        catalog_version: known.catalog.version,
-        catalog: Arc::new(known.catalog),
-        translations: known.translations,
-        fingerprints: known.fingerprints,
-        servers,
-    };
+    let serving = known.serving(Arc::new(rules), servers, Some(&current));
     Ok(Renewed { source, serving, fence })
 }
 
@@ -106,7 +99,10 @@ fn same_servers(old: &Rules, new: &Rules) -> bool {
     let addresses = |rules: &Rules| -> Vec<(String, Vec<String>)> {
         rules.shards.iter().map(|shard| (shard.primary.clone(), shard.replicas.clone())).collect()
     };
-    addresses(old) == addresses(new) && placement::describe(old) == placement::describe(new)
+    let gather = |rules: &Rules| rules.gather.as_ref().map(|gather| gather.dsn.clone());
+    addresses(old) == addresses(new)
+        && gather(old) == gather(new)
+        && placement::describe(old) == placement::describe(new)
 }
 
 /// What these files hold may have changed under the same name.

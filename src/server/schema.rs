@@ -5,6 +5,7 @@
 //! (`backend::members`) while its connection to the home shard stands.
 use super::assemble::{control_client, control_client_of};
 use super::config::Config;
+use super::gather::{Judge, Witnesses};
 use crate::backend::catalog::{self, Contents};
 use crate::backend::control::Client;
 use crate::backend::members::{Heard, Member};
@@ -14,15 +15,15 @@ use crate::ids::ShardId;
 use crate::plan::Catalog;
 use crate::pool::{Fleet, Place, Server};
 use crate::rules::Rules;
-use crate::session::Serving;
 use crate::session::spread::{Spread, Spreader, Spreading};
+use crate::session::{GatherState, Servers, Serving};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long a schema change waits for the other weirs.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,43 +33,107 @@ const PAUSE: Duration = Duration::from_secs(1);
 const WAITING: usize = 1024;
 
 /// What the servers' catalogs say, as a [`Serving`] has it.
-#[derive(Default)]
 pub struct Known {
-    pub catalog: Catalog,
-    pub translations: Vec<Option<Arc<Translation>>>,
-    pub fingerprints: Vec<String>,
+    catalog: Catalog,
+    translations: Vec<Option<Arc<Translation>>>,
+    fingerprints: Vec<String>,
+    gather: GatherState,
 }
 
-/// Reads all shards. Plain databases load nothing: nothing is resolved for them.
+impl Known {
+    /// In force with these rules and servers; `before`: what was.
+    pub fn serving(self, rules: Arc<Rules>, servers: Servers, before: Option<&Serving>) -> Serving {
+        let places =
+            |rules: &Rules| rules.gather.as_ref().map_or(0, |gather| gather.max_concurrent);
+        let gathering = match before {
+            Some(before) if places(&before.rules) == places(&rules) => before.gathering.clone(),
+            Some(_) | None => Arc::new(Semaphore::new(places(&rules))),
+        };
+        Serving {
+            catalog_version: self.catalog.version,
+            catalog: Arc::new(self.catalog),
+            translations: self.translations,
+            fingerprints: self.fingerprints,
+            gather: self.gather,
+            gathering,
+            rules,
+            servers,
+        }
+    }
+}
+
+/// The shards, and behind them the gather database, if there is one.
+fn members(rules: &Rules) -> impl Iterator<Item = ShardId> + '_ {
+    rules.shard_ids().chain(rules.gather_shard())
+}
+
+/// Reads all shards, and the gather database if it is there. Plain databases load nothing: nothing is
+/// resolved for them.
 pub async fn read(rules: &Rules, fleet: &Fleet) -> Result<Known, Error> {
     if rules.is_plain() {
-        return Ok(Known::default());
+        let (translations, fingerprints) = (Vec::new(), Vec::new());
+        let (catalog, gather) = (Catalog::default(), GatherState::None);
+        return Ok(Known { catalog, translations, fingerprints, gather });
     }
     let mut contents = Vec::new();
+    let mut clients = Vec::new();
     for shard in rules.shard_ids() {
         let client = control_client(fleet, shard).await?;
         contents.push(Some(catalog::load(&client).await?));
+        clients.push((shard, client));
     }
-    known(rules, contents, None)
+    let mut gather = None;
+    if let Some(id) = rules.gather_shard() {
+        let client = control_client(fleet, id).await;
+        contents.push(match &client {
+            Ok(client) => catalog::load(client).await.ok(),
+            Err(_) => None,
+        });
+        gather = Some(client);
+    }
+    let witnesses = Witnesses {
+        shards: clients.iter().map(|(shard, client)| (*shard, client)).collect(),
+        gather: match &gather {
+            Some(Ok(client)) => Ok(client),
+            Some(Err(error)) => Err(error.message.clone()),
+            None => Err("there is none".to_owned()),
+        },
+    };
+    let state = Judge::default().look(rules, &witnesses).await;
+    say(&rules.database, &state);
+    known(rules, contents, state, None)
 }
 
-/// `None`: that shard could not be read, and what was known of it stays.
+fn say(database: &str, state: &GatherState) {
+    match state {
+        GatherState::None => {}
+        GatherState::Ready => tracing::info!(database, "the gather database is ready"),
+        GatherState::Differs(why) | GatherState::Unreachable(why) => {
+            tracing::warn!(database, why, "the gather database cannot be used");
+        }
+    }
+}
+
+/// `None`: that member could not be read, and what was known of it stays.
 fn known(
     rules: &Rules,
     contents: Vec<Option<Contents>>,
+    gather: GatherState,
     before: Option<&Serving>,
 ) -> Result<Known, Error> {
     let at = |id: ShardId| usize::from(id.0);
     let home = contents.get(at(rules.home)).and_then(Option::as_ref);
     let home = home.ok_or_else(|| Error::internal("the home shard has not been read"))?.clone();
     let mut all = before.map(|serving| Contents::of(&serving.catalog)).unwrap_or_default();
-    let mut known = Known::default();
-    for (id, contents) in rules.shard_ids().zip(contents) {
+    let (mut translations, mut fingerprints) = (Vec::new(), Vec::new());
+    for (id, contents) in members(rules).zip(contents) {
         let (translation, fingerprint) = match contents {
             Some(there) => {
                 let translation = Translation::new(&home.objects, &there.objects).map(Arc::new);
                 let fingerprint = there.fingerprint.clone();
-                all.take_from(there, id, rules);
+                if rules.gather_shard() != Some(id) {
+                    all.take_from(there, id, rules);
+                }
                 (translation, fingerprint)
             }
             None => {
@@ -77,11 +142,10 @@ fn known(
                 (translation, fingerprint.cloned().unwrap_or_default())
             }
         };
-        known.translations.push(translation);
-        known.fingerprints.push(fingerprint);
+        translations.push(translation);
+        fingerprints.push(fingerprint);
     }
-    known.catalog = all.catalog();
-    Ok(known)
+    Ok(Known { catalog: all.catalog(), translations, fingerprints, gather })
 }
 
 /// A database's task, and the way to ask it.
@@ -102,6 +166,8 @@ impl Keeper {
             config: config.clone(),
             wishes,
             shards: HashMap::new(),
+            no_gather: String::new(),
+            judge: Judge::default(),
         };
         let task = tokio::spawn(watch.run()).abort_handle();
         Some(Self { spreader, task })
@@ -118,8 +184,11 @@ struct Watch {
     serving: Arc<ArcSwap<Serving>>,
     config: Arc<Config>,
     wishes: mpsc::Receiver<Spread>,
-    /// Connections to the shards' primaries, as far as they stand.
+    /// Connections to the members' primaries, as far as they stand.
     shards: HashMap<ShardId, (Arc<Server>, Client)>,
+    /// Why there is no connection to the gather database, if there is none.
+    no_gather: String,
+    judge: Judge,
 }
 
 /// Why a membership ended.
@@ -189,6 +258,7 @@ impl Watch {
                     next_look = Instant::now() + self.config.control.catalog_interval;
                     self.look(&member).await
                 }
+                () = gather_is_back(self.serving.clone()) => self.look(&member).await,
             };
             if let Err(error) = outcome {
                 return Over::Lost(error);
@@ -271,9 +341,17 @@ impl Watch {
         for _ in 0..ATTEMPTS {
             let current = self.serving.load_full();
             self.connect(&current).await;
-            let Some(renewed) = self.changed(member, &current).await? else { return Ok(()) };
-            let database = &renewed.rules.database;
-            tracing::info!(database, "the schema has changed");
+            let gather = self.gather(member, &current.rules).await;
+            let Some(renewed) = self.changed(member, &current, gather).await? else {
+                return Ok(());
+            };
+            let database = renewed.rules.database.clone();
+            if renewed.fingerprints != current.fingerprints {
+                tracing::info!(database, "the schema has changed");
+            }
+            if renewed.gather != current.gather {
+                say(&database, &renewed.gather);
+            }
             let before = self.serving.compare_and_swap(&current, Arc::new(renewed));
             if Arc::ptr_eq(&before, &current) {
                 return Ok(());
@@ -282,10 +360,27 @@ impl Watch {
         Ok(())
     }
 
-    async fn changed(&self, member: &Member, current: &Serving) -> Result<Option<Serving>, Error> {
+    async fn gather(&mut self, member: &Member, rules: &Rules) -> GatherState {
+        let mut judge = std::mem::take(&mut self.judge);
+        let client = |id| self.client(member, id, rules);
+        let witnesses = Witnesses {
+            shards: rules.shard_ids().filter_map(|id| Some((id, client(id)?))).collect(),
+            gather: rules.gather_shard().and_then(client).ok_or_else(|| self.no_gather.clone()),
+        };
+        let state = judge.look(rules, &witnesses).await;
+        self.judge = judge;
+        state
+    }
+
+    async fn changed(
+        &self,
+        member: &Member,
+        current: &Serving,
+        gather: GatherState,
+    ) -> Result<Option<Serving>, Error> {
         let rules = &current.rules;
         let mut same = true;
-        for id in rules.shard_ids() {
+        for id in members(rules) {
             let Some(client) = self.client(member, id, rules) else { continue };
             let fingerprint = match catalog::fingerprint(client).await {
                 Ok(fingerprint) => fingerprint,
@@ -295,10 +390,11 @@ impl Watch {
             same &= current.fingerprints.get(usize::from(id.0)) == Some(&fingerprint);
         }
         if same {
-            return Ok(None);
+            let renewed = Serving { gather, ..current.clone() };
+            return Ok((renewed.gather != current.gather).then_some(renewed));
         }
         let mut contents = Vec::new();
-        for id in rules.shard_ids() {
+        for id in members(rules) {
             contents.push(match self.client(member, id, rules) {
                 None => None,
                 Some(client) => match catalog::load(client).await {
@@ -308,15 +404,8 @@ impl Watch {
                 },
             });
         }
-        let known = known(rules, contents, Some(current))?;
-        Ok(Some(Serving {
-            rules: rules.clone(),
-            catalog_version: known.catalog.version,
-            catalog: Arc::new(known.catalog),
-            translations: known.translations,
-            fingerprints: known.fingerprints,
-            servers: current.servers.clone(),
-        }))
+        let known = known(rules, contents, gather, Some(current))?;
+        Ok(Some(known.serving(rules.clone(), current.servers.clone(), Some(current))))
     }
 
     fn client<'c>(&'c self, member: &'c Member, id: ShardId, rules: &Rules) -> Option<&'c Client> {
@@ -326,9 +415,10 @@ impl Watch {
         self.shards.get(&id).map(|(_, client)| client)
     }
 
-    /// Connects to the shards beside the home shard. One that cannot be reached is looked at later.
+    /// Connects to the members beside the home shard. One that cannot be reached is looked at later.
     async fn connect(&mut self, serving: &Serving) {
-        for id in serving.rules.shard_ids().filter(|id| *id != serving.rules.home) {
+        let gather = serving.rules.gather_shard();
+        for id in members(&serving.rules).filter(|id| *id != serving.rules.home) {
             let connected = match serving.servers.fleet.primary(id) {
                 Ok(primary) => {
                     let stands = self.shards.get(&id).is_some_and(|(server, client)| {
@@ -344,10 +434,28 @@ impl Watch {
             match connected {
                 Ok(client) => drop(self.shards.insert(id, client)),
                 Err(error) => {
-                    tracing::warn!(%error, "a shard's schema cannot be looked at");
                     self.shards.remove(&id);
+                    match gather == Some(id) {
+                        true => self.no_gather = error.message,
+                        false => tracing::warn!(%error, "a shard's schema cannot be looked at"),
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Waits until the gather database can be reached again.
+async fn gather_is_back(serving: Arc<ArcSwap<Serving>>) {
+    /// Between two looks at what probes have found.
+    const GLANCE: Duration = Duration::from_secs(1);
+    loop {
+        sleep(GLANCE).await;
+        let serving = serving.load();
+        let gather = serving.rules.gather_shard();
+        let there = gather.is_some_and(|id| serving.servers.fleet.primary(id).is_ok());
+        if there && matches!(serving.gather, GatherState::Unreachable(_)) {
+            return;
         }
     }
 }

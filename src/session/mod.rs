@@ -21,8 +21,9 @@
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
 //! - `together`: one query asked of several servers at once
-//! - `schema`: statements that change the schema
+//! - `schema`: statements that change the schema · `in_step`: the same in the gather database
 //! - `copy`: COPY data from the client
+//! - `gathering`: can statements be finished in the gather database
 //! - `spread`: what a session asks of whoever keeps the schema known
 //! - `relayed`: session pooling, where one server is the client's alone
 //!
@@ -50,7 +51,9 @@ mod copy;
 mod several;
 mod together;
 mod schema;
+mod in_step;
 mod relayed;
+mod gathering;
 pub mod spread;
 
 use crate::auth::Login;
@@ -77,11 +80,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 pub use conversation::serve;
+pub use gathering::GatherState;
 
 /// The rules and the catalog in force together. A statement outside a transaction takes the newest,
 /// a transaction stays with the one it began under.
+#[derive(Clone)]
 pub struct Serving {
     pub rules: Arc<Rules>,
     pub catalog: Arc<Catalog>,
@@ -91,6 +97,10 @@ pub struct Serving {
     pub translations: Vec<Option<Arc<Translation>>>,
     /// Of the shards' catalogs, as they were when they were read.
     pub fingerprints: Vec<String>,
+    /// Behind the shards' entries the two vectors have the gather database's, if there is one.
+    pub gather: GatherState,
+    /// Places for statements that gather, as many as the rules allow at a time.
+    pub gathering: Arc<Semaphore>,
     /// Where the shards are; the same allocation as long as nothing about them changes.
     pub servers: Servers,
 }

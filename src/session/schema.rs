@@ -60,6 +60,7 @@ impl Session {
             self.txn.begin(Block::Implicit, "");
         }
         self.txn.writes_every_shard();
+        self.keep_gather_in_step(statement, planned).await?;
         let home = self.serving.rules.home;
         let text = planned.text(statement).into_owned();
         let others: Vec<_> = self.serving.rules.shard_ids().filter(|&id| id != home).collect();
@@ -106,6 +107,7 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<usize, Stop> {
+        self.keep_gather_in_step(statement, planned).await?;
         let at = self.site(route, self.need(planned)).await?;
         self.tie(at, planned);
         self.count(planned, at);
@@ -126,24 +128,27 @@ impl Session {
         contents.take_from(there, shard, rules);
         let catalog = contents.catalog();
         self.serving = Arc::new(Serving {
-            rules: current.rules.clone(),
             catalog_version: catalog.version,
             catalog: Arc::new(catalog),
-            translations: current.translations.clone(),
-            fingerprints: current.fingerprints.clone(),
-            servers: current.servers.clone(),
+            ..Serving::clone(current)
         });
         Ok(())
     }
 
-    /// COMMIT of a transaction that has changed the schema, the home shard first. As far as a shard
-    /// can refuse, it does so before any has committed; what can still happen is that one is lost.
+    /// COMMIT of a transaction that has changed the schema, the home shard first, the gather database
+    /// last. As far as a shard can refuse, it does so before any has committed; what can still happen
+    /// is that one is lost.
     pub(super) async fn commit_schema(&mut self, show: Show) -> Result<(), Stop> {
         let home = self.serving.rules.home;
+        let gather = self.serving.rules.gather_shard();
         let mut order = self.txn.begun();
+        let is_gather = |at: usize| gather.is_some() && self.shard_at(at) == gather;
+        let gather = order.iter().copied().find(|&at| is_gather(at));
+        order.retain(|&at| Some(at) != gather);
         order.sort_by_key(|&at| (Reverse(self.txn.access(at)), self.shard_at(at) != Some(home)));
         if let Err(stop) = self.prepare_schema_commit(&order).await {
             // The servers may be gone; then so is what they had open.
+            order.extend(gather);
             drop(self.roll_back_on(&order).await);
             self.txn.end(Ending::RolledBack);
             return Err(stop);
@@ -160,7 +165,7 @@ impl Session {
                 committed.push(name);
                 continue;
             }
-            let rest: Vec<usize> = waiting.iter().map(|(at, _)| *at).collect();
+            let rest: Vec<usize> = waiting.iter().map(|(at, _)| *at).chain(gather).collect();
             drop(self.roll_back_on(&rest).await);
             let ending = match committed.is_empty() {
                 true => Ending::RolledBack,
@@ -179,7 +184,16 @@ impl Session {
                 }
             };
         }
+        let outcome = match gather {
+            Some(at) => self.say(at, "COMMIT", Show::Discard).await,
+            None => Ok(()),
+        };
         self.txn.end(Ending::Committed);
+        match outcome {
+            Err(Stop::End) => return Err(Stop::End),
+            Err(Stop::Say(error)) => self.tell_out_of_step(&error.message),
+            Err(Stop::Said) | Ok(()) => {}
+        }
         if show == Show::Forward { self.complete("COMMIT") } else { Ok(()) }
     }
 

@@ -24,6 +24,12 @@ pub(super) struct Need {
     reads: Reads,
 }
 
+impl Need {
+    pub(super) fn of(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+}
+
 impl Session {
     pub(super) fn need(&self, planned: &Planned) -> Need {
         let reads = match planned.plan.replica {
@@ -93,7 +99,13 @@ impl Session {
 
     /// A shard that the transaction holds already: reading there costs no further connection.
     fn own_shard(&self) -> Option<ShardId> {
-        let mut own = self.txn.participants.iter().filter(|participant| !participant.tied);
+        // The gather database answers no statement by itself.
+        let gather = self.serving.rules.gather_shard();
+        let mut own = self
+            .txn
+            .participants
+            .iter()
+            .filter(|participant| !participant.tied && Some(participant.shard) != gather);
         own.next().map(|participant| participant.shard)
     }
 

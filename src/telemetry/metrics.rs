@@ -77,6 +77,7 @@ metrics! {
     bytes_to_clients: IntCounter = "weir_client_bytes_sent_total" [] "bytes sent to clients";
     reloads: IntCounterVec = "weir_reloads_total" ["outcome"] "times that configuration and rules were read again";
     rules_version: IntGaugeVec = "weir_rules_version" ["database"] "the rules in force, counted from the process's start";
+    gather_ready: IntGaugeVec = "weir_gather_ready" ["database"] "1: statements over several shards can be finished in the gather database";
 }
 
 /// What a statement may do, as the metric says it.
