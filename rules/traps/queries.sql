@@ -788,3 +788,6 @@ EXPLAIN UPDATE carts SET items = 0 WHERE user_id = 5;
 
 -- A text of unknown collation is compared, but proves nothing about other columns.
 SELECT * FROM stock s JOIN tickets t ON t.number = s.place WHERE s.place = 'A' AND s.product_id = 5 FOR UPDATE OF s;
+
+-- TRAP a function that reads tables finds none of their rows in the gather database.
+SELECT country_name('EUR'), count(DISTINCT country) FROM users;

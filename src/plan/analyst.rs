@@ -50,6 +50,8 @@ pub struct Analyst<'a> {
     pub random: bool,
     /// Calls set_config.
     pub settings: bool,
+    /// A function that reads tables, as the rules say.
+    pub reading_function: Option<String>,
     /// If nothing else decides: the home shard.
     pub rather_home: bool,
     /// It asks what the server does now.
@@ -180,6 +182,7 @@ impl<'a> Analyst<'a> {
             random: false,
             settings: false,
             rather_home: false,
+            reading_function: None,
             state: false,
             peeked: false,
             params: HashMap::new(),
@@ -431,6 +434,9 @@ impl<'a> Analyst<'a> {
                 })
         });
         if let Some(declared) = declared {
+            if !declared.tables.is_empty() {
+                self.reading_function = Some(name.to_string());
+            }
             for table in declared.tables.iter().filter_map(|index| rules.tables.get(*index)) {
                 match &table.placement {
                     Placement::Reference => {}

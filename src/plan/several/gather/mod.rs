@@ -25,6 +25,10 @@ struct Site<'s, 'a> {
 }
 
 pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
+    if let Some(function) = &subject.analyst.reading_function {
+        // The gather database has the function, and its tables, but no rows in them.
+        return Err(cannot(&format!("function {function}, which reads tables,")));
+    }
     let tokens = &subject.tokens;
     if subject.analysis.notes.only {
         return Err(cannot("ONLY"));
