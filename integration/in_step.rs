@@ -238,10 +238,12 @@ async fn setup_fills_it_from_the_shards_that_have_each_table_and_nobody_reads_it
     there(&cluster, "CREATE VIEW app.paid AS SELECT * FROM orders WHERE state = 'paid'");
     let weir = home.serve();
     assert!(is_ready(&weir), "{}", why(&weir));
-    assert_eq!(
-        refused(&client(&weir).await, "SET weir.shard = 'gather'").await,
-        SqlState::INVALID_PARAMETER_VALUE
-    );
+    let one = client(&weir).await;
+    let mut shown = texts(&one, "SHOW weir.gather_notice").await;
+    one.batch_execute("SET weir.gather_notice = 'on'").await.unwrap();
+    shown.extend(texts(&one, "SHOW weir.gather_notice").await);
+    assert_eq!(shown, ["off", "on"]);
+    assert_eq!(refused(&one, "SET weir.shard = 'gather'").await, SqlState::INVALID_PARAMETER_VALUE);
 }
 
 #[tokio::test]

@@ -23,10 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// How long a schema change waits for the other weirs.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a look at the gather database may take: others wait for who looks.
+const GATHER_PATIENCE: Duration = Duration::from_secs(4);
 /// Between two attempts to reach the home shard.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Schema changes that wait at the same time.
@@ -86,7 +88,10 @@ pub async fn read(rules: &Rules, fleet: &Fleet) -> Result<Known, Error> {
     if let Some(id) = rules.gather_shard() {
         let client = control_client(fleet, id).await;
         contents.push(match &client {
-            Ok(client) => catalog::load(client).await.ok(),
+            Ok(client) => {
+                let loaded = timeout(GATHER_PATIENCE, catalog::load(client)).await;
+                loaded.ok().and_then(Result::ok)
+            }
             Err(_) => None,
         });
         gather = Some(client);
@@ -99,7 +104,11 @@ pub async fn read(rules: &Rules, fleet: &Fleet) -> Result<Known, Error> {
             None => Err("there is none".to_owned()),
         },
     };
-    let state = Judge::default().look(rules, &witnesses).await;
+    let mut judge = Judge::default();
+    let state = match timeout(GATHER_PATIENCE, judge.look(rules, &witnesses)).await {
+        Ok(state) => state,
+        Err(_) => GatherState::Unreachable(format!("it said nothing for {GATHER_PATIENCE:?}")),
+    };
     say(&rules.database, &state);
     known(rules, contents, state, None)
 }
@@ -367,9 +376,13 @@ impl Watch {
             shards: rules.shard_ids().filter_map(|id| Some((id, client(id)?))).collect(),
             gather: rules.gather_shard().and_then(client).ok_or_else(|| self.no_gather.clone()),
         };
-        let state = judge.look(rules, &witnesses).await;
+        let state = timeout(GATHER_PATIENCE, judge.look(rules, &witnesses)).await;
         self.judge = judge;
-        state
+        state.unwrap_or_else(|_| {
+            // Whoever looks at the members next would wait again.
+            rules.gather_shard().map(|id| self.shards.remove(&id));
+            GatherState::Unreachable(format!("it said nothing for {GATHER_PATIENCE:?}"))
+        })
     }
 
     async fn changed(

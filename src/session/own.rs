@@ -1,4 +1,4 @@
-//! weir's own settings: weir.shard, weir.tier, weir.reads. A statement's hint comes before what was
+//! weir's own settings: weir.shard, weir.tier, weir.reads, weir.gather_notice. A statement's hint comes before what was
 //! SET, and that before what the client's user and database are given.
 use super::setting::Scope;
 use super::{Session, Stop};
@@ -16,10 +16,15 @@ enum Setting {
     Shard,
     Tier,
     Reads,
+    GatherNotice,
 }
 
-const SETTINGS: [(&str, Setting); 3] =
-    [("weir.shard", Setting::Shard), ("weir.tier", Setting::Tier), ("weir.reads", Setting::Reads)];
+const SETTINGS: [(&str, Setting); 4] = [
+    ("weir.shard", Setting::Shard),
+    ("weir.tier", Setting::Tier),
+    ("weir.reads", Setting::Reads),
+    ("weir.gather_notice", Setting::GatherNotice),
+];
 
 /// What SET does to them.
 type Change = Box<dyn Fn(&mut Own)>;
@@ -80,6 +85,10 @@ impl Choices<'_> {
                 self.check_reads(reads)?;
                 Box::new(move |own| own.reads = reads)
             }
+            Setting::GatherNotice => {
+                let notice = value.map(boolean).transpose()?;
+                Box::new(move |own| own.gather_notice = notice)
+            }
         })
     }
 
@@ -110,6 +119,19 @@ impl Choices<'_> {
             Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
                 .hint(format!("the tiers are {}", self.tiers.join(", ")))
         })
+    }
+}
+
+/// As PostgreSQL reads one, without its abbreviations.
+fn boolean(value: &str) -> Result<bool, Error> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => {
+            let message = "parameter \"weir.gather_notice\" requires a Boolean value";
+            Err(Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
+                .hint("available values: on, off"))
+        }
     }
 }
 
@@ -148,11 +170,12 @@ impl Session {
     }
 
     fn at_startup(&self, setting: Setting) -> Change {
-        let Own { shard, tier, reads } = self.txn.settings.own_at_startup();
+        let Own { shard, tier, reads, gather_notice } = self.txn.settings.own_at_startup();
         match setting {
             Setting::Shard => Box::new(move |own| own.shard = shard),
             Setting::Tier => Box::new(move |own| own.tier = tier),
             Setting::Reads => Box::new(move |own| own.reads = reads),
+            Setting::GatherNotice => Box::new(move |own| own.gather_notice = gather_notice),
         }
     }
 
@@ -168,6 +191,8 @@ impl Session {
                 name.map_or("", String::as_str)
             }
             Setting::Reads => own.reads.unwrap_or(rules.reads).name(),
+            Setting::GatherNotice if self.gather_notice() => "on",
+            Setting::GatherNotice => "off",
         };
         encode::data_row(&[Some(value.as_bytes())], &mut self.client.output);
         self.complete("SHOW")
@@ -194,6 +219,12 @@ impl Session {
     /// The same, of statements that say nothing themselves.
     pub(super) fn session_tier(&self) -> Option<TierId> {
         self.txn.settings.own().tier.or(self.default_tier)
+    }
+
+    /// Whether the client is told that a statement was finished in the gather database.
+    pub(super) fn gather_notice(&self) -> bool {
+        let usually = || self.serving.rules.gather.as_ref().is_some_and(|gather| gather.notice);
+        self.txn.settings.own().gather_notice.unwrap_or_else(usually)
     }
 
     /// From which kind of server a statement reads, if it only reads.
@@ -226,10 +257,15 @@ mod tests {
             ("timezone", "UTC"),
             ("weir.reads", "replica"),
             ("weir.shard", "s2"),
+            ("weir.gather_notice", "On"),
         ];
         let (own, rest) = taken(&asked).unwrap_or_else(|error| panic!("{error}"));
-        let expected =
-            Own { shard: Some(ShardId(2)), tier: Some(TierId::BATCH), reads: Some(Reads::Replica) };
+        let expected = Own {
+            shard: Some(ShardId(2)),
+            tier: Some(TierId::BATCH),
+            reads: Some(Reads::Replica),
+            gather_notice: Some(true),
+        };
         assert_eq!(own, expected);
         assert_eq!(rest.keys().collect::<Vec<_>>(), ["timezone"]);
     }
@@ -240,11 +276,13 @@ mod tests {
             ("weir.tier", "bach", "22023", "the tiers are interactive, batch"),
             ("weir.reads", "both", "22023", "available values: primary, replica"),
             ("weir.shard", "s9", "22023", "the shards are s0, s1, s2, s3"),
+            ("weir.shard", "gather", "22023", "the shards are s0, s1, s2, s3"),
+            ("weir.gather_notice", "maybe", "22023", "available values: on, off"),
             (
                 "weir.mood",
                 "good",
                 "42704",
-                "weir's own settings: weir.shard, weir.tier, weir.reads",
+                "weir's own settings: weir.shard, weir.tier, weir.reads, weir.gather_notice",
             ),
         ] {
             let error = taken(&[(name, value)]).map(|_| ()).unwrap_err();

@@ -29,6 +29,8 @@ pub struct Own {
     pub tier: Option<TierId>,
     /// `weir.reads`: where statements that only read go.
     pub reads: Option<Reads>,
+    /// `weir.gather_notice`: whether the client is told that a statement was gathered.
+    pub gather_notice: Option<bool>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
