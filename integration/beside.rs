@@ -3,7 +3,7 @@
 //!
 //! All databases are on one server, so both sides have the same processors.
 use crate::cluster::{Cluster, DATABASE};
-use crate::oracle::answer::{Answer, Said};
+use crate::oracle::answer::{Answer, Said, values};
 use crate::oracle::statement::{Order, Part, Statement};
 use crate::oracle::talk::{How, Step};
 use crate::oracle::{TypeNames, type_names};
@@ -58,8 +58,8 @@ pub struct Beside {
     weir: Raw,
     types: TypeNames,
     lines: Vec<Line>,
-    process: Weir,
-    _cluster: Cluster,
+    pub process: Weir,
+    cluster: Cluster,
 }
 
 struct Line {
@@ -114,7 +114,7 @@ impl Beside {
         };
         let (mut oracle, weir) = (connect(server.port()), connect(process.port()));
         let types = type_names(&mut oracle);
-        Self { oracle, weir, types, lines: Vec::new(), process, _cluster: cluster }
+        Self { oracle, weir, types, lines: Vec::new(), process, cluster }
     }
 
     /// Runs a query on both sides; its rows come in a defined order.
@@ -148,6 +148,38 @@ impl Beside {
             moved,
             outcome,
         });
+    }
+
+    /// Runs text on one shard, as its owner would.
+    pub fn on_shard(&self, shard: usize, text: &str) {
+        self.cluster.shard(0).sql(&format!("s{shard}"), text).unwrap();
+    }
+
+    /// Hands over each row that weir answers, and keeps none; or weir's reason to refuse.
+    pub fn each(
+        &mut self,
+        text: &str,
+        mut row: impl FnMut(Vec<Option<Vec<u8>>>),
+    ) -> Option<String> {
+        self.weir.ask(text);
+        let mut refusal = None;
+        loop {
+            let heard = self.weir.next().expect("weir answers");
+            match heard.kind {
+                b'D' => row(values(&heard.body)),
+                b'E' => {
+                    assert_eq!(
+                        heard.field(b'C').as_deref(),
+                        Some("0A000"),
+                        "{:?}",
+                        heard.field(b'M')
+                    );
+                    refusal = heard.field(b'M');
+                }
+                b'Z' => return refusal,
+                _ => {}
+            }
+        }
     }
 
     fn strategy(&mut self, text: &str) -> String {

@@ -30,5 +30,6 @@ mod merging;
 mod beside;
 mod tpch;
 mod reports;
+mod memory;
 mod faults;
 mod load;

@@ -11,6 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub struct Raw {
     stream: TcpStream,
     input: Vec<u8>,
+    /// So many bytes of the input are read.
+    taken: usize,
     /// Messages that go with the next Flush, Sync or query.
     output: Vec<u8>,
     transcript: Vec<String>,
@@ -31,7 +33,7 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (input, output, transcript) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stream, input, output, transcript, pid: 0, secret: Vec::new() }
+        Self { stream, input, taken: 0, output, transcript, pid: 0, secret: Vec::new() }
     }
 
     /// Waits longer than usual for what it hears.
@@ -182,11 +184,12 @@ impl Raw {
     /// The next message; `None` when the server has hung up or said nothing in time.
     pub fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some(&[kind, a, b, c, d]) = self.input.first_chunk() {
+            let input = &self.input[self.taken..];
+            if let Some(&[kind, a, b, c, d]) = input.first_chunk() {
                 let end = u32::from_be_bytes([a, b, c, d]) as usize + 1;
-                if self.input.len() >= end {
-                    let body = self.input[5..end].to_vec();
-                    self.input.drain(..end);
+                if input.len() >= end {
+                    let body = input[5..end].to_vec();
+                    self.taken += end;
                     return Some(Heard { kind, body });
                 }
             }
@@ -198,13 +201,15 @@ impl Raw {
 
     /// One byte that is no message: the answer to an SSLRequest.
     pub fn next_byte(&mut self) -> Option<u8> {
-        if self.input.is_empty() && !self.fill() {
+        if self.taken == self.input.len() && !self.fill() {
             return None;
         }
-        Some(self.input.remove(0))
+        self.taken += 1;
+        Some(self.input[self.taken - 1])
     }
 
     fn fill(&mut self) -> bool {
+        self.input.drain(..std::mem::take(&mut self.taken));
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.note("hung up"),

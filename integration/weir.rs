@@ -152,6 +152,16 @@ impl Weir {
         processor_time(self.process.id())
     }
 
+    /// The most memory that the process has had since this was asked last, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let process = format!("/proc/{}", self.process.id());
+        let status = fs::read_to_string(format!("{process}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        // Documented in proc(5): the mark starts anew at what is in use.
+        fs::write(format!("{process}/clear_refs"), "5").unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Asks the process with a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();

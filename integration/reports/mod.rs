@@ -111,7 +111,7 @@ impl Maker {
             );
             self.items.add(shard, &row);
         }
-        if id % 97 == 0 {
+        if id.is_multiple_of(97) {
             cents += 1;
         }
         let total = format!("{}.{:02}", cents / 100, cents % 100);

@@ -36,126 +36,26 @@ pub const SCHEMA: &str = "
     CREATE INDEX ON orders (o_custkey);";
 
 const REGIONS: [&str; 5] = ["AFRICA", "AMERICA", "ASIA", "EUROPE", "MIDDLE EAST"];
+#[rustfmt::skip]
 const NATIONS: [(&str, usize); 25] = [
-    ("ALGERIA", 0),
-    ("ARGENTINA", 1),
-    ("BRAZIL", 1),
-    ("CANADA", 1),
-    ("EGYPT", 4),
-    ("ETHIOPIA", 0),
-    ("FRANCE", 3),
-    ("GERMANY", 3),
-    ("INDIA", 2),
-    ("INDONESIA", 2),
-    ("IRAN", 4),
-    ("IRAQ", 4),
-    ("JAPAN", 2),
-    ("JORDAN", 4),
-    ("KENYA", 0),
-    ("MOROCCO", 0),
-    ("MOZAMBIQUE", 0),
-    ("PERU", 1),
-    ("CHINA", 2),
-    ("ROMANIA", 3),
-    ("SAUDI ARABIA", 4),
-    ("VIETNAM", 2),
-    ("RUSSIA", 3),
-    ("UNITED KINGDOM", 3),
-    ("UNITED STATES", 1),
+    ("ALGERIA", 0), ("ARGENTINA", 1), ("BRAZIL", 1), ("CANADA", 1), ("EGYPT", 4), ("ETHIOPIA", 0),
+    ("FRANCE", 3), ("GERMANY", 3), ("INDIA", 2), ("INDONESIA", 2), ("IRAN", 4), ("IRAQ", 4),
+    ("JAPAN", 2), ("JORDAN", 4), ("KENYA", 0), ("MOROCCO", 0), ("MOZAMBIQUE", 0), ("PERU", 1),
+    ("CHINA", 2), ("ROMANIA", 3), ("SAUDI ARABIA", 4), ("VIETNAM", 2), ("RUSSIA", 3),
+    ("UNITED KINGDOM", 3), ("UNITED STATES", 1),
 ];
+#[rustfmt::skip]
 const COLOURS: [&str; 92] = [
-    "almond",
-    "antique",
-    "aquamarine",
-    "azure",
-    "beige",
-    "bisque",
-    "black",
-    "blanched",
-    "blue",
-    "blush",
-    "brown",
-    "burlywood",
-    "burnished",
-    "chartreuse",
-    "chiffon",
-    "chocolate",
-    "coral",
-    "cornflower",
-    "cornsilk",
-    "cream",
-    "cyan",
-    "dark",
-    "deep",
-    "dim",
-    "dodger",
-    "drab",
-    "firebrick",
-    "floral",
-    "forest",
-    "frosted",
-    "gainsboro",
-    "ghost",
-    "goldenrod",
-    "green",
-    "grey",
-    "honeydew",
-    "hot",
-    "indian",
-    "ivory",
-    "khaki",
-    "lace",
-    "lavender",
-    "lawn",
-    "lemon",
-    "light",
-    "lime",
-    "linen",
-    "magenta",
-    "maroon",
-    "medium",
-    "metallic",
-    "midnight",
-    "mint",
-    "misty",
-    "moccasin",
-    "navajo",
-    "navy",
-    "olive",
-    "orange",
-    "orchid",
-    "pale",
-    "papaya",
-    "peach",
-    "peru",
-    "pink",
-    "plum",
-    "powder",
-    "puff",
-    "purple",
-    "red",
-    "rose",
-    "rosy",
-    "royal",
-    "saddle",
-    "salmon",
-    "sandy",
-    "seashell",
-    "sienna",
-    "sky",
-    "slate",
-    "smoke",
-    "snow",
-    "spring",
-    "steel",
-    "tan",
-    "thistle",
-    "tomato",
-    "turquoise",
-    "violet",
-    "wheat",
-    "white",
-    "yellow",
+    "almond", "antique", "aquamarine", "azure", "beige", "bisque", "black", "blanched", "blue",
+    "blush", "brown", "burlywood", "burnished", "chartreuse", "chiffon", "chocolate", "coral",
+    "cornflower", "cornsilk", "cream", "cyan", "dark", "deep", "dim", "dodger", "drab", "firebrick",
+    "floral", "forest", "frosted", "gainsboro", "ghost", "goldenrod", "green", "grey", "honeydew",
+    "hot", "indian", "ivory", "khaki", "lace", "lavender", "lawn", "lemon", "light", "lime",
+    "linen", "magenta", "maroon", "medium", "metallic", "midnight", "mint", "misty", "moccasin",
+    "navajo", "navy", "olive", "orange", "orchid", "pale", "papaya", "peach", "peru", "pink",
+    "plum", "powder", "puff", "purple", "red", "rose", "rosy", "royal", "saddle", "salmon", "sandy",
+    "seashell", "sienna", "sky", "slate", "smoke", "snow", "spring", "steel", "tan", "thistle",
+    "tomato", "turquoise", "violet", "wheat", "white", "yellow",
 ];
 const TYPES: [&[&str]; 3] = [
     &["STANDARD", "SMALL", "MEDIUM", "LARGE", "ECONOMY", "PROMO"],
@@ -427,23 +327,20 @@ fn money(cents: i64) -> String {
 
 /// The day in the calendar, of days since 1970 (all of them after 1970).
 pub fn date(days: i64) -> String {
-    let (mut year, mut left) = (1970, days);
+    let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let (mut year, mut month, mut left) = (1970, 1, days);
     loop {
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let length = if leap { 366 } else { 365 };
+        let length = match month {
+            2 if is_leap(year) => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
         if left < length {
-            let february = if leap { 29 } else { 28 };
-            let mut month = 1;
-            for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-                if left < days {
-                    return format!("{year}-{month:02}-{:02}", left + 1);
-                }
-                left -= days;
-                month += 1;
-            }
+            return format!("{year}-{month:02}-{:02}", left + 1);
         }
         left -= length;
-        year += 1;
+        (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
     }
 }
 
