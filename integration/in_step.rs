@@ -172,6 +172,18 @@ async fn a_dead_gather_database_is_nobodys_trouble_and_what_it_missed_is_found()
     run(&one, &["ALTER TABLE orders ADD COLUMN note text"]).await;
     assert!(weir.page("/readyz").unwrap().starts_with("HTTP/1.1 200"));
     wait_for("its end is seen", || !is_ready(&weir));
+    cluster.restart(2);
+    cluster.shard(2).sql("gather", "ALTER TABLE orders ADD COLUMN note text").unwrap();
+    wait_for("the second repair", || is_ready(&weir));
+    // It is there and says nothing.
+    cluster.shard(2).hang().unwrap();
+    wait_for("its silence is seen", || !is_ready(&weir));
+    let began = std::time::Instant::now();
+    run(&one, &["ALTER TABLE orders ADD COLUMN more text"]).await;
+    // One connect may be under way from before the probes knew; not one after the other.
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
+    cluster.shard(2).go_on().unwrap();
+    wait_for("what it missed", || why(&weir).contains("column public.orders.more is missing"));
 }
 
 #[tokio::test]

@@ -321,6 +321,18 @@ impl Fleet {
         .ok_or_else(|| crew.no_primary(&state.watch))
     }
 
+    /// The same, if it has answered the last probes.
+    pub fn answering_primary(&self, shard: ShardId) -> Result<Arc<Server>, Error> {
+        let primary = self.primary(shard)?;
+        match self.crew(shard)?.is_up(primary.id.number) {
+            true => Ok(primary),
+            false => {
+                let message = format!("{} does not answer", primary.name);
+                Err(Error::shard(SqlState::CANNOT_CONNECT_NOW, message))
+            }
+        }
+    }
+
     /// A server for some work, in time.
     pub(super) async fn choose(
         &self,

@@ -432,7 +432,13 @@ impl Watch {
     async fn connect(&mut self, serving: &Serving) {
         let gather = serving.rules.gather_shard();
         for id in members(&serving.rules).filter(|id| *id != serving.rules.home) {
-            let connected = match serving.servers.fleet.primary(id) {
+            let fleet = &serving.servers.fleet;
+            // Nobody is to wait for the gather database.
+            let primary = match gather == Some(id) {
+                true => fleet.answering_primary(id),
+                false => fleet.primary(id),
+            };
+            let connected = match primary {
                 Ok(primary) => {
                     let stands = self.shards.get(&id).is_some_and(|(server, client)| {
                         Arc::ptr_eq(server, &primary) && !client.is_closed()
@@ -466,7 +472,7 @@ async fn gather_is_back(serving: Arc<ArcSwap<Serving>>) {
         sleep(GLANCE).await;
         let serving = serving.load();
         let gather = serving.rules.gather_shard();
-        let there = gather.is_some_and(|id| serving.servers.fleet.primary(id).is_ok());
+        let there = gather.is_some_and(|id| serving.servers.fleet.answering_primary(id).is_ok());
         if there && matches!(serving.gather, GatherState::Unreachable(_)) {
             return;
         }

@@ -33,7 +33,7 @@ impl Session {
             return Ok(());
         };
         let words = words.into_owned();
-        if let Err(error) = self.serving.servers.fleet.primary(gather) {
+        if let Err(error) = self.serving.servers.fleet.answering_primary(gather) {
             self.tell_out_of_step(&error.message);
             return Ok(());
         }
