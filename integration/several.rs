@@ -131,3 +131,64 @@ fn a_shards_error_ends_the_statement_everywhere() {
         c.query("SELECT id FROM orders WHERE id = 60");
     });
 }
+
+#[test]
+fn portals_of_all_shards_pause_and_go_on() {
+    let stage = Stage::new("");
+    stage.check(|c| {
+        let all = "SELECT id, note, amount FROM orders WHERE id < $1";
+        c.parse("", all, &[]).describe(b'S', "").bind("", "", &[Some("20")]).describe(b'P', "");
+        c.execute("", 0).sync();
+        c.parse("s", all, &[23]).bind_as("", "s", &[1], &[Some(&[0, 0, 0, 9])], &[1, 0, 1]);
+        c.describe(b'P', "").execute("", 0).execute("", 0).sync();
+        c.bind("", "s", &[None]).execute("", 0).sync();
+        c.bind("", "s", &[Some("0")]).execute("", 3).execute("", 3).sync();
+        c.close(b'S', "s").sync().bind("", "s", &[Some("9")]).sync();
+    });
+    // Rows come in any order, so that all of a portal's together are compared.
+    let [expected, heard] = [stage.plain(), stage.client()].map(|mut c| {
+        c.query("BEGIN").parse("a", "SELECT id, note FROM orders", &[]).bind("p", "a", &[]);
+        c.bind("q", "a", &[]).execute("p", 7).sync();
+        c.execute("q", 50).query("INSERT INTO orders VALUES (101, 4, 'later', 1, NULL)");
+        c.execute("p", 2).execute("q", 3).flush(7);
+        c.query("SELECT id FROM orders WHERE id = 101");
+        c.execute("p", 1000).execute("q", 0).execute("p", 0).close(b'P', "q").sync();
+        c.query("COMMIT").query("DELETE FROM orders WHERE user_id = 4 AND id = 101");
+        let mut lines: Vec<String> = c.transcript().lines().map(str::to_owned).collect();
+        let rows: Vec<String> = lines.extract_if(.., |line| line.starts_with("D ")).collect();
+        let mut rows: Vec<String> = rows.into_iter().collect();
+        rows.sort();
+        (lines, rows)
+    });
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn pipelines_go_on_around_a_query_of_all_shards() {
+    let stage = Stage::new("");
+    stage.check(|c| {
+        c.parse("one", "INSERT INTO orders VALUES ($1, $2, 'p', 1, NULL)", &[]);
+        c.parse("all", "SELECT id, note FROM orders WHERE id > $1", &[23]);
+        c.bind("", "one", &[Some("201"), Some("2")]).execute("", 0);
+        c.bind("", "all", &[Some("58")]).execute("", 0);
+        c.bind("", "one", &[Some("202"), Some("2")]).execute("", 0).sync();
+        c.bind("", "all", &[Some("58")]).execute("", 0).sync();
+        // An error takes what the pipeline did with it.
+        c.bind("", "one", &[Some("203"), Some("2")]).execute("", 0);
+        c.parse("", "SELECT id FROM orders WHERE 1 / (id - 30) < 2", &[]).bind("", "", &[]);
+        c.execute("", 0).bind("", "all", &[Some("1")]).execute("", 0).sync();
+        c.bind("", "all", &[Some("58")]).execute("", 0).sync();
+        c.query("BEGIN").bind("", "one", &[Some("204"), Some("2")]).execute("", 0).sync();
+        c.bind("", "all", &[Some("58")]).execute("", 0).sync();
+        c.parse("", "SELECT id FROM orders WHERE 1 / (id - 30) < 2", &[]).bind("", "", &[]);
+        c.execute("", 0).sync();
+        c.query("ROLLBACK").query("SELECT id FROM orders WHERE id > 55");
+    });
+    stage.check(|c| {
+        c.bind("", "missing", &[]).sync();
+        c.parse("s", "SELECT id FROM orders WHERE id = $1", &[]).bind("", "s", &[]).sync();
+        c.parse("t", "SELECT nothing FROM orders", &[]).sync();
+        c.query("PREPARE e (int) AS SELECT id FROM orders WHERE id > $1").query("EXECUTE e (57)");
+        c.query("EXECUTE e").query("EXECUTE e (NULL)").query("DEALLOCATE e");
+    });
+}

@@ -13,7 +13,7 @@ use crate::error::{Blame, Error, SqlState};
 use crate::ids::Oid;
 use crate::txn::{Begun, Participant};
 use crate::wire::frontend::{Format, Object};
-use crate::wire::server::{self, ErrorFields};
+use crate::wire::server::{self, ErrorFields, ParameterDescription};
 use crate::wire::{encode, frame};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -127,6 +127,8 @@ struct Stream {
     /// Answers that are still to come.
     owed: VecDeque<Owed>,
     rows: Rows,
+    /// Of the parameters, as the server numbers them.
+    types: Vec<Oid>,
     description: Option<Bytes>,
     /// Rows that were not wanted yet when the server had to be free for something else.
     kept: VecDeque<Row>,
@@ -166,7 +168,15 @@ impl FanOut {
     pub fn join(&mut self, at: usize) -> usize {
         let (owed, kept) = (VecDeque::new(), VecDeque::new());
         let rows = Rows::NotAsked;
-        self.streams.push(Stream { at, owed, rows, description: None, kept, open: false });
+        self.streams.push(Stream {
+            at,
+            owed,
+            rows,
+            types: Vec::new(),
+            description: None,
+            kept,
+            open: false,
+        });
         self.streams.len() - 1
     }
 
@@ -197,6 +207,11 @@ impl FanOut {
     pub fn failed(&self) -> Vec<usize> {
         let failed = self.streams.iter().filter(|stream| stream.rows == Rows::Failed);
         failed.map(|stream| stream.at).collect()
+    }
+
+    /// The types of the parameters as that server numbers them.
+    pub fn types(&self, stream: usize) -> &[Oid] {
+        self.streams.get(stream).map(|stream| stream.types.as_slice()).unwrap_or_default()
     }
 
     /// RowDescription's body as that server sent it; `None`: no columns, or not heard yet.
@@ -571,7 +586,12 @@ impl Stream {
                 heard.map_err(|reason| relay::desync(self.at, participant, reason))?;
                 return Ok(Said::Nothing);
             }
-            (b't', Some(Owed::Describe)) => return Ok(Said::Nothing),
+            (b't', Some(Owed::Describe)) => {
+                if let Ok(description) = ParameterDescription::read(&body) {
+                    self.types = description.type_oids().collect();
+                }
+                return Ok(Said::Nothing);
+            }
             (b'1', Some(Owed::Parse)) | (b'2', Some(Owed::Bind)) | (b'3', Some(Owed::Close)) => {}
             (b'n', Some(Owed::Describe)) => {}
             (b'T', Some(Owed::Describe)) => {
@@ -629,8 +649,9 @@ impl Lines<'_> {
     /// Nothing to do with rows: sends the client what it has not been sent, notices its hanging up,
     /// and the end of the statement's time.
     fn poll_rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Halt>> {
-        // What the socket does not take now wakes this task when it can be sent.
-        drop(self.client.poll_flush(cx)?);
+        if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
         if self.client.input.len() <= line::MAX_EARLY_BYTES {
             match self.client.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {

@@ -1,8 +1,9 @@
 //! PREPARE, EXECUTE, DEALLOCATE as SQL statements.
 use super::prepared::already_prepared;
+use super::several::Asked;
 use super::statements::{Form, Naming, Statement, meaning};
 use super::{Session, Stop};
-use crate::error::Error;
+use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Route, Target};
@@ -12,6 +13,7 @@ use crate::txn::settings::differences;
 use crate::wire::encode;
 use crate::wire::frontend::Object;
 use crate::wire::params::{Params, Value};
+use bytes::BytesMut;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -88,6 +90,9 @@ impl Session {
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
+        if route == Route::Many {
+            return self.execute_on_several(&statement, name, arguments).await;
+        }
         self.foresee(self.shape_of(&statement.planned, route))?;
         let row = with_arguments(&statement, arguments, |params| {
             statement.planned.lock_target(&statement.text, params)
@@ -111,6 +116,45 @@ impl Session {
         outcome
     }
 
+    /// An EXECUTE of a query whose rows are on several shards.
+    async fn execute_on_several(
+        &mut self,
+        statement: &Rc<Statement>,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<(), Stop> {
+        let described = self.describe_within(&statement.text, &statement.types).await?;
+        let (given, wanted) = (arguments.len(), described.len());
+        if given != wanted {
+            return Err(Error::client(
+                SqlState::SYNTAX_ERROR,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .detail(format!("Expected {wanted} parameters but got {given}."))
+            .into());
+        }
+        let owned: Vec<Option<String>> = arguments.iter().map(|text| literal_value(text)).collect();
+        let bound = owned.iter().map(|value| value.as_deref().map(str::as_bytes));
+        let mut parameters = BytesMut::new();
+        encode::parameters(bound, &mut parameters);
+        let values: Vec<Value<'_>> = owned
+            .iter()
+            .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+            .collect();
+        self.answer_whole(&Asked {
+            text: &statement.text,
+            planned: &statement.planned,
+            types: &described,
+            values: &values,
+            parameters: &parameters,
+            results: &[],
+            batch: 0,
+            name: "weir_all",
+            shift: statement.edit.shift,
+        })
+        .await
+    }
+
     /// Where an EXECUTE goes.
     pub(super) fn route_executed(
         &self,
@@ -118,7 +162,7 @@ impl Session {
         name: &str,
         arguments: &[String],
     ) -> Result<Route, Stop> {
-        let keyed = matches!(statement.planned.plan.target, Target::Keyed(_));
+        let keyed = matches!(statement.planned.plan.target, Target::Keyed(_) | Target::Several);
         let is_null = |text: &String| text.trim().eq_ignore_ascii_case("null");
         let unread = |text: &String| literal_value(text).is_none() && !is_null(text);
         if keyed && arguments.iter().any(unread) {

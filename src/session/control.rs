@@ -114,6 +114,9 @@ impl Session {
 
     async fn forward(&mut self, control: &Control, statement: &str) -> Result<(), Stop> {
         let route = self.forwarded_route(control, &Params::default())?;
+        if route == Route::Many {
+            return Err(over_several("a cursor").into());
+        }
         let at = match control {
             Control::Show { .. } => self.site_anywhere().await?,
             _ => self.site(route, self.own_need(forwarded_access(control))).await?,
@@ -154,7 +157,7 @@ impl Session {
     pub(super) fn cursor_shard(&self, name: &str) -> Option<ShardId> {
         let portal = || match self.portals.get(name) {
             Some(Portal::On(at, _)) => self.txn.participants.get(*at).map(|other| other.shard),
-            Some(Portal::Own(_) | Portal::Spent(_)) | None => None,
+            Some(Portal::Own(_) | Portal::Spent(_) | Portal::Several(_)) | None => None,
         };
         self.cursors.get(name).copied().or_else(portal)
     }
@@ -184,6 +187,14 @@ impl Session {
             participant.leaves = Leaves::Closed;
         }
     }
+}
+
+/// What is not done for queries over several shards.
+pub(super) fn over_several(what: &str) -> Error {
+    Error::refused(
+        format!("{what} of a query over several shards"),
+        "run the query itself; a driver's fetch size limits the rows that it reads at a time",
+    )
 }
 
 pub(super) fn forwarded_access(control: &Control) -> Access {

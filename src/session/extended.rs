@@ -4,6 +4,7 @@
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
 use super::control::{describe_own, forwarded_access};
+use super::portal::Shared;
 use super::prepared::already_prepared;
 use super::segment::{Segment, Unsited};
 use super::simple::Ended;
@@ -29,6 +30,8 @@ pub enum Portal {
     Own(Rc<Statement>),
     /// The same after its Execute: it runs once.
     Spent(Rc<Statement>),
+    /// Of a query whose rows are on several shards.
+    Several(Shared),
 }
 
 /// So many answers may be outstanding before weir waits for some.
@@ -127,6 +130,9 @@ impl Session {
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
+        if route == Route::Many {
+            return self.bind_several(portal, statement, &bind).await;
+        }
         self.hold_unsited();
         let runs = statement.executes.as_ref().unwrap_or(&statement);
         let need = match &runs.planned.plan.command {
@@ -216,6 +222,7 @@ impl Session {
                 }
             }
             Object::Portal => match self.portal(name)? {
+                Portal::Several(portal) => self.describe_several(&portal).await?,
                 Portal::Own(statement) | Portal::Spent(statement) => {
                     match &statement.planned.plan.command {
                         Command::Control(control) => {
@@ -242,6 +249,7 @@ impl Session {
         let execute = frontend::Execute::read(body).map_err(Error::from)?;
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
+            Portal::Several(portal) => self.execute_several(&portal, execute.max_rows).await,
             Portal::On(at, shape) => {
                 self.keep_budget(shape.map(|shape| shape.tier));
                 let call = self.admit(shape)?;
@@ -314,6 +322,10 @@ impl Session {
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::Close, Show::Forward);
+                }
+                Some(Portal::Several(portal)) => {
+                    self.close_several(&portal).await?;
+                    self.relay.local(encode::close_complete);
                 }
                 Some(Portal::Own(_) | Portal::Spent(_)) | None => {
                     self.relay.local(encode::close_complete)

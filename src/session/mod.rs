@@ -22,6 +22,7 @@
 //! - `several`: queries whose rows are on several shards
 //! - `together`: one query asked of several servers at once
 //! - `schema`: statements that change the schema · `in_step`: the same in the gather database
+//! - `portal`: their portals
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
 //! - `spread`: what a session asks of whoever keeps the schema known
@@ -50,6 +51,7 @@ mod turn;
 mod copy;
 mod several;
 mod together;
+mod portal;
 mod schema;
 mod in_step;
 mod relayed;

@@ -169,7 +169,10 @@ impl Session {
 
     /// What the home shard makes of a statement: asked on the transaction's own connection if it has
     /// one there, since any other would wait for what the transaction has locked.
-    async fn describe_at_home(&mut self, statement: &Statement) -> Result<Described, Stop> {
+    pub(super) async fn describe_at_home(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Described, Stop> {
         let home = self.serving.rules.home;
         let (text, types) = (&statement.sent, &statement.types);
         let Some(at) = self.txn.find(home) else {

@@ -32,15 +32,17 @@ pub(super) struct Asked<'q> {
     pub results: &'q [Format],
     /// Rows that are read at a time; 0: all.
     pub batch: i32,
+    /// Of the portal on each server.
+    pub name: &'q str,
     /// Where the text begins in what the client sent, in characters.
     pub shift: i32,
 }
 
 /// An answer that is on its way.
 pub(super) struct Answer {
-    fan: FanOut,
+    pub fan: FanOut,
     merger: Merger,
-    wording: Wording,
+    pub wording: Wording,
     /// RowDescription's body for the client.
     columns: Bytes,
 }
@@ -72,6 +74,7 @@ impl Session {
             parameters: NO_PARAMETERS,
             results: &[],
             batch: 0,
+            name: "weir_all",
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
         };
         let outcome = self.answer_whole(&asked).await;
@@ -137,7 +140,7 @@ impl Session {
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let sites = self.site_all(&shards, asked.planned).await?;
         let wording = Wording::new(&merge.query, asked.text, asked.planned, asked.shift);
-        let mut fan = self.fan_out("weir_all", &sites, &wording, asked.types);
+        let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
         fan.batch = asked.batch;
         let as_it_is = merge.rows == Rows::All && merge.order.is_empty() && merge.hidden == 0;
         let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
@@ -347,7 +350,11 @@ impl Session {
 }
 
 /// The format of every column: the client's own as it wants them, hidden ones in binary.
-fn formats(wanted: &[Format], described: &[u8], hidden: usize) -> Result<Vec<Format>, Error> {
+pub(super) fn formats(
+    wanted: &[Format],
+    described: &[u8],
+    hidden: usize,
+) -> Result<Vec<Format>, Error> {
     let count = match described {
         [] => 0,
         body => RowDescription::read(body)?.fields().count(),

@@ -9,6 +9,7 @@ use crate::exec::relay::Edit;
 use crate::ids::{Oid, RulesVersion};
 use crate::plan::Planned;
 use crate::txn::settings::{Settings, Values};
+use bytes::Bytes;
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -102,6 +103,9 @@ pub struct Identity {
     pub name: String,
     /// Types of the parameters as a server described them; asked for when routing needs them.
     pub described: OnceCell<Vec<Oid>>,
+    /// RowDescription's body as the home shard sent it, if there are rows; asked for when rows are of
+    /// several shards.
+    pub columns: OnceCell<Option<Bytes>>,
 }
 
 /// Interns identities. Bounded: when full it starts anew, and servers forget the old names as
@@ -147,7 +151,12 @@ impl Identities {
     pub fn alone(&mut self) -> Rc<Identity> {
         let id = self.next;
         self.next += 1;
-        Rc::new(Identity { id, name: format!("weir_{id}"), described: OnceCell::new() })
+        Rc::new(Identity {
+            id,
+            name: format!("weir_{id}"),
+            described: OnceCell::new(),
+            columns: OnceCell::new(),
+        })
     }
 }
 

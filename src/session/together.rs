@@ -32,6 +32,11 @@ impl Wording {
         Self { sent, original: statement.to_owned(), shift }
     }
 
+    /// The client's own words.
+    pub fn plain(statement: &str) -> Self {
+        Self { sent: Rendered::whole(statement), original: statement.to_owned(), shift: 0 }
+    }
+
     /// An error's position in the client's text.
     fn position(&self, there: &[u8]) -> Option<Vec<u8>> {
         let there: usize = std::str::from_utf8(there).ok()?.parse().ok()?;

@@ -111,6 +111,11 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// The original as it is.
+    pub fn whole(original: &str) -> Self {
+        Self { text: original.to_owned(), copies: vec![(0, 0)] }
+    }
+
     /// Where in the original the byte `at` comes from. In text that is not the original's it is
     /// counted on from the piece before.
     pub fn origin(&self, at: usize) -> usize {

@@ -57,6 +57,13 @@ pub fn bind_with_tail(portal: &[u8], statement: &[u8], tail: &[u8], out: &mut By
     });
 }
 
+/// A Bind's parameters: text values.
+pub fn parameters<'v>(values: impl ExactSizeIterator<Item = Option<&'v [u8]>>, out: &mut BytesMut) {
+    out.put_u16(0);
+    out.put_u16(values.len() as u16);
+    values.for_each(|value| put_value(value, out));
+}
+
 /// A Bind of text values to the unnamed portal, results in text: for statements of our own.
 pub fn bind_text(statement: &[u8], values: &[Option<&[u8]>], out: &mut BytesMut) {
     message(b'B', out, |out| {

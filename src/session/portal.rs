@@ -1,0 +1,221 @@
+//! Portals of queries whose rows are on several shards. The client's portal is weir's own; an Execute
+//! that limits its rows makes one on each server, which pauses when the client's does.
+use super::control::over_several;
+use super::several::{Answer, Asked, Carried, formats};
+use super::statements::Statement;
+use super::together::Wording;
+use super::{Session, Stop};
+use crate::error::{Error, SqlState};
+use crate::exec::fan_out::FanOut;
+use crate::ids::Oid;
+use crate::plan::{Access, Command, Route};
+use crate::pool::shapes::Ended;
+use crate::wire::encode;
+use crate::wire::frontend::{Bind, Format};
+use crate::wire::params::Value;
+use crate::wire::server::{Field, RowDescription};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A portal; taken out while it runs.
+pub(super) type Shared = Rc<RefCell<Option<Box<Bound>>>>;
+
+/// What a client has bound.
+pub struct Bound {
+    statement: Rc<Statement>,
+    /// The parameters as a Bind with empty names has them.
+    message: Vec<u8>,
+    results: Vec<Format>,
+    /// Of the portals on the servers.
+    name: String,
+    stage: Stage,
+}
+
+enum Stage {
+    Bound,
+    Open(Box<Answer>),
+    Done,
+}
+
+impl Session {
+    pub(super) async fn bind_several(
+        &mut self,
+        portal: String,
+        statement: Rc<Statement>,
+        bind: &Bind<'_>,
+    ) -> Result<(), Stop> {
+        if statement.planned.plan.command != Command::Query {
+            return Err(over_several("a cursor or an EXECUTE").into());
+        }
+        self.foresee(self.shape_of(&statement.planned, Route::Many))?;
+        let takes_some = bind.count() > 0 || has_parameters(&statement.planned.shape.text);
+        if takes_some && statement.identity.described.get().is_none() {
+            let described = self.described_types(&statement).await?;
+            drop(statement.identity.described.set(described));
+        }
+        let wanted = statement.identity.described.get().map_or(bind.count(), Vec::len);
+        if bind.count() != wanted {
+            return Err(Error::client(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires \
+                     {wanted}",
+                    bind.count(),
+                    String::from_utf8_lossy(bind.statement)
+                ),
+            )
+            .into());
+        }
+        self.catch_up().await?;
+        let bound = Bound {
+            statement,
+            message: [&[0, 0], bind.tail_after_statement()].concat(),
+            results: bind.result_formats().collect(),
+            name: self.unused_name(),
+            stage: Stage::Bound,
+        };
+        let bound = super::extended::Portal::Several(Rc::new(RefCell::new(Some(Box::new(bound)))));
+        self.portals.insert(portal, bound);
+        self.relay.local(encode::bind_complete);
+        Ok(())
+    }
+
+    /// A name that no other open portal has on the servers. There are as few as are open at a time.
+    fn unused_name(&self) -> String {
+        let mut taken = Vec::new();
+        for portal in self.portals.values() {
+            if let super::extended::Portal::Several(portal) = portal
+                && let Some(bound) = portal.borrow().as_deref()
+            {
+                taken.push(bound.name.clone());
+            }
+        }
+        let names = (0..=taken.len()).map(|number| format!("weir_all_{number}"));
+        names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default()
+    }
+
+    /// As the home shard describes the client's own statement, in the formats that were bound.
+    pub(super) async fn describe_several(&mut self, portal: &Shared) -> Result<(), Stop> {
+        self.catch_up().await?;
+        let (statement, results) = match portal.borrow().as_deref() {
+            Some(bound) => (bound.statement.clone(), bound.results.clone()),
+            None => return Err(Error::internal("a portal is described while it runs").into()),
+        };
+        if statement.identity.columns.get().is_none() {
+            let rows = self.describe_at_home(&statement).await?.rows;
+            drop(statement.identity.columns.set(rows));
+        }
+        let Some(Some(body)) = statement.identity.columns.get() else {
+            self.relay.local(encode::no_data);
+            return Ok(());
+        };
+        let formats = formats(&results, body, 0)?;
+        let described = RowDescription::read(body).map_err(Error::from)?;
+        let fields = described.fields().zip(formats);
+        let fields: Vec<_> = fields.map(|(field, format)| Field { format, ..field }).collect();
+        self.relay.local(|out| encode::row_description(&fields, out));
+        Ok(())
+    }
+
+    pub(super) async fn execute_several(
+        &mut self,
+        portal: &Shared,
+        max_rows: i32,
+    ) -> Result<(), Stop> {
+        self.catch_up().await?;
+        self.refuse_if_failed(None)?;
+        let Some(mut bound) = portal.borrow_mut().take() else {
+            return Err(Error::internal("a portal is executed while it runs").into());
+        };
+        self.allow_budget(&bound.statement.planned);
+        let call = self.admit(self.shape_of(&bound.statement.planned, Route::Many))?;
+        let began = Instant::now();
+        let outcome = self.advance(&mut bound, max_rows).await;
+        *portal.borrow_mut() = Some(bound);
+        if let (Some(mut call), Ok(())) = (call, &outcome) {
+            call.asks(began);
+            call.ended(Ended::Well, None, Instant::now());
+        }
+        if self.relay.budget.is_on() {
+            self.relay.budget.renew(Instant::now());
+        }
+        outcome
+    }
+
+    async fn advance(&mut self, bound: &mut Bound, max_rows: i32) -> Result<(), Stop> {
+        /// Read from each server at a time, if the client limits its rows to more.
+        const MOST: i32 = 1000;
+        let (batch, most) = match u64::try_from(max_rows) {
+            Ok(0) | Err(_) => (0, None),
+            Ok(most) => (max_rows.min(MOST), Some(most)),
+        };
+        let mut answer = match std::mem::replace(&mut bound.stage, Stage::Done) {
+            Stage::Done => return self.complete("SELECT 0"),
+            Stage::Open(answer) => answer,
+            Stage::Bound => Box::new(self.begin_bound(bound, batch).await?),
+        };
+        answer.fan.batch = batch;
+        answer.fan.within = self.within();
+        match self.carry(&mut answer, most).await? {
+            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
+            Carried::Paused => {
+                encode::portal_suspended(&mut self.client.output);
+                bound.stage = Stage::Open(answer);
+                Ok(())
+            }
+        }
+    }
+
+    async fn begin_bound(&mut self, bound: &Bound, batch: i32) -> Result<Answer, Stop> {
+        let bind = Bind::read(&bound.message).map_err(Error::from)?;
+        let mut values: Vec<Value<'_>> = Vec::new();
+        bind.values(&mut values);
+        let statement = &bound.statement;
+        let types = statement.identity.described.get().unwrap_or(&statement.types);
+        let asked = Asked {
+            text: &statement.text,
+            planned: &statement.planned,
+            types,
+            values: &values,
+            parameters: bind.parameters(),
+            results: &bound.results,
+            batch,
+            name: &bound.name,
+            shift: statement.edit.shift,
+        };
+        self.begin_answer(&asked).await
+    }
+
+    pub(super) async fn close_several(&mut self, portal: &Shared) -> Result<(), Stop> {
+        self.catch_up().await?;
+        let Some(bound) = portal.borrow_mut().take() else { return Ok(()) };
+        let Stage::Open(mut answer) = bound.stage else { return Ok(()) };
+        answer.fan.within = self.within();
+        answer.fan.close(&mut self.txn.participants);
+        self.go(&mut answer.fan).await?;
+        self.finish(&mut answer.fan, &answer.wording).await
+    }
+
+    /// The types of a statement's parameters, as the home shard sees them: asked inside the
+    /// transaction, in either protocol.
+    pub(super) async fn describe_within(
+        &mut self,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<Vec<Oid>, Stop> {
+        let home = self.serving.rules.home;
+        let at = self.site_on(home, self.own_need(Access::Read)).await?;
+        let wording = Wording::plain(text);
+        let mut fan: FanOut = self.fan_out("weir_all", &[at], &wording, types);
+        fan.close(&mut self.txn.participants);
+        self.go(&mut fan).await?;
+        self.finish(&mut fan, &wording).await?;
+        Ok(fan.types(0).to_vec())
+    }
+}
+
+/// Whether a shape has parameters of the client's own: `$1`, where its literals are `$L1`.
+fn has_parameters(shape: &str) -> bool {
+    shape.as_bytes().windows(2).any(|pair| matches!(pair, [b'$', b'0'..=b'9']))
+}
