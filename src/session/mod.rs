@@ -21,8 +21,8 @@
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
 //! - `together`: one query asked of several servers at once
-//! - `schema`: statements that change the schema · `in_step`: the same in the gather database
 //! - `portal`: their portals
+//! - `schema`: statements that change the schema · `in_step`: the same in the gather database
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
 //! - `spread`: what a session asks of whoever keeps the schema known
