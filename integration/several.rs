@@ -2,7 +2,10 @@
 //! all rows: statements, errors, time and memory as weir carries them out.
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
-use crate::weir::Weir;
+use crate::weir::{Weir, wait_for};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use weir::cli::throwaway::Postgres;
 
 const SHARDS: usize = 3;
@@ -191,4 +194,132 @@ fn pipelines_go_on_around_a_query_of_all_shards() {
         c.query("PREPARE e (int) AS SELECT id FROM orders WHERE id > $1").query("EXECUTE e (57)");
         c.query("EXECUTE e").query("EXECUTE e (NULL)").query("DEALLOCATE e");
     });
+}
+
+/// A lock on a shard's orders: a query there waits until this is dropped.
+struct Locked(Child);
+
+impl Locked {
+    fn on(stage: &Stage, shard: usize) -> Self {
+        let server = stage.cluster.shard(shard);
+        let mut psql = Command::new("psql")
+            .args(["-X", "-q", "-d", &server.dsn(DATABASE)])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = psql.stdin.as_mut().unwrap();
+        input.write_all(b"BEGIN; LOCK TABLE orders;\n").unwrap();
+        input.flush().unwrap();
+        let locked = Self(psql);
+        wait_for("the lock", || count(stage, shard, LOCKS) == 1);
+        locked
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+const LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+                     AND relation = 'orders'::regclass";
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+
+fn count(stage: &Stage, shard: usize, query: &str) -> usize {
+    stage.cluster.shard(shard).sql(DATABASE, query).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_cancel_request_ends_a_query_on_every_shard() {
+    let stage = Stage::new("");
+    let locks = [Locked::on(&stage, 1), Locked::on(&stage, 2)];
+    let mut client = stage.client();
+    for begin in [None, Some("BEGIN")] {
+        begin.map(|begin| client.query(begin));
+        client.take_transcript();
+        client.ask("SELECT id FROM orders");
+        for shard in [1, 2] {
+            wait_for("the query on the shard", || count(&stage, shard, WAITING) == 1);
+        }
+        let mut cancel = Raw::dial(stage.weir.port());
+        let key = [&client.pid.to_be_bytes()[..], &client.secret].concat();
+        cancel.send_packet(&[&(1234u32 << 16 | 5678).to_be_bytes()[..], &key].concat());
+        client.await_ready();
+        let heard = client.take_transcript();
+        assert!(heard.contains("C=57014 M=canceling statement due to user request"), "{heard}");
+        for shard in [1, 2] {
+            assert_eq!(count(&stage, shard, WAITING), 0);
+        }
+    }
+    assert!(client.query("ROLLBACK").query("SELECT 1").transcript().ends_with("Z I"));
+    drop(locks);
+    assert_eq!(
+        sorted(&client.query("SELECT id FROM orders").transcript()).matches("D ").count(),
+        61
+    );
+}
+
+#[test]
+fn a_query_of_all_shards_has_the_time_of_its_tier() {
+    let stage = Stage::new("[tier.batch]\ntotal = '1s'\n");
+    let lock = Locked::on(&stage, 1);
+    let mut client = stage.client();
+    let began = Instant::now();
+    let heard = client.query("SELECT id FROM orders").take_transcript();
+    assert!(heard.contains("C=57014 M=canceling statement due to total timeout"), "{heard}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(count(&stage, 1, WAITING), 0);
+    drop(lock);
+    assert!(client.query("SELECT id FROM orders").transcript().contains("C SELECT 60"));
+}
+
+#[test]
+fn a_shard_that_is_lost_on_the_way_ends_the_transaction() {
+    let mut stage = Stage::new("");
+    let lock = Locked::on(&stage, 1);
+    let mut client = stage.client();
+    client.query("BEGIN").query("INSERT INTO orders VALUES (300, 0, 'lost', 1, NULL)");
+    client.take_transcript();
+    client.ask("SELECT id FROM orders");
+    wait_for("the query on the shard", || count(&stage, 1, WAITING) == 1);
+    stage.cluster.crash(1);
+    let heard = client.await_ready().take_transcript();
+    assert!(heard.contains("E V=ERROR C=57P02") || heard.contains("E V=ERROR C=08006"), "{heard}");
+    assert!(heard.ends_with("Z E"), "{heard}");
+    client.query("ROLLBACK").query("SELECT note FROM orders WHERE user_id = 0 AND id = 300");
+    let heard = client.take_transcript();
+    assert!(heard.ends_with("C SELECT 0\\x00\nZ I"), "{heard}");
+    drop(lock);
+}
+
+#[test]
+fn what_a_slow_client_does_not_read_stays_on_the_shards() {
+    const KIB: u64 = 3 * 60_000 * 500 / 1024;
+    let stage = Stage::new("");
+    for (shard, server) in stage.cluster.shards().iter().enumerate() {
+        let rows = format!(
+            "INSERT INTO orders SELECT g, 3 * g + {shard}, repeat('x', 500), 1, NULL \
+             FROM generate_series(1, 60000) g"
+        );
+        server.sql(DATABASE, &rows).unwrap();
+    }
+    let mut client = stage.client();
+    client.query("SELECT id FROM orders WHERE id = 1");
+    // Asked once, the peak begins anew at what is in use.
+    stage.weir.peak_memory();
+    let before = stage.weir.peak_memory();
+    client.parse("", "SELECT * FROM orders WHERE note > 'x'", &[]).bind("", "", &[]);
+    client.execute("", 0).put(b'S', b"").send();
+    client.hear(1000);
+    // Everything that can be read ahead has been, once the shards wait for weir.
+    let writing = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
+    for shard in 0..SHARDS {
+        wait_for("the shard to wait", || count(&stage, shard, writing) == 1);
+    }
+    let grown = stage.weir.peak_memory().saturating_sub(before);
+    assert!(grown < KIB / 8, "{grown} KiB more");
+    client.await_ready();
+    assert!(client.transcript().contains("C SELECT 180000"));
 }
