@@ -176,7 +176,7 @@ impl Analyst<'_> {
             self.condition(filter, &all, env, &scope)?;
         }
         self.visit_all(&select.having, env, &scope)?;
-        self.visit_all(&select.windows, env, &scope)?;
+        self.visit_all(select.windows.iter().flat_map(|window| &window.exprs), env, &scope)?;
         self.visit_all(tail, env, &scope)?;
         match &select.grouping {
             Grouping::None => {}

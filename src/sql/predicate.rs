@@ -1,7 +1,7 @@
 //! Expressions: what limits rows (`=`, IN, `= ANY`, IS NULL under AND) keeps its form, calls and
 //! subqueries stay findable, everything else becomes [`Expr::Other`] with its operands.
 use super::parse::{Reader, Unread};
-use super::statement::{Call, Expr, Literal, Name, TypeName};
+use super::statement::{Call, CallClause, Expr, Literal, Name, Over, TypeName};
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Subscript, UnaryOperator, Value, WindowFrameBound, WindowSpec, WindowType,
@@ -206,7 +206,7 @@ impl Reader {
     }
 
     fn function(&mut self, function: &ast::Function) -> Result<Expr, Unread> {
-        let mut operands = Vec::new();
+        let (mut operands, mut clauses) = (Vec::new(), Vec::new());
         match &function.parameters {
             FunctionArguments::None => {}
             FunctionArguments::Subquery(_) | FunctionArguments::List(_) => {
@@ -220,23 +220,34 @@ impl Reader {
             }
             FunctionArguments::List(list) => {
                 operands.extend(self.arguments(&list.args)?);
+                if list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct) {
+                    clauses.push(CallClause::Distinct);
+                }
                 for clause in &list.clauses {
+                    clauses.push(CallClause::Ordered);
                     self.clause(clause, &mut operands)?;
                 }
             }
         }
         for order in &function.within_group {
+            clauses.push(CallClause::WithinGroup);
             operands.push(self.expr(&order.expr)?);
         }
         if let Some(filter) = &function.filter {
+            clauses.push(CallClause::Filter);
             operands.push(self.expr(filter)?);
         }
         match &function.over {
             None => {}
-            Some(WindowType::NamedWindow(_)) => self.windowed = true,
+            Some(WindowType::NamedWindow(base)) => {
+                self.windowed = true;
+                let base = Some(super::parse::folded(base));
+                clauses.push(CallClause::Over(Over { base, partition: 0..0 }));
+            }
             Some(WindowType::WindowSpec(spec)) => {
                 self.windowed = true;
-                self.window(spec, &mut operands)?;
+                let over = self.window(spec, &mut operands)?;
+                clauses.push(CallClause::Over(over));
             }
         }
         let name = super::parse::name(&function.name)?;
@@ -246,7 +257,7 @@ impl Reader {
         }
         match name.schema.is_none() && name.name == "row" {
             true => Ok(Expr::Row(operands)),
-            false => Ok(Expr::Call(Call { name, operands })),
+            false => Ok(Expr::Call(Call { name, operands, clauses })),
         }
     }
 
@@ -294,8 +305,11 @@ impl Reader {
         &mut self,
         spec: &WindowSpec,
         operands: &mut Vec<Expr>,
-    ) -> Result<(), Unread> {
+    ) -> Result<Over, Unread> {
+        let start = operands.len();
         operands.extend(self.exprs(&spec.partition_by)?);
+        let base = spec.window_name.as_ref().map(super::parse::folded);
+        let over = Over { base, partition: start..operands.len() };
         for order in &spec.order_by {
             operands.push(self.expr(&order.expr)?);
         }
@@ -312,7 +326,7 @@ impl Reader {
                 }
             }
         }
-        Ok(())
+        Ok(over)
     }
 }
 

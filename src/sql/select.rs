@@ -1,12 +1,13 @@
 //! Queries: CTEs, FROM items, joins and what decides which rows come out.
 use super::parse::{Reader, Unread, folded};
 use super::statement::{
-    Alias, Body, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output, Place,
-    Query, Select, Statement, TableItem,
+    Alias, Body, Call, Cte, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output,
+    Over, Place, Query, Select, Statement, TableItem, Window,
 };
 use sqlparser::ast::{
-    self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByKind,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
+    self, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
+    NamedWindowExpr, OrderByKind, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableFactor, TableWithJoins,
 };
 use sqlparser::tokenizer::Location;
 use std::ops::Range;
@@ -127,13 +128,20 @@ impl Reader {
         let filter = self.exprs(&select.selection)?.pop();
         let grouping = self.grouping(&select.group_by)?;
         let having = self.exprs(&select.having)?.pop();
-        let mut windows = Vec::new();
-        for definition in &select.named_window {
-            match &definition.1 {
-                NamedWindowExpr::NamedWindow(_) => {}
-                NamedWindowExpr::WindowSpec(spec) => self.window(spec, &mut windows)?,
-            }
-        }
+        let windows = select
+            .named_window
+            .iter()
+            .map(|NamedWindowDefinition(name, definition)| {
+                let mut exprs = Vec::new();
+                let over = match definition {
+                    NamedWindowExpr::NamedWindow(base) => {
+                        Over { base: Some(folded(base)), partition: 0..0 }
+                    }
+                    NamedWindowExpr::WindowSpec(spec) => self.window(spec, &mut exprs)?,
+                };
+                Ok(Window { name: folded(name), exprs, over })
+            })
+            .collect::<Result<_, Unread>>()?;
         let windowed = self.windowed;
         let at = select.select_token.0.span.start;
         let at = Place { line: at.line, column: at.column };
@@ -223,7 +231,7 @@ impl Reader {
         Ok(match factor {
             TableFactor::Table { name, alias: called, args: Some(args), .. } => {
                 let operands = self.arguments(&args.args)?;
-                let call = super::statement::Call { name: super::parse::name(name)?, operands };
+                let call = Call::plain(super::parse::name(name)?, operands);
                 function(vec![Expr::Call(call)], called.as_ref(), name)?
             }
             TableFactor::Table { version: Some(_), .. } => {
@@ -237,7 +245,7 @@ impl Reader {
             },
             TableFactor::Function { name, args, alias: called, .. } => {
                 let operands = self.arguments(args)?;
-                let call = super::statement::Call { name: super::parse::name(name)?, operands };
+                let call = Call::plain(super::parse::name(name)?, operands);
                 function(vec![Expr::Call(call)], called.as_ref(), name)?
             }
             TableFactor::UNNEST { alias: called, array_exprs, .. } => {

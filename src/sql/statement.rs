@@ -84,8 +84,7 @@ pub struct Select {
     pub filter: Option<Expr>,
     pub grouping: Grouping,
     pub having: Option<Expr>,
-    /// Named windows' expressions.
-    pub windows: Vec<Expr>,
+    pub windows: Vec<Window>,
     /// A window function is called among the outputs.
     pub windowed: bool,
 }
@@ -394,7 +393,54 @@ pub struct TypeName {
 #[derive(Debug)]
 pub struct Call {
     pub name: Name,
+    /// Its arguments, and then whatever stands in its clauses.
     pub operands: Vec<Expr>,
+    pub clauses: Vec<CallClause>,
+}
+
+/// What a call of an aggregate or window function says besides its arguments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CallClause {
+    Distinct,
+    /// ORDER BY among the arguments, or another clause there.
+    Ordered,
+    WithinGroup,
+    Filter,
+    Over(Over),
+}
+
+/// Over which rows a window function looks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Over {
+    /// The named window that it is, or builds upon.
+    pub base: Option<String>,
+    /// The operands that are PARTITION BY's.
+    pub partition: Range<usize>,
+}
+
+/// `WINDOW name AS (…)`
+#[derive(Debug)]
+pub struct Window {
+    pub name: String,
+    pub exprs: Vec<Expr>,
+    /// Its partition is among `exprs`.
+    pub over: Over,
+}
+
+impl Call {
+    pub fn plain(name: Name, operands: Vec<Expr>) -> Self {
+        Self { name, operands, clauses: Vec::new() }
+    }
+
+    pub fn over(&self) -> Option<&Over> {
+        self.clauses.iter().find_map(|clause| match clause {
+            CallClause::Over(over) => Some(over),
+            CallClause::Distinct
+            | CallClause::Ordered
+            | CallClause::WithinGroup
+            | CallClause::Filter => None,
+        })
+    }
 }
 
 impl Name {
