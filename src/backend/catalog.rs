@@ -8,14 +8,16 @@ use super::translate::{Object, ObjectKind};
 use crate::error::{Error, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::Catalog;
-use crate::plan::catalog::{Column, Function, Relation, RelationKind, Volatility};
+use crate::plan::catalog::{
+    Collation, Column, Equality, Function, Relation, RelationKind, Volatility,
+};
 use crate::rules::{Placement, Rules, Unlisted};
 use crate::sql::statement::Fill;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio_postgres::SimpleQueryMessage;
 
-/// One statement: rows of [`WIDTH`] text columns, the first of which says what the row is. Relations
+/// One statement: rows of eight text columns, the first of which says what the row is. Relations
 /// come before their columns.
 ///
 /// Views of extensions with names like the system's are left to the system.
@@ -45,9 +47,21 @@ WITH spaces AS MATERIALIZED (
      AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
     JOIN relations r ON r.oid = d.refobjid AND r.relkind = 'S'
     WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\\(''[^()]*''::regclass\\)$'
+), bytewise AS (
+    SELECT l.oid FROM pg_catalog.pg_collation l, pg_catalog.pg_database d
+    WHERE d.datname = pg_catalog.current_database()
+      AND pg_catalog.pg_encoding_to_char(d.encoding) IN ('UTF8', 'SQL_ASCII')
+      AND CASE l.collprovider
+          WHEN 'c' THEN l.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')
+          WHEN 'b' THEN true
+          WHEN 'd' THEN CASE pg_catalog.to_jsonb(d) ->> 'datlocprovider'
+              WHEN 'i' THEN false
+              WHEN 'b' THEN true
+              ELSE d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') END
+          ELSE false END
 )
 (SELECT 'relation', r.oid::text, r.nspname::text, r.relname::text, r.relkind::text,
-        parent.oid::text, owner.refobjid::text
+        parent.oid::text, owner.refobjid::text, NULL
  FROM relations r
  LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid AND i.inhseqno = 1
  LEFT JOIN relations parent ON parent.oid = i.inhparent
@@ -62,25 +76,30 @@ UNION ALL
              ELSE 'null' END,
         CASE WHEN sequence.oid IS NOT NULL THEN
              pg_catalog.quote_ident(sequence.nspname) || '.' ||
-             pg_catalog.quote_ident(sequence.relname) END
+             pg_catalog.quote_ident(sequence.relname) END,
+        CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END
  FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
  LEFT JOIN drawn ON drawn.refobjid = a.attrelid AND drawn.refobjsubid = a.attnum
  LEFT JOIN owners ON a.attidentity <> ''
        AND owners.refobjid = a.attrelid AND owners.refobjsubid = a.attnum
  LEFT JOIN relations sequence ON sequence.oid = coalesce(drawn.objid, owners.objid)
+ LEFT JOIN bytewise ON bytewise.oid = a.attcollation
  WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum)
 UNION ALL
 (SELECT 'function', s.nspname::text, p.proname::text, p.provolatile::text,
-        (l.lanname IN ('c', 'internal'))::text, NULL, NULL
+        (l.lanname IN ('c', 'internal'))::text, (p.prokind = 'a')::text, NULL, NULL
  FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
  JOIN pg_catalog.pg_language l ON l.oid = p.prolang)
 UNION ALL
-(SELECT 'object', nspname::text, relname::text, oid::text, 'table', NULL, NULL
+(SELECT 'equality', NULL, NULL, NULL, NULL, NULL, NULL, NULL
+ FROM pg_catalog.pg_collation WHERE NOT collisdeterministic LIMIT 1)
+UNION ALL
+(SELECT 'object', nspname::text, relname::text, oid::text, 'table', NULL, NULL, NULL
  FROM relations WHERE relkind <> 'S')
 UNION ALL
 (SELECT 'object', s.nspname::text, t.typname::text, t.oid::text,
         CASE WHEN t.typtype = 'c' OR t.typcategory IN ('A', 'R') THEN 'embedding'
-             ELSE 'type' END, NULL, NULL
+             ELSE 'type' END, NULL, NULL, NULL
  FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace)";
 
 /// Of what [`CATALOG`] says, and a little more: one row, one column, equal as long as nothing has
@@ -98,7 +117,7 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
      WHERE c.relkind <> 'i'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped,
-            a.attidentity, a.attgenerated, a.atthasdef, f.oid), 0))
+            a.attidentity, a.attgenerated, a.atthasdef, a.attcollation, f.oid), 0))
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
      JOIN spaces s ON s.oid = c.relnamespace
      LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
@@ -107,10 +126,12 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
             t.oid, s.nspname, t.typname, t.typtype), 0))
      FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
-            p.oid, s.nspname, p.proname, p.provolatile, p.prolang), 0))
+            p.oid, s.nspname, p.proname, p.provolatile, p.prolang,
+            p.prokind), 0))
      FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             inhrelid, inhparent, inhseqno), 0)) FROM pg_catalog.pg_inherits),
+    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_collation WHERE NOT collisdeterministic),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             d.objid, d.refobjid, d.refobjsubid, d.deptype), 0))
      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
@@ -123,6 +144,7 @@ pub struct Contents {
     pub relations: Vec<Relation>,
     pub functions: Vec<Function>,
     pub objects: Vec<Object>,
+    pub equality: Equality,
     /// Empty if it was not asked for.
     pub fingerprint: String,
     /// Position of a relation in `relations`, by its object id, while columns are being read.
@@ -171,6 +193,10 @@ impl Contents {
                     type_oid: Oid(text(4)?.parse().ok()?),
                     fill: fill(text(5)?)?,
                     sequence: owned(6),
+                    collation: match text(7) {
+                        Some("bytes") => Collation::Bytes,
+                        Some(_) | None => Collation::Other,
+                    },
                 };
                 let position = *self.positions.get(text(1)?)?;
                 self.relations.get_mut(position)?.columns.push(column);
@@ -180,6 +206,7 @@ impl Contents {
                 name: owned(2)?,
                 volatility: volatility(text(3)?)?,
                 compiled: text(4)? == "true",
+                aggregate: text(5)? == "true",
             }),
             "object" => self.objects.push(Object {
                 schema: owned(1)?,
@@ -191,6 +218,7 @@ impl Contents {
                     _ => ObjectKind::Type,
                 },
             }),
+            "equality" => self.equality = Equality::ByCollation,
             "fingerprint" => self.fingerprint = owned(1)?,
             _ => return None,
         }
@@ -216,6 +244,7 @@ impl Contents {
         Contents {
             relations: catalog.relations().cloned().collect(),
             functions: catalog.all_functions().cloned().collect(),
+            equality: catalog.equality,
             ..Contents::default()
         }
     }
@@ -233,6 +262,7 @@ impl Contents {
         if home {
             self.functions = there.functions;
             self.objects = there.objects;
+            self.equality = there.equality;
             self.fingerprint = there.fingerprint;
         }
     }
@@ -244,8 +274,10 @@ impl Contents {
         let key = |function: &Function| (function.schema.clone(), function.name.clone());
         self.functions.sort_by_cached_key(key);
         let mut hasher = DefaultHasher::new();
-        (&self.relations, &self.functions).hash(&mut hasher);
-        Catalog::new(hasher.finish(), self.relations, self.functions)
+        (&self.relations, &self.functions, self.equality).hash(&mut hasher);
+        let mut catalog = Catalog::new(hasher.finish(), self.relations, self.functions);
+        catalog.equality = self.equality;
+        catalog
     }
 }
 
@@ -344,7 +376,7 @@ mod tests {
             ["relation", "10", "public", "orders", "p", "", ""],
             ["relation", "12", "public", "orders_2026", "r", "10", ""],
             ["column", "10", "id", "bigint", "20", "serial", "public.orders_id_seq"],
-            ["function", "public", "f", "s", "false", "", ""],
+            ["function", "public", "f", "s", "false", "false", ""],
             ["object", "public", "orders", "10", "table", "", ""],
             ["fingerprint", "1.2", "", "", "", "", ""],
         ];

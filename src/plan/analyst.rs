@@ -16,6 +16,7 @@ use crate::sharding::KeyType;
 use crate::sql::compat::{self, RowLock};
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Alias, Call, Expr, Literal, Name, Place};
+use std::cell::Cell as Mutable;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -57,7 +58,7 @@ pub struct Analyst<'a> {
     /// It asks what the server does now.
     pub state: bool,
     /// A literal's value decided: the plan holds for this text only.
-    pub peeked: bool,
+    pub peeked: Mutable<bool>,
     pub params: HashMap<u32, ParamUse>,
     /// How many reference tables were met so far.
     pub references: usize,
@@ -184,7 +185,7 @@ impl<'a> Analyst<'a> {
             rather_home: false,
             reading_function: None,
             state: false,
-            peeked: false,
+            peeked: Mutable::new(false),
             params: HashMap::new(),
             references: 0,
             frames: Vec::new(),
@@ -500,13 +501,23 @@ impl<'a> Analyst<'a> {
         }
     }
 
+    /// A lifted literal. Whoever asks makes the plan hold for this text only.
+    fn literal(&self, index: usize) -> Option<&'a crate::sql::shape::Literal> {
+        self.peeked.set(true);
+        self.shape.literals.get(index)
+    }
+
+    /// A lifted literal as it is written. Whoever asks makes the plan hold for this text only.
+    pub fn literal_source(&self, index: usize) -> Option<&'a str> {
+        Some(self.literal(index)?.source(self.statement))
+    }
+
     /// A constant's text. Whoever asks makes the plan hold for this text only.
     fn text(&mut self, expr: &Expr) -> Option<String> {
         match expr {
             Expr::Literal(Literal::Text(text)) => Some(text.clone()),
             Expr::Literal(Literal::Lifted(index)) => {
-                self.peeked = true;
-                let lifted = self.shape.literals.get(*index)?;
+                let lifted = self.literal(*index)?;
                 lifted.value(self.statement).map(|text| text.into_owned())
             }
             Expr::Cast(inner, _) => self.text(inner),

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 pub struct Catalog {
     /// Changes whenever the contents do: part of every plan's cache key.
     pub version: u64,
+    pub equality: Equality,
     relations: HashMap<String, Vec<Relation>>,
     functions: HashMap<String, Vec<Function>>,
 }
@@ -46,6 +47,26 @@ pub struct Column {
     pub fill: Fill,
     /// The sequence behind a serial or identity column, as `pg_get_serial_sequence` writes it.
     pub sequence: Option<String>,
+    /// How its texts are ordered.
+    pub collation: Collation,
+}
+
+/// When texts are equal, whatever their column.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Equality {
+    /// When their bytes are: every collation is deterministic.
+    #[default]
+    OfBytes,
+    /// There are collations under which different texts are equal.
+    ByCollation,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Collation {
+    /// By their bytes.
+    Bytes,
+    /// By another rule, or it is no text, or it is not known.
+    Other,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -55,6 +76,7 @@ pub struct Function {
     pub volatility: Volatility,
     /// Written in C: it belongs to an extension, most likely.
     pub compiled: bool,
+    pub aggregate: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -171,6 +193,10 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
             type_oid: Oid(0),
             fill: column.fill,
             sequence,
+            collation: match column.collation.as_deref() {
+                Some("C" | "POSIX" | "ucs_basic") => Collation::Bytes,
+                Some(_) | None => Collation::Other,
+            },
         });
     }
     let name = table.name.name;

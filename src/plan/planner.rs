@@ -317,7 +317,7 @@ fn analyse(
         | Target::Drawn(_)
         | Target::Proxy => false,
     };
-    let keep = match (told.command == Command::Query, analyst.peeked) {
+    let keep = match (told.command == Command::Query, analyst.peeked.get()) {
         (true, false) => Keep::Shape,
         (false, _) | (_, true) => Keep::Nothing,
     };

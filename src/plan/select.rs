@@ -190,7 +190,7 @@ impl Analyst<'_> {
         }
         let mut columns = self.outputs(&select.outputs, env, &scope)?;
         self.close_grouped(select, &scope, &mut columns);
-        self.frame(beginning, &scope);
+        self.frame(beginning, &scope, select, tail);
         self.within = around;
         Ok(columns)
     }

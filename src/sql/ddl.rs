@@ -128,6 +128,7 @@ fn column(column: &ast::ColumnDef) -> ColumnFacts {
         true => Fill::Serial,
         false => Fill::Null,
     };
+    let mut collation = None;
     for option in &column.options {
         match &option.option {
             ColumnOption::Default(_) => fill = Fill::Default,
@@ -137,6 +138,9 @@ fn column(column: &ast::ColumnDef) -> ColumnFacts {
                 fill = Fill::Generated;
             }
             ColumnOption::Generated { .. } => fill = Fill::Identity,
+            ColumnOption::Collation(name) => {
+                collation = super::parse::parts(name).ok().and_then(|mut parts| parts.pop());
+            }
             _ => {}
         }
     }
@@ -146,7 +150,7 @@ fn column(column: &ast::ColumnDef) -> ColumnFacts {
         "smallserial" | "serial2" => String::from("smallint"),
         _ => column.data_type.to_string().to_lowercase(),
     };
-    ColumnFacts { name: folded(&column.name), type_name, fill }
+    ColumnFacts { name: folded(&column.name), type_name, fill, collation }
 }
 
 fn names<'a>(names: impl IntoIterator<Item = &'a ast::ObjectName>) -> Result<Vec<Name>, Unread> {

@@ -327,6 +327,8 @@ pub struct ColumnFacts {
     /// Lower case, as written.
     pub type_name: String,
     pub fill: Fill,
+    /// `COLLATE`, without its schema.
+    pub collation: Option<String>,
 }
 
 /// Where a column's value comes from when a statement gives none.

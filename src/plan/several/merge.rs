@@ -1,38 +1,136 @@
 //! Which queries each shard answers for its own rows, and how the answers are united.
-use super::{Collation, Merge, Rows, Subject, Ties};
-use crate::sql::rewrite::Template;
-use crate::sql::statement::{Body, Distinct, Expr, Grouping, Output, Select};
+//!
+//! The core of the query is spread, so each shard has all rows of its keys. What comes after FROM and
+//! WHERE is done by the shard alone if it concerns rows of one key only: plain outputs, groups and
+//! windows by the key. The rest is for the merge: ORDER BY, LIMIT, DISTINCT, groups of splittable
+//! aggregates.
+use super::core::Core;
+use super::level::{self, Aggregates};
+use super::limit::{self, Limits};
+use super::order::{self, Order};
+use super::{Collation, Merge, Rows, Subject, Template, Ties, aggregate, set};
+use crate::sql::block::Bytes;
+use crate::sql::statement::{Distinct, Grouping};
 
 /// `None`: that is not proved to be possible.
 pub fn plan(subject: &Subject<'_, '_>) -> Option<Merge> {
-    let query = subject.query;
-    let Body::Select(select) = &query.body else { return None };
-    let frame = subject.analyst.frames.iter().rev().find(|frame| frame.at == select.at)?;
-    frame.anchor.as_ref()?;
-    if !query.tail.is_empty() || query.limited || !is_plain(select) {
+    match Core::of(subject) {
+        None => set::plan(subject),
+        Some(core) => match core.local()? {
+            Local::Yes => united(&core),
+            Local::Groups => aggregate::plan(&core),
+        },
+    }
+}
+
+/// Who forms the rows that the SELECT list says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Local {
+    /// Each shard, for itself.
+    Yes,
+    /// Shards have parts of groups.
+    Groups,
+}
+
+impl Core<'_> {
+    /// `None`: neither is proved.
+    pub fn local(&self) -> Option<Local> {
+        let aggregates = self.subject.analyst.aggregates(self.select, self.order);
+        let by_key = match (&self.select.grouping, aggregates) {
+            (_, Aggregates::Unclear) | (Grouping::Sets(_), _) => return None,
+            (Grouping::None, Aggregates::None) => true,
+            (Grouping::None, Aggregates::Some) => false,
+            (Grouping::By(exprs), _) => exprs.iter().any(|expr| match self.ordinal(expr) {
+                Some(item) => self.output(item).is_some_and(|(expr, _)| self.is_key(expr)),
+                None => self.is_key(expr),
+            }),
+        };
+        let windows = level::windows_by_key(self.select, self.order, &self.anchor.spelled);
+        match by_key {
+            true if windows || !level::windowed(self.select, self.order) => Some(Local::Yes),
+            true => None,
+            false => Some(Local::Groups),
+        }
+    }
+}
+
+/// Rows that the shards have formed are put together.
+fn united(core: &Core<'_>) -> Option<Merge> {
+    let rows = match &core.select.distinct {
+        // Rows of two shards differ in the key.
+        _ if core.is_distinct_alone() => Rows::All,
+        Distinct::No | Distinct::Rows => Rows::Distinct,
+        Distinct::On(_) => return None,
+    };
+    let order = order::of(core)?;
+    // DISTINCT is not what it was with one more column.
+    if !order.hidden.is_empty() && matches!(core.select.distinct, Distinct::Rows) {
         return None;
     }
+    let limits = limit::of(&core.parts.tail)?;
     Some(Merge {
-        query: Template::spliced(subject.shape, &[]),
-        hidden: 0,
-        rows: Rows::All,
-        texts: Collation::Unknown,
-        order: Vec::new(),
-        offset: None,
-        limit: None,
-        ties: Ties::Cut,
+        query: query(core, &order.hidden, &limits),
+        hidden: order.hidden.len(),
+        rows,
+        texts: core.texts(),
+        order: order.keys,
+        offset: limits.offset,
+        limit: limits.limit,
+        ties: if core.parts.tail.ties { Ties::Kept } else { Ties::Cut },
     })
 }
 
-/// Every row of the core is a row of the answer.
-fn is_plain(select: &Select) -> bool {
-    let calls = |output: &Output| match output {
-        Output::Star | Output::StarOf(_) => false,
-        Output::Expr { expr, .. } => !matches!(expr, Expr::Column(_)),
-    };
-    matches!(select.distinct, Distinct::No)
-        && matches!(select.grouping, Grouping::None)
-        && select.having.is_none()
-        && !select.windowed
-        && !select.outputs.iter().any(calls)
+impl Core<'_> {
+    /// Its DISTINCT, if it has one, compares rows of one key only.
+    pub fn is_distinct_alone(&self) -> bool {
+        match &self.select.distinct {
+            Distinct::No => true,
+            Distinct::Rows => self.shows_key(),
+            Distinct::On(exprs) => exprs.iter().any(|expr| self.is_key(expr)),
+        }
+    }
+
+    fn shows_key(&self) -> bool {
+        let items = 0..self.select.outputs.len();
+        items.into_iter().any(|item| self.output(item).is_some_and(|(expr, _)| self.is_key(expr)))
+    }
+}
+
+/// The client's text with hidden columns and the shard's share of LIMIT.
+fn query(core: &Core<'_>, hidden: &[Bytes], limits: &Limits) -> Template {
+    let mut query = Template::default();
+    let body_end = core.block.range.end;
+    let outputs_end = core.block.outputs.last().map_or(core.block.head.end, |last| last.range.end);
+    query.range(0..outputs_end);
+    for (index, range) in hidden.iter().enumerate() {
+        query.text(", (");
+        query.range(range.clone());
+        query.text(format!(") AS weir_{}", index + 1));
+    }
+    query.range(outputs_end..body_end);
+    tail(&mut query, &core.parts.tail, limits);
+    query
+}
+
+/// ORDER BY as it is, LIMIT for one shard.
+pub fn tail(query: &mut Template, tail: &crate::sql::block::Tail, limits: &Limits) {
+    if let Some(order) = &tail.order {
+        query.text(" ");
+        query.range(order.range.clone());
+    }
+    query.0.extend(limits.pushed.0.iter().cloned());
+}
+
+/// Nothing is done with rows but to pass them on.
+pub fn passed(query: Template, texts: Collation, order: Order, limits: Limits) -> Merge {
+    Merge {
+        query,
+        hidden: 0,
+        rows: Rows::All,
+        texts,
+        order: order.keys,
+        offset: limits.offset,
+        limit: limits.limit,
+        ties: Ties::Cut,
+    }
 }

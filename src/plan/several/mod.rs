@@ -4,14 +4,23 @@
 //! - **gather**: parts of the answer are brought together in the gather database, where PostgreSQL
 //!   finishes
 //!
-//! `merge` and `gather` plan the two, `finish` a gather of what a merge would unite; `spread` is the proof that a SELECT's answer is the shards' answers put together.
+//! `spread` is the proof that a SELECT's answer is the shards' answers put together; `merge` plans what
+//! follows from it (`core`: such a query from all sides · `level`: what it does on its own level ·
+//! `order`, `limit`, `aggregate`, `set`: clauses), `finish` a gather of what a merge would unite,
+//! `gather` everything else.
 //!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
+mod aggregate;
+mod core;
 mod explain;
 mod finish;
 mod gather;
+mod level;
+mod limit;
 mod merge;
+mod order;
+mod set;
 pub mod spread;
 mod tokens;
 

@@ -12,11 +12,12 @@
 //! FROM, such a row is on one shard, and conditions that limit the other tables by equality with
 //! its key leave none of their rows; so the argument holds. Where the anchor comes out of a
 //! subquery, the subquery may have grouped such rows; then the proof asks that there are none.
+use super::level;
 use crate::ids::DistributionId;
 use crate::plan::analyst::Analyst;
 use crate::plan::keys::{Mark, Var};
 use crate::plan::scope::Scope;
-use crate::sql::statement::Place;
+use crate::sql::statement::{Expr, Place, Select};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -41,6 +42,8 @@ pub struct Anchor {
     pub class: HashSet<Var>,
     /// Whether there may be rows without a key, in several places.
     pub nulls: KeyNulls,
+    /// Columns of the SELECT's own level, as they are spelled, that are the key and not NULL.
+    pub spelled: HashSet<Vec<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,13 +73,18 @@ impl Analyst<'_> {
     }
 
     /// A SELECT has been read to its end.
-    pub fn frame(&mut self, since: Beginning, scope: &Scope<'_>) {
+    pub fn frame(&mut self, since: Beginning, scope: &Scope<'_>, select: &Select, tail: &[Expr]) {
         let instances = since.instances..self.instances.len();
         let needs = since.needs..self.needs.len();
-        let anchor = match needs.is_empty() {
+        let mut anchor = match needs.is_empty() {
             true => self.anchor(instances.clone(), since.facts, scope),
             false => None,
         };
+        if let Some(anchor) = &mut anchor
+            && anchor.nulls == KeyNulls::None
+        {
+            anchor.spelled = level::by_key(select, tail, scope, &anchor.class);
+        }
         let uses = self.uses.get_mut(since.uses..).unwrap_or_default();
         for table in uses.iter_mut().filter(|table| table.within == since.at) {
             table.extended |= scope.items.get(table.item).is_some_and(|item| item.extended);
@@ -104,6 +112,7 @@ impl Analyst<'_> {
                 distribution,
                 class,
                 nulls: if guests { KeyNulls::Some } else { KeyNulls::None },
+                spelled: HashSet::new(),
             })
     }
 }
