@@ -151,6 +151,7 @@ impl Session {
             batch: 0,
             name: "weir_all",
             shift: statement.edit.shift,
+            moment: None,
         })
         .await
     }

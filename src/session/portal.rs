@@ -183,6 +183,7 @@ impl Session {
             batch,
             name: &bound.name,
             shift: statement.edit.shift,
+            moment: None,
         };
         self.begin_answer(&asked).await
     }

@@ -96,7 +96,8 @@ impl Session {
         let text = format!("SELECT pg_catalog.nextval({})", quote_literal(&draw.sequence));
         self.say(at, &text, Show::Capture).await?;
         let captured = self.relay.captured.split();
-        let drawn = rows(&captured)?.first().and_then(|row| row.first().copied().flatten());
+        let drawn =
+            captured_rows(&captured)?.first().and_then(|row| row.first().copied().flatten());
         let value = drawn.and_then(|value| value.parse().ok());
         value.ok_or_else(|| Error::internal("nextval gave no number").into())
     }
@@ -122,7 +123,7 @@ impl Session {
         self.relay.captured.clear();
         self.say(at, CATALOG, Show::Capture).await?;
         let captured = self.relay.captured.split();
-        let there = Contents::read(rows(&captured)?.into_iter())?;
+        let there = Contents::read(captured_rows(&captured)?.into_iter())?;
         let (current, rules) = (&self.serving, &self.serving.rules);
         let mut contents = Contents::of(&current.catalog);
         contents.take_from(there, shard, rules);
@@ -283,7 +284,7 @@ fn change_of(statement: &str) -> SchemaChange {
 }
 
 /// DataRow frames as text.
-fn rows(captured: &[u8]) -> Result<Vec<Vec<Option<&str>>>, Error> {
+pub(super) fn captured_rows(captured: &[u8]) -> Result<Vec<Vec<Option<&str>>>, Error> {
     let (mut rows, mut rest) = (Vec::new(), captured);
     while let Some(header) = frame::scan(rest, usize::MAX).map_err(Error::from)? {
         let (Some(message), Some(behind)) = (rest.get(5..header.len), rest.get(header.len..))

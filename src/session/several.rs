@@ -1,14 +1,17 @@
 //! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
 //! connections, and give the client one answer.
+use super::schema::captured_rows;
 use super::together::Wording;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
+use crate::exec::relay::Show;
 use crate::ids::Oid;
 use crate::merge::{Bounds, Column, MergeError, Merger, Printing, Step};
 use crate::plan::several::{Count, Gather, Merge, Rows, Several};
 use crate::plan::{Planned, Route, Unroutable};
 use crate::pool::shapes::Ended;
+use crate::sql::moment::{self, Moment};
 use crate::txn::Begun;
 use crate::wire::encode;
 use crate::wire::frontend::Format;
@@ -36,6 +39,8 @@ pub(super) struct Asked<'q> {
     pub name: &'q str,
     /// Where the text begins in what the client sent, in characters.
     pub shift: i32,
+    /// What time it is, once that has been asked.
+    pub moment: Option<&'q Moment>,
 }
 
 /// An answer that is on its way.
@@ -76,6 +81,7 @@ impl Session {
             batch: 0,
             name: "weir_all",
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
+            moment: None,
         };
         let outcome = self.answer_whole(&asked).await;
         // Its errors are not counted: a shard's is told as it came.
@@ -101,9 +107,11 @@ impl Session {
     /// Chooses the strategy and asks the shards.
     pub(super) async fn begin_answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Stop> {
         let plan = asked.planned.plan.clone();
-        let Some(Several { merge, gather, .. }) = plan.several.as_deref() else {
+        let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
+        let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
+        let asked = &Asked { moment: moment.as_ref(), ..*asked };
         if let Some(merge) = merge
             && let Some(answer) = self.begin_merge(asked, merge).await?
         {
@@ -128,6 +136,29 @@ impl Session {
         Err(reason.into())
     }
 
+    /// What time it is in the client's transaction: one server's word, for all that are asked.
+    async fn moment(&mut self, asked: &Asked<'_>) -> Result<Moment, Stop> {
+        let at = match self.txn.begun().first() {
+            Some(&at) => at,
+            None => {
+                let params = Params { types: asked.types, values: asked.values };
+                let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+                let first = shards.first().copied().unwrap_or(self.serving.rules.home);
+                self.site_on(first, self.need(asked.planned)).await?
+            }
+        };
+        self.relay.captured.clear();
+        self.say(at, moment::QUESTION, Show::Capture).await?;
+        let captured = self.relay.captured.split();
+        let rows = captured_rows(&captured)?;
+        match rows.first().map(Vec::as_slice) {
+            Some(&[Some(transaction), Some(statement)]) => {
+                Ok(Moment { transaction: transaction.to_owned(), statement: statement.to_owned() })
+            }
+            _ => Err(Error::internal("a server does not know what time it is").into()),
+        }
+    }
+
     /// Each shard answers for its own rows. `None`: weir cannot compare or combine these types
     /// exactly; nothing has been run.
     async fn begin_merge(
@@ -139,7 +170,7 @@ impl Session {
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let sites = self.site_all(&shards, asked.planned).await?;
-        let wording = Wording::new(&merge.query, asked.text, asked.planned, asked.shift);
+        let wording = Wording::new(&merge.query, asked);
         let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
         fan.batch = asked.batch;
         let as_it_is = merge.rows == Rows::All && merge.order.is_empty() && merge.hidden == 0;

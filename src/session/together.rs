@@ -1,5 +1,6 @@
 //! One query asked of several of the transaction's servers at the same time: what `exec::fan_out` does,
 //! with what a session has to do about time, cancel requests and errors.
+use super::several::Asked;
 use super::{Protocol, Session, Stop};
 use crate::error::SqlState;
 use crate::exec::budget;
@@ -27,9 +28,9 @@ pub(super) struct Wording {
 }
 
 impl Wording {
-    pub fn new(template: &Template, statement: &str, planned: &Planned, shift: i32) -> Self {
-        let sent = template.rendered(statement, &planned.shape);
-        Self { sent, original: statement.to_owned(), shift }
+    pub fn new(template: &Template, asked: &Asked<'_>) -> Self {
+        let sent = template.rendered(asked.text, &asked.planned.shape, asked.moment);
+        Self { sent, original: asked.text.to_owned(), shift: asked.shift }
     }
 
     /// The client's own words.

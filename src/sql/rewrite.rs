@@ -3,6 +3,7 @@
 //! Printing a parsed tree loses quotes, escapes and meaning, so nothing is ever printed: what runs
 //! is what the client wrote, with a few bytes exchanged between two tokens.
 use super::lexer::{Lexer, SyntaxError, TokenKind};
+use super::moment::{Moment, Time};
 use super::shape::Shape;
 use crate::error::{Error, SqlState};
 use std::borrow::Cow;
@@ -48,6 +49,8 @@ pub enum Piece {
     /// These bytes of the statement's *shape*: the original's text there.
     Range(Range<usize>),
     Text(String),
+    /// The original's text, or the time that it asks for.
+    Time(Time),
 }
 
 impl Template {
@@ -72,30 +75,61 @@ impl Template {
         template
     }
 
-    pub fn render(&self, original: &str, shape: &Shape) -> String {
-        self.rendered(original, shape).text
+    /// The same, with the times apart.
+    pub fn telling(self, times: &[Time]) -> Self {
+        let mut template = Self::default();
+        for piece in self.0 {
+            let Piece::Range(range) = piece else {
+                template.0.push(piece);
+                continue;
+            };
+            let mut done = range.start;
+            let inside = |time: &&Time| range.start <= time.at.start && time.at.end <= range.end;
+            for time in times.iter().filter(inside) {
+                template.range(done..time.at.start);
+                template.0.push(Piece::Time(time.clone()));
+                done = time.at.end;
+            }
+            template.range(done..range.end);
+        }
+        template
     }
 
-    pub fn rendered(&self, original: &str, shape: &Shape) -> Rendered {
+    pub fn render(&self, original: &str, shape: &Shape) -> String {
+        self.rendered(original, shape, None).text
+    }
+
+    /// `moment`: what time it is, where that is one for all who are asked.
+    pub fn rendered(&self, original: &str, shape: &Shape, moment: Option<&Moment>) -> Rendered {
         let mut rendered = Rendered::default();
         rendered.text.reserve(original.len() + 64);
         for piece in &self.0 {
-            match piece {
-                Piece::Range(range) => {
-                    // A gap may be a comment in the original: the range ends before it.
-                    let part = shape.text.get(range.clone()).unwrap_or("");
-                    let tokens = part.trim_end_matches(' ');
-                    if !tokens.is_empty() {
-                        let from = shape.original_offset(range.start);
-                        let to = shape.original_end(range.start + tokens.len());
-                        rendered.copies.push((rendered.text.len(), from));
-                        rendered.text.push_str(original.get(from..to).unwrap_or(""));
-                    }
-                    if tokens.len() < part.len() {
-                        rendered.text.push(' ');
-                    }
+            let range = match (piece, moment) {
+                (Piece::Range(range), _) => range,
+                (Piece::Time(time), None) => &time.at,
+                (Piece::Time(time), Some(moment)) => {
+                    let mut precision = Self::default();
+                    precision.range(time.precision.clone());
+                    let precision = precision.render(original, shape);
+                    rendered.text.push_str(&time.written(moment, &precision));
+                    continue;
                 }
-                Piece::Text(piece) => rendered.text.push_str(piece),
+                (Piece::Text(text), _) => {
+                    rendered.text.push_str(text);
+                    continue;
+                }
+            };
+            // A gap may be a comment in the original: the range ends before it.
+            let part = shape.text.get(range.clone()).unwrap_or("");
+            let tokens = part.trim_end_matches(' ');
+            if !tokens.is_empty() {
+                let from = shape.original_offset(range.start);
+                let to = shape.original_end(range.start + tokens.len());
+                rendered.copies.push((rendered.text.len(), from));
+                rendered.text.push_str(original.get(from..to).unwrap_or(""));
+            }
+            if tokens.len() < part.len() {
+                rendered.text.push(' ');
             }
         }
         rendered
@@ -208,7 +242,7 @@ mod tests {
         assert_eq!(rendered("select x--c\nfrom t", "select x "), "select x ");
         assert_eq!(rendered("select x--c\nfrom t", " from t"), "--c\nfrom t");
         assert_eq!(Template::spliced(&shape, &[]).render(original, &shape), original);
-        let rendered = template.rendered(original, &shape);
+        let rendered = template.rendered(original, &shape, None);
         let origin = |text: &str| Some(rendered.origin(rendered.text.find(text).unwrap()));
         for text in ["from", "42", "'it", "'ü"] {
             assert_eq!(origin(text), original.find(text), "{text}");

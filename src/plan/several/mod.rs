@@ -29,7 +29,7 @@ use super::{Access, Unroutable};
 use crate::ids::ShardId;
 use crate::sql::block::{self, Blocks};
 use crate::sql::compat::Analysis;
-use crate::sql::moment::Telling;
+use crate::sql::moment::{self, Time};
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
@@ -41,7 +41,7 @@ pub struct Several {
     /// Comes first, if weir can compare and combine the types exactly.
     pub merge: Option<Merge>,
     pub gather: Result<Gather, Unroutable>,
-    /// What is sent has to have the time written in: [`crate::sql::moment::fix`].
+    /// The time is asked for: whoever renders the templates has to know what time it is.
     pub tells_time: bool,
 }
 
@@ -55,7 +55,8 @@ pub(super) struct Subject<'s, 'a> {
     pub tokens: Tokens<'s>,
     /// Where its clauses stand in the shape's text.
     pub blocks: Option<Blocks>,
-    pub telling: Telling,
+    /// Where the time is told in it.
+    pub times: Vec<Time>,
 }
 
 impl<'s, 'a> Subject<'s, 'a> {
@@ -75,11 +76,11 @@ impl<'s, 'a> Subject<'s, 'a> {
         let queries = blocks.iter().flat_map(|blocks| &blocks.queries);
         let from = queries.flat_map(block::Query::selects).filter_map(|block| block.from.as_ref());
         let from: Vec<_> = from.map(|clause| clause.body.clone()).collect();
-        let telling = Telling::of(&shape.text, &from);
-        if telling == Telling::AsRows {
+        let times = moment::times(&shape.text, &from);
+        if times.iter().any(|time| time.is_rows) {
             return Err(Unroutable::NotGathered { what: String::from("the time in FROM") });
         }
-        Ok(Self { query, analysis, shape, analyst, tokens, blocks, telling })
+        Ok(Self { query, analysis, shape, analyst, tokens, blocks, times })
     }
 }
 
@@ -107,9 +108,23 @@ impl Several {
                 let merge = merge::plan(subject);
                 let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
                 let gather = finished.map_or_else(|| gather::plan(subject), Ok);
-                Self { merge, gather, tells_time: subject.telling == Telling::InExpressions }
+                Self { merge, gather, tells_time: false }.telling(&subject.times)
             }
         })
+    }
+
+    fn telling(mut self, times: &[Time]) -> Self {
+        self.tells_time = !times.is_empty();
+        if let Some(merge) = &mut self.merge {
+            merge.query = std::mem::take(&mut merge.query).telling(times);
+        }
+        if let Ok(gather) = &mut self.gather {
+            let queries = gather.fragments.iter_mut().map(|fragment| &mut fragment.query);
+            for template in queries.chain([&mut gather.residual]) {
+                *template = std::mem::take(template).telling(times);
+            }
+        }
+        self
     }
 
     /// Why neither can be done.
