@@ -224,7 +224,8 @@ impl Weir {
 impl Drop for Weir {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("weir's log:\n{}", self.log());
+            let ended = self.process.try_wait().ok().flatten();
+            eprintln!("weir's log, and how it ended if it did ({ended:?}):\n{}", self.log());
         }
         if self.process.kill().is_err() || self.process.wait().is_err() {
             eprintln!("weir may still be running");

@@ -242,7 +242,7 @@ pub fn query(raw: &mut Raw, text: &str) -> Vec<Vec<Option<String>>> {
     raw.put(b'Q', &[text.as_bytes(), &[0]].concat()).send();
     let mut rows = Vec::new();
     loop {
-        let heard = raw.next().expect("the server answers");
+        let Some(heard) = raw.next() else { panic!("{}: {text}", raw.transcript()) };
         match heard.kind {
             b'Z' => return rows,
             b'E' => panic!("{:?}: {text}", heard.field(b'M')),
