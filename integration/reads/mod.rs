@@ -35,7 +35,7 @@ const STATEMENTS: usize = 3000;
 /// Then come other rows.
 const STATEMENTS_PER_STOCK: usize = 150;
 /// Of a thousand statements weir may refuse so many. It falls with every kind of read that is answered.
-const REFUSED_PER_MILLE: usize = 930;
+const REFUSED_PER_MILLE: usize = 880;
 /// So many differences end a run at once.
 const DIFFERENCES: usize = 8;
 
