@@ -69,7 +69,9 @@ mod tests {
         let pushed =
             of(&blocks.whole().unwrap().tail).map(|limits| match limits.pushed.0.first() {
                 Some(super::super::Piece::Text(text)) => text.clone(),
-                Some(super::super::Piece::Range(_)) | None => String::new(),
+                Some(super::super::Piece::Range(_) | super::super::Piece::Time(_)) | None => {
+                    String::new()
+                }
             });
         assert_eq!(pushed.as_deref().unwrap_or("not pushed"), expected, "{tail}");
     }
