@@ -65,7 +65,8 @@ pub fn groups<'q>(core: &Core<'q>) -> Option<Vec<GroupBy<'q>>> {
     let (Grouping::By(exprs), Some(group)) = (&core.select.grouping, &core.block.group) else {
         return matches!(core.select.grouping, Grouping::None).then(Vec::new);
     };
-    if group.distinct {
+    // `GROUP BY (a, b)` are two keys.
+    if group.distinct || exprs.iter().any(|expr| matches!(expr, Expr::Row(_))) {
         return None;
     }
     let written = exprs.iter().zip(&group.items);

@@ -181,6 +181,7 @@ impl<'q> Core<'q> {
                 kind: token.kind,
                 source: token.text(text),
                 name: lexer::name(token, text),
+                at: range.start + token.start..range.start + token.end,
             })
             .collect()
     }
@@ -223,6 +224,7 @@ pub struct Word<'t> {
     pub source: &'t str,
     /// Folded, if it is a word or a quoted name.
     pub name: Option<String>,
+    pub at: Bytes,
 }
 
 /// The collation that an expression ends with.

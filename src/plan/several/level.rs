@@ -143,6 +143,12 @@ fn subquery(expr: &Expr) -> Option<&Query> {
     }
 }
 
+pub fn has_subquery(expr: &Expr) -> bool {
+    let mut found = false;
+    walk(expr, &mut |expr| found |= subquery(expr).is_some());
+    found
+}
+
 /// The columns of this level, as they are spelled, whose value is the key of the row's shard.
 pub fn by_key(
     select: &Select,

@@ -7,7 +7,7 @@
 //! `spread` is the proof that a SELECT's answer is the shards' answers put together; `merge` plans what
 //! follows from it (`core`: such a query from all sides · `level`: what it does on its own level ·
 //! `order`, `limit`, `aggregate`, `set`: clauses), `finish` a gather of what a merge would unite,
-//! `gather` everything else.
+//! `two_level` one of groups that the shards have formed, `gather` everything else.
 //!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
@@ -23,6 +23,7 @@ mod order;
 mod set;
 pub mod spread;
 mod tokens;
+mod two_level;
 
 use super::analyst::{Analyst, NeedOf};
 use super::{Access, Unroutable};
@@ -107,7 +108,9 @@ impl Several {
             Ok(subject) => {
                 let merge = merge::plan(subject);
                 let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
-                let gather = finished.map_or_else(|| gather::plan(subject), Ok);
+                let gather = finished
+                    .or_else(|| two_level::plan(subject))
+                    .map_or_else(|| gather::plan(subject), Ok);
                 Self { merge, gather, tells_time: false }.telling(&subject.times)
             }
         })
