@@ -323,3 +323,44 @@ fn what_a_slow_client_does_not_read_stays_on_the_shards() {
     client.await_ready();
     assert!(client.transcript().contains("C SELECT 180000"));
 }
+
+#[test]
+fn order_limits_groups_and_distinct_rows_are_those_of_one_server() {
+    const QUERIES: &[&str] = &[
+        "SELECT id, amount FROM orders ORDER BY amount DESC, id LIMIT 7 OFFSET 3",
+        "SELECT id FROM orders ORDER BY at DESC NULLS LAST",
+        "SELECT id AS i FROM orders ORDER BY amount * -1 NULLS FIRST, i",
+        "SELECT amount FROM orders ORDER BY amount FETCH FIRST 3 ROWS WITH TIES",
+        "SELECT id FROM orders ORDER BY id OFFSET 55",
+        "SELECT id FROM orders ORDER BY id LIMIT 0",
+        "SELECT DISTINCT note COLLATE \"C\" AS n FROM orders ORDER BY n",
+        "SELECT DISTINCT user_id % 2 AS parity FROM orders",
+        "SELECT user_id, count(*), sum(amount) FROM orders GROUP BY user_id ORDER BY user_id",
+        "SELECT count(*), sum(amount), min(at), max(id), bool_or(id > 59), sum(id) FROM orders",
+        "SELECT count(*), sum(amount), max(at) FROM orders WHERE false",
+        "SELECT id % 4 AS four, count(*), sum(amount), max(at), sum((id * 0.5)::float8) FROM orders \
+         GROUP BY four ORDER BY four DESC",
+        "SELECT note, count(*) FROM orders GROUP BY note",
+        "SELECT id FROM orders UNION ALL SELECT user_id::int FROM orders ORDER BY 1 LIMIT 9",
+    ];
+    let stage = Stage::new("");
+    let mut differ = String::new();
+    for query in QUERIES {
+        let [expected, heard] = [stage.plain(), stage.client()].map(|mut c| {
+            c.query(query);
+            for (formats, rows) in [(&[][..], 0), (&[1][..], 0), (&[0][..], 4)] {
+                c.parse("", query, &[]).describe(b'S', "").bind_as("", "", &[], &[], formats);
+                c.describe(b'P', "").execute("", rows).execute("", rows).execute("", 0).sync();
+            }
+            match query.contains("ORDER BY") {
+                true => c.transcript(),
+                false => sorted(&c.transcript()),
+            }
+        });
+        if heard != expected {
+            let lines = heard.lines().zip(expected.lines()).filter(|(a, b)| a != b).take(4);
+            differ += &format!("\n{query}\n{:#?}\n", lines.collect::<Vec<_>>());
+        }
+    }
+    assert!(differ.is_empty(), "{differ}");
+}
