@@ -352,13 +352,15 @@ fn order_limits_groups_and_distinct_rows_are_those_of_one_server() {
                 c.parse("", query, &[]).describe(b'S', "").bind_as("", "", &[], &[], formats);
                 c.describe(b'P', "").execute("", rows).execute("", rows).execute("", 0).sync();
             }
-            match query.contains("ORDER BY") {
-                true => c.transcript(),
-                false => sorted(&c.transcript()),
+            let mut lines: Vec<String> = c.transcript().lines().map(str::to_owned).collect();
+            // Which rows come before a pause is open, too.
+            if !query.contains("ORDER BY") {
+                lines.sort();
             }
+            lines
         });
         if heard != expected {
-            let lines = heard.lines().zip(expected.lines()).filter(|(a, b)| a != b).take(4);
+            let lines = heard.iter().zip(&expected).filter(|(a, b)| a != b).take(4);
             differ += &format!("\n{query}\n{:#?}\n", lines.collect::<Vec<_>>());
         }
     }

@@ -123,6 +123,7 @@ impl Session {
         name: &str,
         arguments: &[String],
     ) -> Result<(), Stop> {
+        self.refuse_other_meaning(statement)?;
         let described = self.describe_within(&statement.text, &statement.types).await?;
         let (given, wanted) = (arguments.len(), described.len());
         if given != wanted {

@@ -48,6 +48,7 @@ impl Session {
         if statement.planned.plan.command != Command::Query {
             return Err(over_several("a cursor or an EXECUTE").into());
         }
+        self.refuse_other_meaning(&statement)?;
         self.foresee(self.shape_of(&statement.planned, Route::Many))?;
         let takes_some = bind.count() > 0 || has_parameters(&statement.planned.shape.text);
         if takes_some && statement.identity.described.get().is_none() {
@@ -79,6 +80,17 @@ impl Session {
         self.portals.insert(portal, bound);
         self.relay.local(encode::bind_complete);
         Ok(())
+    }
+
+    /// It would be read anew on every shard, under the settings of now.
+    pub(super) fn refuse_other_meaning(&self, statement: &Statement) -> Result<(), Error> {
+        match statement.means_the_same(&self.txn.settings) {
+            true => Ok(()),
+            false => Err(Error::refused(
+                "a query over several shards that was prepared under other settings",
+                "prepare it again",
+            )),
+        }
     }
 
     /// A name that no other open portal has on the servers. There are as few as are open at a time.

@@ -265,7 +265,10 @@ impl Session {
         }
         for at in active {
             self.sync_one(at, Show::Forward);
-            self.drain().await?;
+            // Those that have only read have nothing to lose, so they are told at the same time.
+            if self.txn.access(at) != Access::Read {
+                self.drain().await?;
+            }
         }
         self.drain().await
     }

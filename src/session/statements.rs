@@ -56,6 +56,11 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Whether the client's settings still have it mean what it meant when it was prepared.
+    pub fn means_the_same(&self, settings: &Settings) -> bool {
+        meaning(settings) == self.settings
+    }
+
     /// What a server is to call it: a client's unnamed statement is the server's, too, so that texts
     /// that are used once do not crowd out those that are used again.
     pub fn server_name(&self) -> &str {
