@@ -154,3 +154,12 @@ SELECT id, now() - placed_at AS age FROM orders ORDER BY age;
 SELECT id FROM orders WHERE placed_at > now() - interval '1 day' ORDER BY placed_at;
 
 SELECT tableoid, id FROM orders;
+
+-- Subqueries in FROM, and CTEs, that the shards can answer whole are fragments of their own.
+SELECT avg(n) FROM (SELECT user_id, count(*) AS n FROM orders GROUP BY user_id) AS x;
+
+WITH big AS (SELECT user_id, sum(total) AS total FROM orders GROUP BY user_id) SELECT count(DISTINCT total), max(b.total) FROM big b WHERE b.total > (SELECT avg(total) FROM big);
+
+SELECT count(DISTINCT x.a) FROM (SELECT id AS a, total AS a FROM orders) AS x (a, b);
+
+WITH u AS (SELECT id FROM users) SELECT count(DISTINCT x.id) FROM (SELECT id FROM u) AS x;

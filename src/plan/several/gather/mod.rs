@@ -4,8 +4,10 @@
 //! the query can need; the rest is the query itself, with the names exchanged. So PostgreSQL
 //! plans, joins, groups and orders as it always does.
 //!
+//! - `blocks`: subqueries that the shards answer whole
 //! - `columns`: which columns of a table the query can need
 //! - `filters`: which rows
+mod blocks;
 mod columns;
 mod filters;
 
@@ -14,7 +16,7 @@ use super::{Fragment, Gather, Of, Subject};
 use crate::plan::Unroutable;
 use crate::plan::analyst::TableUse;
 use crate::plan::names::Home;
-use crate::sql::rewrite::{Splice, Template};
+use crate::sql::rewrite::{Piece, Splice, Template};
 use std::ops::Range;
 
 /// A table's name where the query reads it.
@@ -33,9 +35,18 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
     if subject.analysis.notes.only {
         return Err(cannot("ONLY"));
     }
-    let sites = sites(subject, tokens)?;
     let mut fragments: Vec<Fragment> = Vec::new();
     let mut splices = Vec::new();
+    let blocks = blocks::whole(subject);
+    for block in &blocks {
+        let table = format!("weir_{}", fragments.len() + 1);
+        let insert = format!("SELECT * FROM pg_temp.{table}");
+        splices.push(Splice { at: block.start, remove: block.len(), insert });
+        let query = Template(vec![Piece::Range(block.clone())]);
+        fragments.push(Fragment { table, query, of: Of::EveryShard, key: Vec::new() });
+    }
+    let mut sites = sites(subject, tokens)?;
+    sites.retain(|site| !blocks.iter().any(|block| block.contains(&site.at.start)));
     for site in &sites {
         let query = fragment(subject, site, &sites)?;
         let of = of(site.table)?;
@@ -47,6 +58,7 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
         }
         splices.push(exchange(site, number + 1));
     }
+    splices.sort_by_key(|splice| splice.at);
     Ok(Gather { fragments, residual: Template::spliced(subject.shape, &splices) })
 }
 
