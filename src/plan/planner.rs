@@ -437,6 +437,10 @@ fn decide_or_unite(
             Ok((target, several.filter(|several| apart && several.refusal().is_none())))
         }
         (Ok(target), _) => Ok((target, None)),
+        // Every row is on the only shard there is.
+        (Err(Unroutable::Unproved { .. }), _) if analyst.context.rules.shards.len() == 1 => {
+            Ok((Target::Shard(analyst.context.rules.home), None))
+        }
         (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several)) => {
             match several {
                 Several { merge: None, gather: Err(why), .. } => Err(why),
