@@ -77,13 +77,16 @@ UNION ALL
         CASE WHEN sequence.oid IS NOT NULL THEN
              pg_catalog.quote_ident(sequence.nspname) || '.' ||
              pg_catalog.quote_ident(sequence.relname) END,
-        CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END
+        pg_catalog.concat_ws(' ', CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END,
+            CASE WHEN a.attnum = ANY (identity.conkey) THEN 'key' END)
  FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
  LEFT JOIN drawn ON drawn.refobjid = a.attrelid AND drawn.refobjsubid = a.attnum
  LEFT JOIN owners ON a.attidentity <> ''
        AND owners.refobjid = a.attrelid AND owners.refobjsubid = a.attnum
  LEFT JOIN relations sequence ON sequence.oid = coalesce(drawn.objid, owners.objid)
  LEFT JOIN bytewise ON bytewise.oid = a.attcollation
+ LEFT JOIN pg_catalog.pg_constraint identity
+        ON identity.conrelid = a.attrelid AND identity.contype = 'p'
  WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum)
 UNION ALL
 (SELECT 'function', s.nspname::text, p.proname::text, p.provolatile::text,
@@ -132,6 +135,9 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             inhrelid, inhparent, inhseqno), 0)) FROM pg_catalog.pg_inherits),
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_collation WHERE NOT collisdeterministic),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            k.oid, k.conrelid, k.conkey), 0))
+     FROM pg_catalog.pg_constraint k WHERE k.contype = 'p'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             d.objid, d.refobjid, d.refobjsubid, d.deptype), 0))
      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
@@ -187,16 +193,18 @@ impl Contents {
                 });
             }
             "column" => {
+                let notes = || text(7).unwrap_or_default().split(' ');
                 let column = Column {
                     name: owned(2)?,
                     type_name: owned(3)?,
                     type_oid: Oid(text(4)?.parse().ok()?),
                     fill: fill(text(5)?)?,
                     sequence: owned(6),
-                    collation: match text(7) {
-                        Some("bytes") => Collation::Bytes,
-                        Some(_) | None => Collation::Other,
+                    collation: match notes().any(|note| note == "bytes") {
+                        true => Collation::Bytes,
+                        false => Collation::Other,
                     },
+                    in_primary_key: notes().any(|note| note == "key"),
                 };
                 let position = *self.positions.get(text(1)?)?;
                 self.relations.get_mut(position)?.columns.push(column);

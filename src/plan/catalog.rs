@@ -49,6 +49,7 @@ pub struct Column {
     pub sequence: Option<String>,
     /// How its texts are ordered.
     pub collation: Collation,
+    pub in_primary_key: bool,
 }
 
 /// When texts are equal, whatever their column.
@@ -197,6 +198,7 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
                 Some("C" | "POSIX" | "ucs_basic") => Collation::Bytes,
                 Some(_) | None => Collation::Other,
             },
+            in_primary_key: false,
         });
     }
     let name = table.name.name;

@@ -9,12 +9,21 @@ pub fn needed<'r>(
     relation: &'r Relation,
     sites: &[Site<'_, '_>],
     tokens: &Tokens<'_>,
+    key: &[String],
 ) -> Vec<&'r Column> {
     let renamed = !site.table.alias.columns.is_empty();
     let natural = tokens.names().any(|(_, name)| name == "natural");
     let all = renamed || natural || tokens.has_star() || may_be_whole(site, sites, tokens);
-    let named = |column: &&Column| all || tokens.names().any(|(_, name)| name == column.name);
+    let named = |column: &&Column| {
+        all || key.contains(&column.name) || tokens.names().any(|(_, name)| name == column.name)
+    };
     relation.columns.iter().filter(named).collect()
+}
+
+/// The columns of the primary key.
+pub fn key(relation: &Relation) -> Vec<String> {
+    let key = relation.columns.iter().filter(|column| column.in_primary_key);
+    key.map(|column| column.name.clone()).collect()
 }
 
 /// Whether the table's label stands somewhere as a value: its whole row.

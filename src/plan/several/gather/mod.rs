@@ -48,12 +48,12 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
     let mut sites = sites(subject, tokens)?;
     sites.retain(|site| !blocks.iter().any(|block| block.contains(&site.at.start)));
     for site in &sites {
-        let query = fragment(subject, site, &sites)?;
+        let (query, key) = fragment(subject, site, &sites)?;
         let of = of(site.table)?;
         let known = fragments.iter().position(|known| known.query == query && known.of == of);
         let number = known.unwrap_or(fragments.len());
         if known.is_none() {
-            let (table, key) = (format!("weir_{}", number + 1), Vec::new());
+            let table = format!("weir_{}", number + 1);
             fragments.push(Fragment { table, query, of, key });
         }
         splices.push(exchange(site, number + 1));
@@ -99,17 +99,18 @@ fn of(table: &TableUse<'_>) -> Result<Of, Unroutable> {
     }
 }
 
-/// What the shards are asked for.
+/// What the shards are asked for, and the primary key if that may matter.
 fn fragment(
     subject: &Subject<'_, '_>,
     site: &Site<'_, '_>,
     sites: &[Site<'_, '_>],
-) -> Result<Template, Unroutable> {
+) -> Result<(Template, Vec<String>), Unroutable> {
     let table = site.table;
     let relation = table.found.relation.filter(|relation| !relation.columns.is_empty());
     let relation =
         relation.ok_or_else(|| Unroutable::ColumnsUnknown { table: table.name.to_string() })?;
-    let columns: Vec<String> = columns::needed(site, relation, sites, &subject.tokens)
+    let key = if groups(subject) { columns::key(relation) } else { Vec::new() };
+    let columns: Vec<String> = columns::needed(site, relation, sites, &subject.tokens, &key)
         .into_iter()
         .map(|column| quoted(&column.name))
         .collect();
@@ -126,7 +127,13 @@ fn fragment(
         query.range(conjunct);
         query.text(")");
     }
-    Ok(query)
+    Ok((query, key))
+}
+
+/// Where rows are grouped by a primary key, other columns may stand beside it.
+fn groups(subject: &Subject<'_, '_>) -> bool {
+    let queries = subject.blocks.iter().flat_map(|blocks| &blocks.queries);
+    queries.flat_map(|query| query.selects()).any(|block| block.group.is_some())
 }
 
 /// What the query calls the table.
