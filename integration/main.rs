@@ -32,4 +32,5 @@ mod tpch;
 mod reports;
 mod memory;
 mod faults;
+mod gather;
 mod load;

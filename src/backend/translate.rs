@@ -77,6 +77,11 @@ impl Translation {
         self.types_there.get(&home).copied().unwrap_or(home)
     }
 
+    /// Whether binary values of that type carry ids which may be others elsewhere.
+    pub fn embeds(&self, there: Oid) -> bool {
+        self.embedding.contains(&there)
+    }
+
     pub fn table_at_home(&self, there: Oid) -> Oid {
         self.tables_home.get(&there).copied().unwrap_or(there)
     }

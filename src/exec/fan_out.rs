@@ -493,7 +493,7 @@ impl Stream {
                 participant.begins_segment();
                 encode::flush(&mut participant.lease.output);
             }
-            (Within::Segment, Begun::Block) | (Within::Query, _) => {
+            (Within::Segment, Begun::Block | Begun::Aside) | (Within::Query, _) => {
                 encode::sync(&mut participant.lease.output);
                 participant.unsynced = false;
                 self.owed.push_back(Owed::Sync);
@@ -545,6 +545,7 @@ impl Stream {
                     return Poll::Ready(Ok(Said::Nothing));
                 }
                 if header.kind == b'S'
+                    && participant.begun != Begun::Aside
                     && let Some(body) = message.get(frame::HEADER..)
                     && let Ok((name, value)) = server::parameter_status(body)
                 {
@@ -594,6 +595,8 @@ impl Stream {
             }
             (b'1', Some(Owed::Parse)) | (b'2', Some(Owed::Bind)) | (b'3', Some(Owed::Close)) => {}
             (b'n', Some(Owed::Describe)) => {}
+            // It waits for COPY data, which whoever runs it sends by itself.
+            (b'G', Some(Owed::Execute)) => return Ok(Said::Nothing),
             (b'T', Some(Owed::Describe)) => {
                 self.description = Some(body);
             }

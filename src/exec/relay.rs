@@ -9,7 +9,7 @@ use super::fan_out::Lines;
 use super::line::{self, Line};
 use crate::error::{Blame, Error, Severity, SqlState};
 use crate::pool::shapes::{Call, Ended};
-use crate::txn::Participant;
+use crate::txn::{Begun, Participant};
 use crate::wire::error_response;
 use crate::wire::frame;
 use crate::wire::server::{self, ErrorFields, ParameterDescription, RowDescription};
@@ -588,7 +588,10 @@ impl Relay {
         participant: &mut Participant,
     ) -> Result<(), &'static str> {
         participant.lease.hear_parameter(body)?;
-        if let Ok((name, value)) = server::parameter_status(body) {
+        // What holds in a transaction of weir's own is no concern of the client's.
+        if participant.begun != Begun::Aside
+            && let Ok((name, value)) = server::parameter_status(body)
+        {
             self.reports.insert(name.to_owned(), value.to_vec());
         }
         Ok(())

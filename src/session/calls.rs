@@ -159,7 +159,7 @@ impl Session {
         // 57014 promises that nothing was done, but a server that goes on runs what it has read. In a
         // block that is rolled back; what a COMMIT's unknown outcome is told with, its caller knows.
         match participant.map(|participant| (participant.begun, participant.access)) {
-            Some((Begun::Block, _) | (Begun::No, Access::Read | Access::Lock)) => {}
+            Some((Begun::Block | Begun::Aside, _) | (Begun::No, Access::Read | Access::Lock)) => {}
             Some((Begun::No, Access::Write)) | None => {
                 error.code = SqlState::CONNECTION_FAILURE;
                 error = error.hint(

@@ -22,6 +22,7 @@
 //! - `several`: queries whose rows are on several shards
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
+//! - `gather`: queries that the gather database finishes
 //! - `schema`: statements that change the schema · `in_step`: the same in the gather database
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
@@ -52,6 +53,7 @@ mod copy;
 mod several;
 mod together;
 mod portal;
+mod gather;
 mod schema;
 mod in_step;
 mod relayed;

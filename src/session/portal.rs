@@ -207,7 +207,11 @@ impl Session {
         answer.fan.within = self.within();
         answer.fan.close(&mut self.txn.participants);
         self.go(&mut answer.fan).await?;
-        self.finish(&mut answer.fan, &answer.wording).await
+        self.finish(&mut answer.fan, &answer.wording).await?;
+        match answer.gathered.take() {
+            Some(gathered) => self.end_gathered(&gathered).await,
+            None => Ok(()),
+        }
     }
 
     /// The types of a statement's parameters, as the home shard sees them: asked inside the

@@ -273,7 +273,7 @@ impl Session {
         self.drain().await
     }
 
-    fn sync_one(&mut self, at: usize, show: Show) {
+    pub(super) fn sync_one(&mut self, at: usize, show: Show) {
         if let Some(participant) = self.txn.participants.get_mut(at) {
             encode::sync(&mut participant.lease.output);
             participant.unsynced = false;
@@ -296,7 +296,7 @@ impl Session {
         }
         for at in self.txn.unsynced() {
             let Some(participant) = self.txn.participants.get_mut(at) else { continue };
-            let undone = participant.failed || participant.begun == Begun::Block;
+            let undone = participant.failed || participant.begun != Begun::No;
             if !undone {
                 // Outside a block ROLLBACK undoes what the pipeline did there, with a warning. Nobody
                 // listens for its answers, nor for those still on their way: the Sync's is the next.

@@ -1,5 +1,6 @@
 //! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
 //! connections, and give the client one answer.
+use super::gather::Gathered;
 use super::schema::captured_rows;
 use super::together::Wording;
 use super::{Session, Stop};
@@ -8,8 +9,8 @@ use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which
 use crate::exec::relay::Show;
 use crate::ids::Oid;
 use crate::merge::{Bounds, Column, MergeError, Merger, Printing, Step};
-use crate::plan::several::{Count, Gather, Merge, Rows, Several};
-use crate::plan::{Planned, Route, Unroutable};
+use crate::plan::several::{Count, Merge, Rows, Several};
+use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
 use crate::sql::moment::{self, Moment};
 use crate::txn::Begun;
@@ -46,10 +47,12 @@ pub(super) struct Asked<'q> {
 /// An answer that is on its way.
 pub(super) struct Answer {
     pub fan: FanOut,
-    merger: Merger,
+    pub merger: Merger,
     pub wording: Wording,
     /// RowDescription's body for the client.
-    columns: Bytes,
+    pub columns: Bytes,
+    /// It comes from the gather database.
+    pub gathered: Option<Gathered>,
 }
 
 /// How far an answer got.
@@ -120,22 +123,6 @@ impl Session {
         self.begin_gather(asked, gather).await
     }
 
-    async fn begin_gather(
-        &mut self,
-        _asked: &Asked<'_>,
-        gather: &Result<Gather, Unroutable>,
-    ) -> Result<Answer, Stop> {
-        let reason = match gather {
-            Err(unroutable) => Error::from(unroutable.clone()),
-            Ok(_) => Error::refused(
-                "the query's rows are on several shards, and they cannot be merged exactly",
-                "give the query a key",
-            ),
-        };
-        self.database.counters.refused("several shards");
-        Err(reason.into())
-    }
-
     /// What time it is in the client's transaction: one server's word, for all that are asked.
     async fn moment(&mut self, asked: &Asked<'_>) -> Result<Moment, Stop> {
         let at = match self.txn.begun().first() {
@@ -203,11 +190,25 @@ impl Session {
             self.go(&mut fan).await?;
         }
         let columns = self.told_columns(&fan, &formats, merge.hidden)?;
-        Ok(Some(Answer { fan, merger, wording, columns }))
+        Ok(Some(Answer { fan, merger, wording, columns, gathered: None }))
     }
 
     /// Carries rows to the client: all, or so many. An error has ended everything that runs.
     pub(super) async fn carry(
+        &mut self,
+        answer: &mut Answer,
+        most: Option<u64>,
+    ) -> Result<Carried, Stop> {
+        let carried = self.carry_rows(answer, most).await;
+        match (&answer.gathered, &carried) {
+            (None, _) | (Some(_), Ok(Carried::Paused) | Err(Stop::End)) => {}
+            (Some(gathered), Ok(Carried::All { .. })) => self.end_gathered(gathered).await?,
+            (Some(_), Err(Stop::Say(_) | Stop::Said)) => self.release_gather().await?,
+        }
+        carried
+    }
+
+    async fn carry_rows(
         &mut self,
         answer: &mut Answer,
         most: Option<u64>,
@@ -243,9 +244,11 @@ impl Session {
                 return Err(self.give_up_merge(answer, wrong).await);
             }
         };
-        self.database.counters.merged_rows(rows);
-        if matches!(ended, Ok(Carried::All { .. })) {
-            self.database.counters.merged();
+        if answer.gathered.is_none() {
+            self.database.counters.merged_rows(rows);
+            if matches!(ended, Ok(Carried::All { .. })) {
+                self.database.counters.merged();
+            }
         }
         ended
     }
@@ -332,7 +335,7 @@ impl Session {
     }
 
     /// Binary values of some types carry ids that differ between shards.
-    fn check_embedded(&self, fan: &FanOut, formats: &[Format]) -> Result<(), Error> {
+    pub(super) fn check_embedded(&self, fan: &FanOut, formats: &[Format]) -> Result<(), Error> {
         for stream in 0..fan.len() {
             let participant = fan.at(stream).and_then(|at| self.txn.participants.get(at));
             let translation = participant.and_then(|other| other.translation.as_deref());
@@ -347,7 +350,7 @@ impl Session {
     }
 
     /// The client's columns as the home shard numbers their types: RowDescription's body.
-    fn told_columns(
+    pub(super) fn told_columns(
         &self,
         fan: &FanOut,
         formats: &[Format],

@@ -206,8 +206,15 @@ impl Session {
         }
     }
 
-    async fn join(&mut self, shard: ShardId, wanted: Wanted, tier: TierId) -> Result<usize, Stop> {
-        if self.txn.find(shard).is_some() && self.txn.isolation() != Isolation::ReadCommitted {
+    pub(super) async fn join(
+        &mut self,
+        shard: ShardId,
+        wanted: Wanted,
+        tier: TierId,
+    ) -> Result<usize, Stop> {
+        let read_before =
+            self.serving.rules.gather_shard() != Some(shard) && self.txn.find(shard).is_some();
+        if read_before && self.txn.isolation() != Isolation::ReadCommitted {
             return Err(Error::refused(
                 "the transaction has read a replica, and this statement needs the primary",
                 "SET weir.reads = 'primary' before the transaction",
@@ -341,6 +348,9 @@ impl Session {
             return;
         }
         self.portals.clear();
+        if self.release_gather().await.is_err() {
+            tracing::debug!("the gather database did not roll back");
+        }
         self.note_written();
         if !self.txn.participants.is_empty() {
             self.give_back().await;
@@ -358,6 +368,18 @@ impl Session {
         let replicated =
             |shard: &ShardId| fleet.crew(*shard).is_ok_and(|crew| crew.servers.len() > 1);
         self.written.extend(written.into_iter().filter(replicated).map(|shard| (shard, now)));
+    }
+
+    /// Gives one server back that is not of the client's transaction.
+    pub(super) async fn leave(&mut self, at: usize) {
+        let mut running = self.slot.running.lock().await;
+        let Some(mut participant) = self.txn.leave(at) else { return };
+        match participant.status == TransactionStatus::Idle && !participant.unsynced {
+            true => participant.lease.health = Health::Clean,
+            false => participant.lease.taint("it was left inside a transaction"),
+        }
+        let cancel = &participant.lease.cancel;
+        running.retain(|key| key.pid != cancel.pid || key.secret != cancel.secret);
     }
 
     pub(super) async fn give_back(&mut self) {

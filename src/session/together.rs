@@ -2,7 +2,7 @@
 //! with what a session has to do about time, cancel requests and errors.
 use super::several::Asked;
 use super::{Protocol, Session, Stop};
-use crate::error::SqlState;
+use crate::error::{Error, SqlState};
 use crate::exec::budget;
 use crate::exec::fan_out::{Failure, FanOut, Halt, Heard, Which, Within};
 use crate::exec::relay::Broken;
@@ -25,17 +25,39 @@ pub(super) struct Wording {
     original: String,
     /// What is added to an error's position, in characters.
     shift: i32,
+    tells: Tells,
+}
+
+/// Who is asked what: that decides what an error means to the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tells {
+    /// A server is asked what the client has asked: its errors are the client's.
+    Client,
+    /// A shard is asked for rows in weir's own words.
+    Shard,
+    /// The gather database: what is wrong with names there is not the client's fault.
+    Gather,
 }
 
 impl Wording {
+    /// Words that are not the client's.
+    pub fn foreign(text: String, tells: Tells) -> Self {
+        Self { sent: Rendered::foreign(text), original: String::new(), shift: 0, tells }
+    }
+
     pub fn new(template: &Template, asked: &Asked<'_>) -> Self {
         let sent = template.rendered(asked.text, &asked.planned.shape, asked.moment);
-        Self { sent, original: asked.text.to_owned(), shift: asked.shift }
+        Self { sent, original: asked.text.to_owned(), shift: asked.shift, tells: Tells::Client }
     }
 
     /// The client's own words.
     pub fn plain(statement: &str) -> Self {
-        Self { sent: Rendered::whole(statement), original: statement.to_owned(), shift: 0 }
+        Self {
+            sent: Rendered::whole(statement),
+            original: statement.to_owned(),
+            shift: 0,
+            tells: Tells::Client,
+        }
     }
 
     /// An error's position in the client's text.
@@ -47,6 +69,17 @@ impl Wording {
         let here = i32::try_from(before.chars().count()).ok()?.saturating_add(1 + self.shift);
         Some(here.max(1).to_string().into_bytes())
     }
+}
+
+/// Fields of an error that speak of a text which the client has not written.
+const POSITIONS: &[u8] = b"Ppq";
+
+/// Errors that only a difference between the gather database and the shards can give: the client's own
+/// text has been described by a shard before.
+fn is_of_names(code: SqlState) -> bool {
+    const OTHERS: [SqlState; 2] = [SqlState(*b"25006"), SqlState::INSUFFICIENT_PRIVILEGE];
+    // 42: syntax error or access rule violation; 3F: invalid schema name.
+    matches!(&code.0, [b'4', b'2', ..] | [b'3', b'F', ..]) || OTHERS.contains(&code)
 }
 
 impl Session {
@@ -235,6 +268,17 @@ impl Session {
         match ErrorFields::read(&failure.body) {
             _ if self.relay.budget.was_cancelled() && code == SqlState::QUERY_CANCELED => {
                 error_response::write(&budget::canceled(), &mut message);
+            }
+            Ok(fields) if wording.tells == Tells::Gather && is_of_names(code) => {
+                let error = Error::refused(
+                    "the gather database cannot finish this query as one PostgreSQL would",
+                    "give the query a key, or write it in another way",
+                )
+                .detail(fields.message());
+                error_response::write(&error, &mut message);
+            }
+            Ok(fields) if wording.tells != Tells::Client => {
+                fields.write_without(b'E', POSITIONS, &mut message);
             }
             Ok(fields) => {
                 let edit = |field: u8, text: &[u8]| match field {

@@ -150,6 +150,11 @@ impl Rendered {
         Self { text: original.to_owned(), copies: vec![(0, 0)] }
     }
 
+    /// Nothing of it is the original's.
+    pub fn foreign(text: String) -> Self {
+        Self { text, copies: Vec::new() }
+    }
+
     /// Where in the original the byte `at` comes from. In text that is not the original's it is
     /// counted on from the piece before.
     pub fn origin(&self, at: usize) -> usize {

@@ -45,6 +45,10 @@ metrics! {
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
     several: IntCounterVec = "weir_several_shards_total" ["database", "strategy"] "queries over several shards that were answered, by how";
     merged_rows: IntCounterVec = "weir_merged_rows_total" ["database"] "rows of answers that weir united from several shards";
+    gathered_rows: IntCounterVec = "weir_gathered_rows_total" ["database"] "rows that were brought to the gather database";
+    gathered_bytes: IntCounterVec = "weir_gathered_bytes_total" ["database"] "bytes that were brought to the gather database";
+    gather_seconds: Histogram = "weir_gather_seconds" [] "time that statements took which the gather database finished";
+    gather_limited: IntCounterVec = "weir_gather_limited_total" ["database"] "statements that would have brought too much to the gather database";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
@@ -97,6 +101,11 @@ pub struct DatabaseMetrics {
     rollbacks: IntCounter,
     merges: IntCounter,
     merged_rows: IntCounter,
+    gathers: IntCounter,
+    gathered_rows: IntCounter,
+    gathered_bytes: IntCounter,
+    gather_seconds: Histogram,
+    gather_limited: IntCounter,
     database: String,
     refused: IntCounterVec,
 }
@@ -167,6 +176,11 @@ impl Metrics {
             rollbacks: self.transactions.with_label_values(&[database, "rolled back"]),
             merges: self.several.with_label_values(&[database, "merge"]),
             merged_rows: self.merged_rows.with_label_values(&[database]),
+            gathers: self.several.with_label_values(&[database, "gather"]),
+            gathered_rows: self.gathered_rows.with_label_values(&[database]),
+            gathered_bytes: self.gathered_bytes.with_label_values(&[database]),
+            gather_seconds: self.gather_seconds.clone(),
+            gather_limited: self.gather_limited.with_label_values(&[database]),
             database: database.to_owned(),
             refused: self.refused.clone(),
         }
@@ -363,6 +377,19 @@ impl DatabaseMetrics {
     /// Counts rows of such answers.
     pub fn merged_rows(&self, rows: u64) {
         self.merged_rows.inc_by(rows);
+    }
+
+    /// Counts a query that the gather database has finished, and what was brought there for it.
+    pub fn gathered(&self, rows: u64, bytes: u64, took: Duration) {
+        self.gathers.inc();
+        self.gathered_rows.inc_by(rows);
+        self.gathered_bytes.inc_by(bytes);
+        self.gather_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts one that would have brought too much.
+    pub fn gather_limited(&self) {
+        self.gather_limited.inc();
     }
 
     /// Counts a refusal. Reasons are few and fixed: never a part of the statement.

@@ -78,6 +78,8 @@ pub enum Begun {
     /// Statements commit by themselves.
     No,
     Block,
+    /// One of weir's own, which is rolled back whatever becomes of the client's.
+    Aside,
 }
 
 /// What becomes of a server when its transaction is over.
@@ -339,6 +341,19 @@ impl Transaction {
         self.setup.push(statement);
     }
 
+    /// What was SET LOCAL.
+    pub fn locals(&self) -> impl Iterator<Item = &str> {
+        self.setup.iter().filter_map(|said| match said {
+            Setup::Local(text) => Some(text.as_str()),
+            Setup::Characteristics(_) => None,
+        })
+    }
+
+    /// A participant takes no part any more.
+    pub fn leave(&mut self, at: usize) -> Option<Participant> {
+        (at < self.participants.len()).then(|| self.participants.remove(at))
+    }
+
     /// BEGIN's modes and what SET TRANSACTION said, for `chain`.
     pub fn characteristics(&self) -> (String, Vec<Setup>) {
         let said = self.setup.iter().filter(|said| matches!(said, Setup::Characteristics(_)));
@@ -552,7 +567,7 @@ impl Transaction {
         }
         if how == Ending::RolledBack && self.status != Status::Idle {
             self.settings = self.settings_at_begin.clone();
-            for participant in &mut self.participants {
+            for participant in self.participants.iter_mut().filter(|p| p.begun != Begun::Aside) {
                 participant.lease.session.applied = participant.applied_at_begin.clone();
             }
         }
@@ -565,8 +580,10 @@ impl Transaction {
         self.continuity = Continuity::Whole;
         for participant in &mut self.participants {
             participant.access = Access::Read;
-            participant.begun = Begun::No;
             participant.applied_at_savepoint.clear();
+            if participant.begun == Begun::Block {
+                participant.begun = Begun::No;
+            }
         }
     }
 

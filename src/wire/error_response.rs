@@ -19,6 +19,11 @@ pub(super) fn write_notice(warning: &Error, out: &mut BytesMut) {
     control(&NoticeResponse::from(info(warning, "WARNING")), out);
 }
 
+/// Appends a NoticeResponse of severity NOTICE.
+pub(super) fn write_information(notice: &Error, out: &mut BytesMut) {
+    control(&NoticeResponse::from(info(notice, "NOTICE")), out);
+}
+
 fn info(error: &Error, severity: &str) -> ErrorInfo {
     let code = error.code.as_str().to_owned();
     let mut info = ErrorInfo::new(severity.to_owned(), code, without_nul(&error.message));

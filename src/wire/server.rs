@@ -169,6 +169,18 @@ impl<'a> ErrorFields<'a> {
         String::from_utf8_lossy(self.get(b'M').unwrap_or_default())
     }
 
+    /// Appends the same message without these fields.
+    pub fn write_without(&self, kind: u8, dropped: &[u8], out: &mut BytesMut) {
+        super::encode::message(kind, out, |out| {
+            for (field, text) in self.iter().filter(|(field, _)| !dropped.contains(field)) {
+                out.put_u8(field);
+                out.put_slice(text);
+                out.put_u8(0);
+            }
+            out.put_u8(0);
+        });
+    }
+
     /// Appends the same message, of kind `E` or `N`, with other texts where `edit` gives one.
     pub fn write_edited(
         &self,

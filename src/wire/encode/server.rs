@@ -150,6 +150,11 @@ pub fn notice(warning: &Error, out: &mut BytesMut) {
     error_response::write_notice(warning, out);
 }
 
+/// What may be of interest; drivers show it to whoever asks.
+pub fn information(notice: &Error, out: &mut BytesMut) {
+    error_response::write_information(notice, out);
+}
+
 /// The answer to SSLRequest and GSSENCRequest: one byte, no message.
 pub fn encryption_answer(accepted: bool, out: &mut BytesMut) {
     out.put_u8(if accepted { b'S' } else { b'N' });

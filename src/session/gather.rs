@@ -1,0 +1,779 @@
+//! Queries that the gather database finishes: what they need of the shards becomes temporary tables
+//! there, in a transaction of weir's own that is always rolled back.
+//!
+//! 1. a place among the statements that gather, then the shards in their order, then the gather database
+//! 2. the client's own text, described by a shard: its errors and its columns are the client's
+//! 3. for each fragment CREATE TEMP TABLE … AS … WITH NO DATA, so that PostgreSQL finds the types, and COPY
+//! 4. the rest of the query there; its rows go to the client as they are
+use super::several::{Answer, Asked, formats};
+use super::together::{Tells, Wording};
+use super::{Session, Stop};
+use crate::error::{Error, SqlState};
+use crate::exec::budget;
+use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, Which};
+use crate::exec::gather::{self, Meter, Travel};
+use crate::exec::relay::Show;
+use crate::ids::ShardId;
+use crate::merge::{Bounds, Merger, Printing};
+use crate::plan::several::{Collation, Gather, Merge, Of, Rows, Template, Ties};
+use crate::plan::{Planned, Unroutable};
+use crate::pool::Wanted;
+use crate::txn::{Begun, Isolation, Status};
+use crate::wire::encode;
+use crate::wire::frontend::Format;
+use crate::wire::params::Params;
+use crate::wire::server::RowDescription;
+use bytes::Bytes;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Tables of more rows are analyzed before they are joined.
+const ANALYZED_ROWS: u64 = 1000;
+
+/// What was brought together for one answer.
+pub(super) struct Gathered {
+    at: usize,
+    pub meter: Meter,
+    pub shards: usize,
+    pub began: Instant,
+    /// Given back with the answer.
+    _place: OwnedSemaphorePermit,
+}
+
+/// One query as some of the shards are asked it.
+struct Source {
+    fan: FanOut,
+    wording: Wording,
+    /// The fragments that its rows are of, ascending; more than one: each row says which.
+    fragments: Vec<usize>,
+    /// Where each fragment's columns are.
+    columns: Vec<Range<usize>>,
+    /// By stream: a row that is of a later fragment.
+    ahead: Vec<Option<(usize, Bytes)>>,
+}
+
+/// The gather database's connection, and how its transaction ends.
+struct Site {
+    at: usize,
+    places: OwnedSemaphorePermit,
+}
+
+impl Session {
+    pub(super) async fn begin_gather(
+        &mut self,
+        asked: &Asked<'_>,
+        gather: &Result<Gather, Unroutable>,
+    ) -> Result<Answer, Stop> {
+        let gather = match gather {
+            Ok(gather) => gather,
+            Err(unroutable) => {
+                self.database.counters.refused("several shards");
+                return Err(unroutable.clone().into());
+            }
+        };
+        if let Some(hint) = self.serving.gather.hint() {
+            self.database.counters.refused("gather database");
+            let what =
+                "the query's rows are on several shards, and only a gather database can finish it";
+            return Err(Error::refused(what, hint).into());
+        }
+        let outcome = self.gather(asked, gather).await;
+        if let Err(Stop::Say(_) | Stop::Said) = &outcome {
+            self.release_gather().await?;
+        }
+        outcome
+    }
+
+    async fn gather(&mut self, asked: &Asked<'_>, gather: &Gather) -> Result<Answer, Stop> {
+        let began = Instant::now();
+        self.limit_time();
+        let places = self.place(asked.planned).await?;
+        let params = Params { types: asked.types, values: asked.values };
+        let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+        let reads = self.reading(gather, &shards);
+        let all: Vec<ShardId> = reads.iter().map(|(shard, _)| *shard).collect();
+        let sites = self.site_all(&all, asked.planned).await?;
+        let (columns, results) = self.describe_original(asked, &all, &sites).await?;
+        let site = Site { at: self.site_gather(asked.planned).await?, places };
+        let mut meter = Meter::new(self.gather_rules()?);
+        let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
+        self.finish_tables(gather, &rows, site.at);
+        let (fan, wording) = self.ask_rest(asked, gather, site.at, &columns, &results).await?;
+        let gathered =
+            Gathered { at: site.at, meter, shards: all.len(), began, _place: site.places };
+        Ok(Answer {
+            fan,
+            merger: passing(&self.database.limits)?,
+            wording,
+            columns,
+            gathered: Some(gathered),
+        })
+    }
+
+    fn gather_rules(&self) -> Result<&crate::rules::Gather, Error> {
+        let rules = self.serving.rules.gather.as_ref();
+        rules.ok_or_else(|| Error::internal("there is no gather database"))
+    }
+
+    /// `timeout` of the rules, if the statement has no shorter time.
+    fn limit_time(&mut self) {
+        let timeout = self.serving.rules.gather.as_ref().and_then(|gather| gather.timeout);
+        if let Some(timeout) = timeout {
+            let now = Instant::now();
+            match self.relay.budget.is_on() {
+                false => self.relay.budget.begin(timeout, now),
+                true if self.relay.budget.left(timeout, now) >= timeout => {
+                    self.relay.budget.allow(Some(timeout));
+                }
+                true => {}
+            }
+        }
+    }
+
+    /// A place among the statements that gather. Taken before any connection, so that whoever has
+    /// connections does not wait for a place of one who waits for connections.
+    async fn place(&mut self, planned: &Planned) -> Result<OwnedSemaphorePermit, Stop> {
+        let places = self.serving.gathering.clone();
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let tier = self.tier(planned);
+        let cluster = self.database.cluster(&self.serving);
+        let patience = cluster.config().tier(&self.login.user, tier)?.checkout;
+        let place = tokio::select! {
+            biased;
+            place = places.acquire_owned() => place.ok(),
+            () = self.slot.waiting.notified() => {
+                let message = "canceling statement due to user request";
+                return Err(Error::client(SqlState::QUERY_CANCELED, message).into());
+            }
+            () = self.relay.budget.spent() => return Err(budget::canceled().into()),
+            () = tokio::time::sleep(patience) => None,
+        };
+        Ok(place.ok_or_else(|| {
+            let most = self.serving.rules.gather.as_ref().map_or(0, |gather| gather.max_concurrent);
+            let message = format!("{most} statements use the gather database already");
+            Error::new(SqlState::TOO_MANY_CONNECTIONS, crate::error::Blame::Client, message)
+                .hint("try again later, or raise max_concurrent under [gather] in the rules file")
+        })?)
+    }
+
+    /// Which fragments each shard is asked for, in the order of the shards.
+    fn reading(&self, gather: &Gather, shards: &[ShardId]) -> Vec<(ShardId, Vec<usize>)> {
+        let home = self.serving.rules.home;
+        let any = match shards.contains(&home) {
+            true => home,
+            false => shards.first().copied().unwrap_or(home),
+        };
+        let mut reads: std::collections::BTreeMap<ShardId, Vec<usize>> = Default::default();
+        for (number, fragment) in gather.fragments.iter().enumerate() {
+            let of: &[ShardId] = match &fragment.of {
+                Of::EveryShard => shards,
+                Of::AnyShard => &[any],
+                Of::Shard(shard) => &[*shard],
+            };
+            for shard in of {
+                reads.entry(*shard).or_default().push(number);
+            }
+        }
+        if reads.is_empty() {
+            reads.entry(any).or_default();
+        }
+        reads.into_iter().collect()
+    }
+
+    /// What the client is told of its own text, and the formats of its columns.
+    async fn describe_original(
+        &mut self,
+        asked: &Asked<'_>,
+        shards: &[ShardId],
+        sites: &[usize],
+    ) -> Result<(Bytes, Vec<Format>), Stop> {
+        let home = self.serving.rules.home;
+        let position = shards.iter().position(|shard| *shard == home).unwrap_or_default();
+        let at = sites.get(position).copied().unwrap_or_default();
+        let text = Template::spliced(&asked.planned.shape, &asked.planned.plan.splices);
+        let wording = Wording::new(&text, asked);
+        let mut fan = self.fan_out("weir_all", &[at], &wording, asked.types);
+        fan.close(&mut self.txn.participants);
+        self.go(&mut fan).await?;
+        self.finish(&mut fan, &wording).await?;
+        let described = fan.description(0).cloned().unwrap_or_default();
+        let results = formats(asked.results, &described, 0)?;
+        Ok((self.told_columns(&fan, &results, 0)?, results))
+    }
+
+    /// A connection to the gather database with a transaction of weir's own.
+    async fn site_gather(&mut self, planned: &Planned) -> Result<usize, Stop> {
+        let shard = self.serving.rules.gather_shard();
+        let shard = shard.ok_or_else(|| Error::internal("there is no gather database"))?;
+        // One where the client's transaction has changed the schema must see that.
+        let of_client = self.txn.find(shard).filter(|&at| self.begun(at) == Some(Begun::Block));
+        if let Some(at) = of_client {
+            self.ask(at, "SAVEPOINT weir_gather", Show::Swallow);
+            return Ok(at);
+        }
+        let unused = self.txn.find(shard).filter(|&at| self.begun(at) == Some(Begun::No));
+        let at = match unused {
+            Some(at) => at,
+            None => self.join(shard, Wanted::Primary, self.tier(planned)).await?,
+        };
+        self.align(at, Show::Swallow).await?;
+        if self.txn.participants.get(at).is_some_and(|participant| participant.unsynced) {
+            self.sync_one(at, Show::Discard);
+        }
+        let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
+        for local in self.txn.locals() {
+            text.push(';');
+            text.push_str(local);
+        }
+        self.ask(at, &text, Show::Swallow);
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            participant.begun = Begun::Aside;
+        }
+        Ok(at)
+    }
+
+    fn begun(&self, at: usize) -> Option<Begun> {
+        self.txn.participants.get(at).map(|participant| participant.begun)
+    }
+
+    /// Makes the tables and fills them; how many rows each has.
+    async fn fill(
+        &mut self,
+        asked: &Asked<'_>,
+        gather: &Gather,
+        reads: &[(ShardId, Vec<usize>)],
+        sites: &[usize],
+        site: &Site,
+        meter: &mut Meter,
+    ) -> Result<Vec<u64>, Stop> {
+        let queries: Vec<String> = gather
+            .fragments
+            .iter()
+            .map(|fragment| {
+                fragment.query.rendered(asked.text, &asked.planned.shape, asked.moment).text
+            })
+            .collect();
+        let one_moment =
+            self.txn.isolation() != Isolation::ReadCommitted && self.txn.status() != Status::Idle;
+        let plan = sources(reads, sites, one_moment || queries.len() < 2);
+        let mut travels = vec![Travel::Binary; queries.len()];
+        let mut sources = Vec::new();
+        // Those of one table each are asked when it is their turn.
+        for (fragments, of) in plan.iter().filter(|(fragments, _)| fragments.len() > 1) {
+            let source = self.ask_source(asked, &queries, fragments, of, site, &mut travels).await;
+            match source {
+                Ok(source) => sources.push(source),
+                Err(stop) => return Err(self.end_sources(&mut sources, None, stop).await),
+            }
+        }
+        let mut rows = Vec::new();
+        for (number, query) in queries.iter().enumerate() {
+            let singles = plan.iter().filter(|(fragments, _)| *fragments == [number]);
+            for (fragments, of) in singles {
+                let source = self.ask_source(asked, &queries, fragments, of, site, &mut travels);
+                match source.await {
+                    Ok(source) => sources.push(source),
+                    Err(stop) => return Err(self.end_sources(&mut sources, None, stop).await),
+                }
+            }
+            let Some(fragment) = gather.fragments.get(number) else { continue };
+            let travel = travels.get(number).copied().unwrap_or(Travel::Binary);
+            let table = (fragment.table.as_str(), query.as_str(), travel);
+            let before = meter.rows;
+            self.fill_table(asked, table, number, &mut sources, site.at, meter).await?;
+            rows.push(meter.rows - before);
+            // Each server is free for the next.
+            let done = |source: &Source| source.fragments.last() <= Some(&number);
+            for source in sources.extract_if(.., |source| done(source)) {
+                let Source { mut fan, wording, .. } = source;
+                self.finish(&mut fan, &wording).await?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Asks some shards for the rows of some fragments.
+    async fn ask_source(
+        &mut self,
+        asked: &Asked<'_>,
+        queries: &[String],
+        fragments: &[usize],
+        sites: &[usize],
+        site: &Site,
+        travels: &mut [Travel],
+    ) -> Result<Source, Stop> {
+        let of = |number: &usize| queries.get(*number).cloned().unwrap_or_default();
+        let query = match fragments {
+            [one] => of(one),
+            _ => gather::together(&fragments.iter().map(of).collect::<Vec<_>>()),
+        };
+        let wording = Wording::foreign(query, Tells::Shard);
+        let mut fan = self.fan_out("weir_part", sites, &wording, asked.types);
+        let strange = |at: &usize| {
+            self.txn.participants.get(*at).is_some_and(|other| other.translation.is_some())
+        };
+        let parse_first = sites.iter().chain([&site.at]).any(strange);
+        let mut results = vec![Format::Binary];
+        let mut columns = Vec::new();
+        if parse_first {
+            self.go(&mut fan).await?;
+            self.finish(&mut fan, &wording).await?;
+            columns = columns_of(&fan, fragments.len())?;
+            results = self.travelling(&fan, fragments, &columns, site.at, travels)?;
+        }
+        fan.open(
+            &mut self.txn.participants,
+            Binding { parameters: asked.parameters, results: &results },
+        );
+        self.go(&mut fan).await?;
+        if !parse_first {
+            self.await_descriptions(&mut fan, &wording).await?;
+            columns = columns_of(&fan, fragments.len())?;
+        }
+        let ahead = vec![None; fan.len()];
+        Ok(Source { fan, wording, fragments: fragments.to_vec(), columns, ahead })
+    }
+
+    /// In which formats the columns are asked for: tables whose values carry ids that differ go as text.
+    fn travelling(
+        &self,
+        fan: &FanOut,
+        fragments: &[usize],
+        columns: &[Range<usize>],
+        gather: usize,
+        travels: &mut [Travel],
+    ) -> Result<Vec<Format>, Error> {
+        let there = self.txn.participants.get(gather).and_then(|other| other.translation.clone());
+        for stream in 0..fan.len() {
+            let participant = fan.at(stream).and_then(|at| self.txn.participants.get(at));
+            let here = participant.and_then(|other| other.translation.clone());
+            let Some(body) = fan.description(stream) else { continue };
+            let types: Vec<_> = RowDescription::read(body)?.type_oids().collect();
+            for (number, columns) in fragments.iter().zip(columns) {
+                let differs = types.get(columns.clone()).unwrap_or_default().iter().any(|&oid| {
+                    let home = here.as_ref().map_or(oid, |other| other.type_at_home(oid));
+                    here.as_ref().is_some_and(|other| other.embeds(oid))
+                        || there.as_ref().is_some_and(|other| other.embeds(other.type_there(home)))
+                });
+                if let Some(travel) = travels.get_mut(*number).filter(|_| differs) {
+                    *travel = Travel::Text;
+                }
+            }
+        }
+        let count = columns.last().map_or(0, |last| last.end);
+        let mut results = vec![Format::Binary; count];
+        for (number, columns) in fragments.iter().zip(columns) {
+            if travels.get(*number) == Some(&Travel::Text) {
+                results.get_mut(columns.clone()).unwrap_or_default().fill(Format::Text);
+            }
+        }
+        if results.contains(&Format::Text) && !self.text_is_exact() {
+            return Err(Error::refused(
+                "values whose type ids differ between servers, under settings that shorten their text",
+                "RESET extra_float_digits and IntervalStyle, or create the types in the same order on all \
+                 servers",
+            ));
+        }
+        Ok(results)
+    }
+
+    /// What servers write as text they read back as the same value.
+    fn text_is_exact(&self) -> bool {
+        let digits = self.txn.settings.get("extra_float_digits");
+        let intervals = self.txn.settings.get("intervalstyle");
+        digits.is_none_or(|digits| matches!(digits.trim(), "1" | "2" | "3"))
+            && intervals.is_none_or(|style| !style.eq_ignore_ascii_case("sql_standard"))
+            && self.txn.settings.get("client_encoding").is_none_or(|encoding| {
+                matches!(
+                    encoding.to_ascii_uppercase().replace('-', "").as_str(),
+                    "UTF8" | "UNICODE"
+                )
+            })
+    }
+
+    /// One table: its definition, its rows, and the gather database's answers.
+    async fn fill_table(
+        &mut self,
+        asked: &Asked<'_>,
+        (table, query, travel): (&str, &str, Travel),
+        number: usize,
+        sources: &mut [Source],
+        at: usize,
+        meter: &mut Meter,
+    ) -> Result<(), Stop> {
+        let define = format!("CREATE TEMP TABLE {table} ON COMMIT DROP AS {query}\nWITH NO DATA");
+        let define_wording = Wording::foreign(define, Tells::Gather);
+        let mut define = self.fan_out("weir_table", &[at], &define_wording, asked.types);
+        let parameters = asked.parameters;
+        define.open(&mut self.txn.participants, Binding { parameters, results: &[] });
+        define.go(&mut self.txn.participants);
+        let copy_wording = Wording::foreign(travel.copy(table), Tells::Gather);
+        let mut copy = self.fan_out("weir_copy", &[at], &copy_wording, &[]);
+        // A Close in the middle of COPY data would be an error.
+        copy.batch = i32::MAX;
+        let parameters = crate::exec::fan_out::NO_PARAMETERS;
+        copy.open(&mut self.txn.participants, Binding { parameters, results: &[] });
+        self.out(at, |out| travel.begin(out));
+        let poured = match self.drain().await {
+            Ok(()) => self.pour(number, travel, sources, at, meter).await,
+            Err(stop) => Err(stop),
+        };
+        if let Err(stop) = poured {
+            let ends = Some((at, &mut define, &mut copy));
+            return Err(self.end_sources(sources, ends, stop).await);
+        }
+        self.out(at, |out| travel.end(out));
+        copy.close(&mut self.txn.participants);
+        copy.go(&mut self.txn.participants);
+        let mut outcome = self.finish(&mut define, &define_wording).await;
+        if outcome.is_ok() {
+            outcome = self.finish(&mut copy, &copy_wording).await;
+        } else if self.begun(at).is_some() {
+            outcome = outcome.and(self.finish_quietly(&mut copy, &copy_wording).await);
+        }
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(stop) => Err(self.end_sources(sources, None, stop).await),
+        }
+    }
+
+    fn out(&mut self, at: usize, write: impl FnOnce(&mut bytes::BytesMut)) {
+        if let Some(participant) = self.txn.participants.get_mut(at) {
+            write(&mut participant.lease.output);
+        }
+    }
+
+    /// Rows of one fragment from all its sources.
+    async fn pour(
+        &mut self,
+        number: usize,
+        travel: Travel,
+        sources: &mut [Source],
+        at: usize,
+        meter: &mut Meter,
+    ) -> Result<(), Stop> {
+        for source in sources.iter_mut().filter(|source| source.fragments.contains(&number)) {
+            if source.fragments.len() == 1 {
+                self.check_values(source)?;
+                while let Some(heard) =
+                    self.next_row(&mut source.fan, Which::Any, &source.wording).await?
+                {
+                    match heard {
+                        Heard::Row { row, .. } => {
+                            self.put(row.body(), travel, at, meter, source).await?;
+                        }
+                        Heard::End { .. } => {}
+                    }
+                }
+                continue;
+            }
+            self.check_values(source)?;
+            for stream in 0..source.fan.len() {
+                self.pour_part(number, travel, source, stream, at, meter).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One stream's rows as far as they are of that fragment.
+    async fn pour_part(
+        &mut self,
+        number: usize,
+        travel: Travel,
+        source: &mut Source,
+        stream: usize,
+        at: usize,
+        meter: &mut Meter,
+    ) -> Result<(), Stop> {
+        let position = source.fragments.iter().position(|fragment| *fragment == number);
+        let position = position.unwrap_or_default();
+        let columns = source.columns.get(position).cloned().unwrap_or_default();
+        loop {
+            let held = source.ahead.get_mut(stream).and_then(Option::take);
+            let (part, body) = match held {
+                Some(held) => held,
+                None => {
+                    let which = Which::Of(stream);
+                    match self.next_row(&mut source.fan, which, &source.wording).await? {
+                        Some(Heard::Row { row, .. }) => {
+                            let body = Bytes::copy_from_slice(row.body());
+                            (gather::part(&body)?, body)
+                        }
+                        Some(Heard::End { .. }) | None => return Ok(()),
+                    }
+                }
+            };
+            if part < position {
+                return Err(Error::internal("rows of several queries came in disorder").into());
+            }
+            if part > position {
+                if let Some(place) = source.ahead.get_mut(stream) {
+                    *place = Some((part, body));
+                }
+                return Ok(());
+            }
+            let row = gather::cut(&body, &columns)?;
+            self.put(&row, travel, at, meter, source).await?;
+        }
+    }
+
+    async fn put(
+        &mut self,
+        body: &[u8],
+        travel: Travel,
+        at: usize,
+        meter: &mut Meter,
+        source: &mut Source,
+    ) -> Result<(), Stop> {
+        if let Err(error) = meter.count(gather::travelled(body.len())) {
+            self.database.counters.gather_limited();
+            return Err(error.into());
+        }
+        let Some(participant) = self.txn.participants.get_mut(at) else {
+            return Err(Error::internal("no such participant").into());
+        };
+        travel.row(body, &mut participant.lease.output)?;
+        while let Some(participant) = self.txn.participants.get(at)
+            && crate::exec::line::is_congested(&participant.lease.output)
+        {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match lines.make_room(at).await {
+                Ok(()) => {}
+                // Its shards may have nothing left to cancel.
+                Err(Halt::Late) if source.fan.running().is_empty() => self.late_on(&[at]).await?,
+                Err(halt) => self.halted(&mut source.fan, halt, &source.wording).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Values that name objects of one server mean nothing on another.
+    fn check_values(&self, source: &Source) -> Result<(), Error> {
+        for stream in 0..source.fan.len() {
+            let Some(body) = source.fan.description(stream) else { continue };
+            let description = RowDescription::read(body)?;
+            if let Some(field) =
+                description.fields().find(|field| gather::names_objects(field.type_oid))
+            {
+                return Err(Error::refused(
+                    format!(
+                        "column \"{}\" names objects of one server by their ids",
+                        String::from_utf8_lossy(field.name)
+                    ),
+                    "cast it to text in a query that names a key",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Something has gone wrong: whatever still runs is stopped.
+    async fn end_sources(
+        &mut self,
+        sources: &mut [Source],
+        copying: Option<(usize, &mut FanOut, &mut FanOut)>,
+        stop: Stop,
+    ) -> Stop {
+        if matches!(stop, Stop::End) || self.txn.participants.is_empty() {
+            return stop;
+        }
+        if let Some((at, define, copy)) = copying {
+            self.out(at, |out| encode::copy_fail("the statement has failed", out));
+            copy.close(&mut self.txn.participants);
+            copy.go(&mut self.txn.participants);
+            let nothing = Wording::foreign(String::new(), Tells::Gather);
+            for fan in [define, copy] {
+                if let Err(worse) = self.finish_quietly(fan, &nothing).await {
+                    return worse;
+                }
+            }
+        }
+        for source in sources {
+            if let Err(worse) = self.stop(&mut source.fan, &source.wording).await {
+                return worse;
+            }
+            let failed = source.fan.failed();
+            self.note_cancelled(&failed);
+        }
+        match self.release_gather().await {
+            Ok(()) | Err(Stop::Said | Stop::Say(_)) => stop,
+            Err(Stop::End) => Stop::End,
+        }
+    }
+
+    /// Keys, statistics, and the fence: what comes now only reads.
+    fn finish_tables(&mut self, gather: &Gather, rows: &[u64], at: usize) {
+        let mut text = String::new();
+        for (fragment, rows) in gather.fragments.iter().zip(rows) {
+            let table = &fragment.table;
+            if !fragment.key.is_empty() {
+                let columns: Vec<String> = fragment
+                    .key
+                    .iter()
+                    .map(|name| crate::txn::settings::quote_identifier(name))
+                    .collect();
+                text.push_str(&format!(
+                    "ALTER TABLE pg_temp.{table} ADD PRIMARY KEY ({});",
+                    columns.join(", ")
+                ));
+            }
+            if *rows > ANALYZED_ROWS {
+                text.push_str(&format!("ANALYZE pg_temp.{table};"));
+            }
+        }
+        text.push_str("SET TRANSACTION READ ONLY");
+        self.ask(at, &text, Show::Swallow);
+    }
+
+    /// The rest of the query. Its columns must be what the client was told.
+    async fn ask_rest(
+        &mut self,
+        asked: &Asked<'_>,
+        gather: &Gather,
+        at: usize,
+        columns: &Bytes,
+        results: &[Format],
+    ) -> Result<(FanOut, Wording), Stop> {
+        let text = gather.residual.rendered(asked.text, &asked.planned.shape, asked.moment).text;
+        let wording = Wording::foreign(text, Tells::Gather);
+        let mut fan = self.fan_out(asked.name, &[at], &wording, asked.types);
+        fan.batch = asked.batch;
+        fan.open(&mut self.txn.participants, Binding { parameters: asked.parameters, results });
+        self.go(&mut fan).await?;
+        self.await_descriptions(&mut fan, &wording).await?;
+        if let Err(error) = self.check_rest(&fan, columns, results) {
+            self.stop(&mut fan, &wording).await?;
+            return Err(error.into());
+        }
+        Ok((fan, wording))
+    }
+
+    fn check_rest(&self, fan: &FanOut, columns: &Bytes, results: &[Format]) -> Result<(), Error> {
+        self.check_embedded(fan, results)?;
+        let found = self.told_columns(fan, results, 0)?;
+        let types = |body: &Bytes| -> Result<Vec<_>, Error> {
+            Ok(RowDescription::read(body)?.type_oids().collect())
+        };
+        match types(&found)? == types(columns)? {
+            true => Ok(()),
+            false => Err(Error::refused(
+                "the gather database would give the answer's columns other types",
+                "give the query a key, or cast its columns",
+            )),
+        }
+    }
+
+    /// Ends the transactions of weir's own in the gather database, and gives their connections back.
+    pub(super) async fn release_gather(&mut self) -> Result<(), Stop> {
+        let aside =
+            (0..self.txn.participants.len()).filter(|&at| self.begun(at) == Some(Begun::Aside));
+        let aside: Vec<usize> = aside.collect();
+        self.release_aside(&aside).await
+    }
+
+    async fn release_aside(&mut self, aside: &[usize]) -> Result<(), Stop> {
+        if aside.is_empty() {
+            return Ok(());
+        }
+        for &at in aside {
+            self.ask(at, "ROLLBACK", Show::Discard);
+        }
+        self.drain().await?;
+        for &at in aside.iter().rev() {
+            if let Some(participant) = self.txn.participants.get_mut(at) {
+                participant.begun = Begun::No;
+            }
+            // Portals name participants by their positions.
+            if at + 1 == self.txn.participants.len() {
+                self.leave(at).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A query has been answered to its end.
+    pub(super) async fn end_gathered(&mut self, gathered: &Gathered) -> Result<(), Stop> {
+        match self.begun(gathered.at) {
+            Some(Begun::Block) => {
+                let text = "ROLLBACK TO SAVEPOINT weir_gather; RELEASE SAVEPOINT weir_gather";
+                self.ask(gathered.at, text, Show::Discard);
+                self.drain().await?;
+            }
+            Some(Begun::Aside) => self.release_aside(&[gathered.at]).await?,
+            Some(Begun::No) | None => {}
+        }
+        let took = gathered.began.elapsed();
+        let Meter { rows: moved, bytes, .. } = gathered.meter;
+        self.database.counters.gathered(moved, bytes, took);
+        tracing::debug!(moved, bytes, shards = gathered.shards, "a statement was gathered");
+        if self.gather_notice() {
+            self.tell_gathered(gathered, took);
+        }
+        Ok(())
+    }
+
+    fn tell_gathered(&mut self, gathered: &Gathered, took: Duration) {
+        let Meter { rows, bytes, .. } = gathered.meter;
+        let message = format!(
+            "gathered {rows} rows ({bytes} bytes) from {} shards in {} ms",
+            gathered.shards,
+            took.as_millis()
+        );
+        let notice = Error::client(SqlState(*b"00000"), message);
+        encode::information(&notice, &mut self.client.output);
+    }
+}
+
+/// Which shards are asked for which fragments together, and which for one alone.
+fn sources(
+    reads: &[(ShardId, Vec<usize>)],
+    sites: &[usize],
+    alone: bool,
+) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let mut sources: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
+    let mut add = |fragments: Vec<usize>, at: usize| match sources
+        .iter_mut()
+        .find(|(known, _)| *known == fragments)
+    {
+        Some((_, sites)) => sites.push(at),
+        None => sources.push((fragments, vec![at])),
+    };
+    for ((_, fragments), &at) in reads.iter().zip(sites) {
+        match alone {
+            true => fragments.iter().for_each(|fragment| add(vec![*fragment], at)),
+            false if fragments.is_empty() => {}
+            false => add(fragments.clone(), at),
+        }
+    }
+    sources
+}
+
+fn columns_of(fan: &FanOut, queries: usize) -> Result<Vec<Range<usize>>, Error> {
+    let Some(body) = fan.description(0) else { return Ok(vec![0..0; queries]) };
+    let description = RowDescription::read(body)?;
+    match queries {
+        1 => Ok(std::iter::once(0..description.fields().count()).collect()),
+        _ => gather::parts(&description, queries),
+    }
+}
+
+/// One stream, as it comes.
+fn passing(limits: &super::Limits) -> Result<Merger, Error> {
+    let merge = Merge {
+        query: Template::default(),
+        hidden: 0,
+        rows: Rows::All,
+        texts: Collation::Unknown,
+        order: Vec::new(),
+        offset: None,
+        limit: None,
+        ties: Ties::Cut,
+    };
+    let bounds = Bounds { offset: 0, limit: None, bytes: limits.merge_bytes };
+    let printing = Printing { iso_dates: false, floats_exact: false };
+    Merger::new(&merge, &[], 1, bounds, printing)
+        .ok_or_else(|| Error::internal("rows cannot be passed on"))
+}
