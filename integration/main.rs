@@ -18,6 +18,7 @@ mod in_step;
 mod placement;
 mod schema;
 mod several;
+mod snapshot;
 mod survey;
 mod sighting;
 mod pool;

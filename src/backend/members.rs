@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 pub const NOTIFY_CHANGED: &str = "NOTIFY weir_schema";
 
 /// `weir` in ASCII: the class of weir's advisory locks.
-const LOCK_CLASS: i32 = 0x7765_6972;
+pub const LOCK_CLASS: i32 = 0x7765_6972;
 const SCHEMA_LOCK: i32 = 1;
+/// See `txn::barrier`.
+pub const SNAPSHOT_LOCK: i32 = 2;
 
 /// One weir's membership of one database.
 pub struct Member {

@@ -6,7 +6,9 @@ use super::live::InUse;
 use super::problem::{Problem, nearest};
 use super::sequences::DEFAULT_STRIDE;
 use super::table::{split_name, tables};
-use super::{Distribution, Function, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn};
+use super::{
+    Consistency, Distribution, Function, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn,
+};
 use crate::ids::{RulesVersion, ShardId};
 use std::collections::BTreeMap;
 
@@ -43,6 +45,7 @@ fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
         unlisted: unlisted(file, names, report),
         pool_mode: pool_mode(file, report),
         reads: reads(file, report),
+        consistency: consistency(file, report),
         gather: gather(file, report),
         stride: stride(file, report),
         shards,
@@ -245,6 +248,14 @@ fn reads(file: &File, report: &mut Report) -> Reads {
     })
 }
 
+fn consistency(file: &File, report: &mut Report) -> Consistency {
+    let Some(written) = &file.consistency else { return Consistency::Shard };
+    Consistency::named(&written.value, "consistency").unwrap_or_else(|error| {
+        report.add(written.line, error.message, nearest(&written.value, &Consistency::NAMES));
+        Consistency::Shard
+    })
+}
+
 /// A sequence's step is multiplied by it, so it may not be huge.
 const MOST_STRIDE: i64 = MOST_SHARDS as i64;
 
@@ -295,6 +306,9 @@ fn only_what_a_plain_database_has(file: &File, report: &mut Report) {
     }
     if let Some(unlisted) = &file.unlisted {
         report.add(unlisted.line, "unlisted, but no distribution", hint);
+    }
+    if let Some(consistency) = &file.consistency {
+        report.add(consistency.line, "consistency of several shards, but no distribution", hint);
     }
     if let Some(stride) = file.ids.as_ref().and_then(|ids| ids.stride.as_ref()) {
         report.add(stride.line, "a stride, but no distribution", hint);

@@ -22,6 +22,7 @@ pub struct File {
     pub unlisted: Option<At<String>>,
     pub pool_mode: Option<At<String>>,
     pub reads: Option<At<String>>,
+    pub consistency: Option<At<String>>,
     pub gather: Option<GatherEntry>,
     pub ids: Option<IdsEntry>,
     pub shards: Vec<ShardEntry>,
@@ -115,6 +116,7 @@ pub fn read(text: &str) -> (File, Vec<Problem>) {
         unlisted: root.text("unlisted", &mut reader),
         pool_mode: root.text("pool_mode", &mut reader),
         reads: root.text("reads", &mut reader),
+        consistency: root.text("consistency", &mut reader),
         gather: root.section("gather", "[gather]", &mut reader).map(|mut section| {
             let entry = GatherEntry {
                 dsn: section.required_text("dsn", &mut reader),

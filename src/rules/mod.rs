@@ -48,6 +48,7 @@ pub struct Rules {
     pub unlisted: Unlisted,
     pub pool_mode: PoolMode,
     pub reads: Reads,
+    pub consistency: Consistency,
     /// The empty database in which PostgreSQL finishes statements over several shards.
     pub gather: Option<Gather>,
     /// Generated ids of sharded tables: that many shards can have values of their own.
@@ -85,6 +86,15 @@ pub enum PoolMode {
 pub enum Reads {
     Primary,
     Replica,
+}
+
+/// What a read over several shards sees, unless its session says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Each shard is seen as it is when it is asked.
+    Shard,
+    /// All shards are seen as they are at one moment.
+    Snapshot,
 }
 
 /// How keys become buckets, and where buckets live. Tables that share one are co-located.
@@ -145,11 +155,7 @@ impl Reads {
         match name {
             "primary" => Ok(Reads::Primary),
             "replica" => Ok(Reads::Replica),
-            _ => {
-                let message = format!("invalid value for {place}: \"{name}\"");
-                Err(Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
-                    .hint(format!("available values: {}", Self::NAMES.join(", "))))
-            }
+            _ => Err(invalid(name, place, &Self::NAMES)),
         }
     }
 
@@ -159,6 +165,32 @@ impl Reads {
             Reads::Replica => "replica",
         }
     }
+}
+
+impl Consistency {
+    pub const NAMES: [&str; 2] = ["shard", "snapshot"];
+
+    /// As it is written; `place`: where.
+    pub fn named(name: &str, place: &str) -> Result<Self, Error> {
+        match name {
+            "shard" => Ok(Consistency::Shard),
+            "snapshot" => Ok(Consistency::Snapshot),
+            _ => Err(invalid(name, place, &Self::NAMES)),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Consistency::Shard => "shard",
+            Consistency::Snapshot => "snapshot",
+        }
+    }
+}
+
+fn invalid(name: &str, place: &str, names: &[&str]) -> Error {
+    let message = format!("invalid value for {place}: \"{name}\"");
+    Error::client(SqlState::INVALID_PARAMETER_VALUE, message)
+        .hint(format!("available values: {}", names.join(", ")))
 }
 
 impl Rules {

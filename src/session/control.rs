@@ -165,6 +165,7 @@ impl Session {
     /// Remembers where a forwarded statement left something behind.
     pub(super) fn note_forwarded(&mut self, control: &Control, at: usize) {
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        participant.used |= !matches!(control, Control::Show { .. });
         match control {
             Control::DeclareCursor { name, hold, .. } => {
                 participant.tied |= *hold;
@@ -182,6 +183,7 @@ impl Session {
     pub(super) fn tie(&mut self, at: usize, planned: &Planned) {
         self.temporary.extend(planned.plan.temporary.iter().cloned());
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
+        participant.used = true;
         participant.tied |= planned.plan.ties.is_some();
         if matches!(classify(&planned.shape.text), Verb::Do | Verb::Call) {
             participant.leaves = Leaves::Closed;

@@ -4,7 +4,7 @@
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
 use super::control::{describe_own, forwarded_access};
-use super::portal::Shared;
+use super::portal::{Bound, Shared};
 use super::prepared::already_prepared;
 use super::segment::{Segment, Unsited};
 use super::simple::Ended;
@@ -339,6 +339,15 @@ impl Session {
         self.site_rest().await?;
         self.ask_for_answers();
         Ok(())
+    }
+
+    /// Whether a server holds a portal that the client may go on with.
+    pub(super) fn has_open_portals(&self) -> bool {
+        self.portals.values().any(|portal| match portal {
+            Portal::On(..) => true,
+            Portal::Several(portal) => portal.borrow().as_deref().is_some_and(Bound::is_open),
+            Portal::Own(_) | Portal::Spent(_) => false,
+        })
     }
 
     /// A portal, or the SQL cursor of that name: to PostgreSQL they are the same.

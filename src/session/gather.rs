@@ -93,6 +93,10 @@ impl Session {
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let reads = self.reading(gather, &shards);
         let all: Vec<ShardId> = reads.iter().map(|(shard, _)| *shard).collect();
+        // Tables of one shard may be read beside those that the route is of.
+        if !self.txn.reads_together(&all) {
+            self.take_snapshot(&all).await?;
+        }
         let sites = self.site_all(&all, asked.planned).await?;
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
         let site = Site { at: self.site_gather(asked.planned).await?, places };

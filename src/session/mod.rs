@@ -20,6 +20,7 @@
 //! - `site`: bring a shard into the transaction
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
+//! - `snapshot`: all shards that a query reads, at one moment
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
 //! - `gather`: queries that the gather database finishes
@@ -51,6 +52,7 @@ mod site;
 mod turn;
 mod copy;
 mod several;
+mod snapshot;
 mod together;
 mod portal;
 mod gather;

@@ -1,11 +1,12 @@
-//! weir's own settings: weir.shard, weir.tier, weir.reads, weir.gather_notice. A statement's hint comes before what was
-//! SET, and that before what the client's user and database are given.
+//! weir's own settings: weir.shard, weir.tier, weir.reads, weir.consistency, weir.gather_notice. A
+//! statement's hint comes before what was SET, and that before what the client's user and database are
+//! given.
 use super::setting::Scope;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::ids::{ShardId, TierId};
 use crate::plan::Planned;
-use crate::rules::{Reads, Rules};
+use crate::rules::{Consistency, Reads, Rules};
 use crate::txn::Status;
 use crate::txn::settings::{Own, Values};
 use crate::wire::encode;
@@ -16,13 +17,15 @@ enum Setting {
     Shard,
     Tier,
     Reads,
+    Consistency,
     GatherNotice,
 }
 
-const SETTINGS: [(&str, Setting); 4] = [
+const SETTINGS: [(&str, Setting); 5] = [
     ("weir.shard", Setting::Shard),
     ("weir.tier", Setting::Tier),
     ("weir.reads", Setting::Reads),
+    ("weir.consistency", Setting::Consistency),
     ("weir.gather_notice", Setting::GatherNotice),
 ];
 
@@ -84,6 +87,12 @@ impl Choices<'_> {
                 let reads = value.map(|name| Reads::named(name, place)).transpose()?;
                 self.check_reads(reads)?;
                 Box::new(move |own| own.reads = reads)
+            }
+            Setting::Consistency => {
+                let place = "parameter \"weir.consistency\"";
+                let named = |name| Consistency::named(name, place);
+                let consistency = value.map(named).transpose()?;
+                Box::new(move |own| own.consistency = consistency)
             }
             Setting::GatherNotice => {
                 let notice = value.map(boolean).transpose()?;
@@ -170,11 +179,13 @@ impl Session {
     }
 
     fn at_startup(&self, setting: Setting) -> Change {
-        let Own { shard, tier, reads, gather_notice } = self.txn.settings.own_at_startup();
+        let Own { shard, tier, reads, consistency, gather_notice } =
+            self.txn.settings.own_at_startup();
         match setting {
             Setting::Shard => Box::new(move |own| own.shard = shard),
             Setting::Tier => Box::new(move |own| own.tier = tier),
             Setting::Reads => Box::new(move |own| own.reads = reads),
+            Setting::Consistency => Box::new(move |own| own.consistency = consistency),
             Setting::GatherNotice => Box::new(move |own| own.gather_notice = gather_notice),
         }
     }
@@ -191,6 +202,7 @@ impl Session {
                 name.map_or("", String::as_str)
             }
             Setting::Reads => own.reads.unwrap_or(rules.reads).name(),
+            Setting::Consistency => self.consistency().name(),
             Setting::GatherNotice if self.gather_notice() => "on",
             Setting::GatherNotice => "off",
         };
@@ -227,6 +239,11 @@ impl Session {
         self.txn.settings.own().gather_notice.unwrap_or_else(usually)
     }
 
+    /// What a read over several shards sees.
+    pub(super) fn consistency(&self) -> Consistency {
+        self.txn.settings.own().consistency.unwrap_or(self.serving.rules.consistency)
+    }
+
     /// From which kind of server a statement reads, if it only reads.
     pub(super) fn reads(&self, planned: &Planned) -> Reads {
         let asked = planned.plan.asks.reads;
@@ -257,6 +274,7 @@ mod tests {
             ("timezone", "UTC"),
             ("weir.reads", "replica"),
             ("weir.shard", "s2"),
+            ("weir.consistency", "snapshot"),
             ("weir.gather_notice", "On"),
         ];
         let (own, rest) = taken(&asked).unwrap_or_else(|error| panic!("{error}"));
@@ -264,6 +282,7 @@ mod tests {
             shard: Some(ShardId(2)),
             tier: Some(TierId::BATCH),
             reads: Some(Reads::Replica),
+            consistency: Some(Consistency::Snapshot),
             gather_notice: Some(true),
         };
         assert_eq!(own, expected);
@@ -277,12 +296,14 @@ mod tests {
             ("weir.reads", "both", "22023", "available values: primary, replica"),
             ("weir.shard", "s9", "22023", "the shards are s0, s1, s2, s3"),
             ("weir.shard", "gather", "22023", "the shards are s0, s1, s2, s3"),
+            ("weir.consistency", "some", "22023", "available values: shard, snapshot"),
             ("weir.gather_notice", "maybe", "22023", "available values: on, off"),
             (
                 "weir.mood",
                 "good",
                 "42704",
-                "weir's own settings: weir.shard, weir.tier, weir.reads, weir.gather_notice",
+                "weir's own settings: weir.shard, weir.tier, weir.reads, weir.consistency, \
+                 weir.gather_notice",
             ),
         ] {
             let error = taken(&[(name, value)]).map(|_| ()).unwrap_err();

@@ -32,6 +32,13 @@ pub struct Bound {
     stage: Stage,
 }
 
+impl Bound {
+    /// Whether servers hold it, too.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+}
+
 enum Stage {
     Bound,
     Open(Box<Answer>),

@@ -113,6 +113,10 @@ impl Session {
         let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
+        let params = Params { types: asked.types, values: asked.values };
+        let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+        // What comes now is a part of the transactions that this may begin.
+        self.take_snapshot(&shards).await?;
         let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
         if let Some(merge) = merge

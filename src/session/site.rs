@@ -30,6 +30,12 @@ impl Need {
     }
 }
 
+impl Need {
+    pub fn tier(self) -> TierId {
+        self.tier
+    }
+}
+
 impl Session {
     pub(super) fn need(&self, planned: &Planned) -> Need {
         let reads = match planned.plan.replica {
@@ -119,7 +125,10 @@ impl Session {
         };
         let at = match found {
             Some(at) => at,
-            None => self.join(shard, wanted, need.tier).await?,
+            None => {
+                self.may_spread(shard)?;
+                self.join(shard, wanted, need.tier).await?
+            }
         };
         self.align(at, Show::Swallow).await?;
         self.open_block(at).await?;

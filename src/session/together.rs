@@ -101,6 +101,7 @@ impl Session {
         let mut sites = Vec::with_capacity(shards.len());
         for &shard in shards {
             let at = self.site_on(shard, self.need(planned)).await?;
+            self.tie(at, planned);
             self.count(planned, at);
             sites.push(at);
         }

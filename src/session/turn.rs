@@ -32,7 +32,7 @@ impl Session {
         if self.turn.is_some() || !self.holds_nothing().await? {
             return Ok(());
         }
-        let (wait, limit) = self.longest_wait();
+        let (wait, limit) = self.longest_turn();
         let patience = Patience { queue: self.database.limits.hot_row_queue, wait };
         let rows = self.database.hot_rows.clone();
         let entered = tokio::select! {
@@ -83,8 +83,13 @@ impl Session {
         Ok(self.txn.participants.is_empty())
     }
 
+    /// How long weir waits at most for what is no connection.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.longest_turn().0
+    }
+
     /// As long as for a server connection, unless the client has less patience.
-    fn longest_wait(&self) -> (Duration, Limit) {
+    fn longest_turn(&self) -> (Duration, Limit) {
         let mut longest = (self.database.limits.hot_row_wait, Limit::Checkout);
         for (name, limit) in
             [("lock_timeout", Limit::LockTimeout), ("statement_timeout", Limit::StatementTimeout)]

@@ -49,6 +49,8 @@ metrics! {
     gathered_bytes: IntCounterVec = "weir_gathered_bytes_total" ["database"] "bytes that were brought to the gather database";
     gather_seconds: Histogram = "weir_gather_seconds" [] "time that statements took which the gather database finished";
     gather_limited: IntCounterVec = "weir_gather_limited_total" ["database"] "statements that would have brought too much to the gather database";
+    snapshots: Histogram = "weir_snapshot_seconds" [] "time that reads over several shards took to see all of them at one moment";
+    snapshot_retries: IntCounterVec = "weir_snapshot_retries_total" ["database"] "times that such a read let writers go first";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
@@ -106,6 +108,8 @@ pub struct DatabaseMetrics {
     gathered_bytes: IntCounter,
     gather_seconds: Histogram,
     gather_limited: IntCounter,
+    snapshots: Histogram,
+    snapshot_retries: IntCounter,
     database: String,
     refused: IntCounterVec,
 }
@@ -181,6 +185,8 @@ impl Metrics {
             gathered_bytes: self.gathered_bytes.with_label_values(&[database]),
             gather_seconds: self.gather_seconds.clone(),
             gather_limited: self.gather_limited.with_label_values(&[database]),
+            snapshots: self.snapshots.clone(),
+            snapshot_retries: self.snapshot_retries.with_label_values(&[database]),
             database: database.to_owned(),
             refused: self.refused.clone(),
         }
@@ -390,6 +396,16 @@ impl DatabaseMetrics {
     /// Counts one that would have brought too much.
     pub fn gather_limited(&self) {
         self.gather_limited.inc();
+    }
+
+    /// Counts a read for which several shards' snapshots were taken together.
+    pub fn snapshot(&self, took: Duration) {
+        self.snapshots.observe(took.as_secs_f64());
+    }
+
+    /// Counts that one has waited long enough, and lets writers go first.
+    pub fn snapshot_retried(&self) {
+        self.snapshot_retries.inc();
     }
 
     /// Counts a refusal. Reasons are few and fixed: never a part of the statement.

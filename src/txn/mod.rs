@@ -2,11 +2,13 @@
 //! with, and how it ends.
 //!
 //! - `settings`: what the client has SET
+//! - `barrier`: between readers and writers of several shards
 //!
 //! Invariants: nothing is opened on a shard before the first statement that needs it; at most one
 //! participant has written; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
 pub mod settings;
+pub mod barrier;
 
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
@@ -66,6 +68,8 @@ pub struct Participant {
     pub closing: Vec<u64>,
     /// A session that is tied to this server keeps it after the transaction.
     pub tied: bool,
+    /// A statement of the client's has run in the transaction that is open on it.
+    pub used: bool,
     pub leaves: Leaves,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
     applied_at_begin: Arc<Values>,
@@ -114,6 +118,7 @@ impl Participant {
         self.lease.session.applied = self.applied_at_begin.clone();
         self.applied_at_savepoint.clear();
         self.begun = Begun::No;
+        self.used = false;
     }
 
     /// Something failed after these were sent to be prepared: nobody knows which of them were.
@@ -171,6 +176,15 @@ enum Continuity {
     Lost,
 }
 
+/// Which snapshots are of one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Moment {
+    /// Each shard's is its own.
+    Each,
+    /// Those of these shards.
+    One(Vec<ShardId>),
+}
+
 /// Where connections are pinned, and what the client has said since BEGIN.
 pub struct Transaction {
     status: Status,
@@ -184,6 +198,7 @@ pub struct Transaction {
     writers: Writers,
     schema: SchemaChange,
     continuity: Continuity,
+    moment: Moment,
     written: Vec<ShardId>,
     pub settings: Settings,
     pub participants: Vec<Participant>,
@@ -214,6 +229,7 @@ impl Transaction {
             writers: Writers::One,
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
+            moment: Moment::Each,
             written: Vec::new(),
             settings,
             participants: Vec::new(),
@@ -257,6 +273,28 @@ impl Transaction {
         }
     }
 
+    /// The shards' snapshots are about to be taken together. Outside a block this begins one that ends
+    /// with the client's message or segment.
+    pub fn read_together(&mut self, shards: &[ShardId]) {
+        if self.status == Status::Idle {
+            self.begin(Block::Implicit, "");
+            if let Some(settings) = &self.settings_at_segment {
+                self.settings_at_begin = settings.clone();
+            }
+        }
+        self.moment = Moment::One(shards.to_vec());
+    }
+
+    /// Whether the snapshots of these shards are of one moment.
+    pub fn reads_together(&self, shards: &[ShardId]) -> bool {
+        matches!(&self.moment, Moment::One(of) if shards.iter().all(|shard| of.contains(shard)))
+    }
+
+    /// What is open on the participants has ended, though the client's transaction goes on.
+    pub fn reads_anew(&mut self) {
+        self.moment = Moment::Each;
+    }
+
     /// BEGIN inside an implicit block makes it an explicit one, statements so far included.
     pub fn become_explicit(&mut self) {
         debug_assert_eq!(self.status, Status::Open(Block::Implicit));
@@ -272,6 +310,7 @@ impl Transaction {
     /// All participants are gone, and with them what the open transaction did.
     pub fn lose(&mut self) {
         self.participants.clear();
+        self.moment = Moment::Each;
         self.continuity = Continuity::Lost;
         match self.status {
             Status::Idle => self.continuity = Continuity::Whole,
@@ -296,6 +335,11 @@ impl Transaction {
         self.writers = Writers::Every;
     }
 
+    /// Whether one does.
+    pub fn writes_everywhere(&self) -> bool {
+        self.writers == Writers::Every
+    }
+
     /// A schema statement has succeeded.
     pub fn note(&mut self, change: SchemaChange) {
         if change == SchemaChange::Made {
@@ -314,7 +358,10 @@ impl Transaction {
 
     /// Whether a joining shard hears nothing but BEGIN, which cannot fail.
     pub fn opens_plainly(&self) -> bool {
-        self.modes.is_empty() && self.setup.is_empty() && self.savepoints.is_empty()
+        self.modes.is_empty()
+            && self.setup.is_empty()
+            && self.savepoints.is_empty()
+            && self.moment == Moment::Each
     }
 
     /// The participants on which a block is open.
@@ -369,9 +416,13 @@ impl Transaction {
     /// The one statement text that opens the block on a shard that joins now: BEGIN with its modes,
     /// what was SET LOCAL, and the savepoints, each at its place.
     pub fn opening(&self) -> String {
-        let mut text = match self.modes.is_empty() {
-            true => "BEGIN".to_owned(),
-            false => format!("BEGIN {}", self.modes),
+        let mut text = match (&self.moment, self.modes.is_empty()) {
+            // An implicit block, which knows no modes. What comes after the query may write.
+            (Moment::One(_), true) if self.status == Status::Open(Block::Implicit) => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned()
+            }
+            (Moment::Each | Moment::One(_), true) => "BEGIN".to_owned(),
+            (Moment::Each | Moment::One(_), false) => format!("BEGIN {}", self.modes),
         };
         let mut said = 0;
         for savepoint in &self.savepoints {
@@ -486,6 +537,7 @@ impl Transaction {
             preparing: Vec::new(),
             closing: Vec::new(),
             tied: false,
+            used: false,
             leaves: Leaves::Clean,
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,
@@ -578,8 +630,10 @@ impl Transaction {
         self.savepoints.clear();
         self.writers = Writers::One;
         self.continuity = Continuity::Whole;
+        self.moment = Moment::Each;
         for participant in &mut self.participants {
             participant.access = Access::Read;
+            participant.used = false;
             participant.applied_at_savepoint.clear();
             if participant.begun == Begun::Block {
                 participant.begun = Begun::No;
@@ -592,6 +646,7 @@ impl Transaction {
         self.participants.retain(|participant| participant.tied);
         for participant in &mut self.participants {
             participant.access = Access::Read;
+            participant.used = false;
         }
     }
 }

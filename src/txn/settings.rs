@@ -1,6 +1,6 @@
 //! A client's settings, followed so that any leased server can be brought to the same ones.
 use crate::ids::{ShardId, TierId};
-use crate::rules::Reads;
+use crate::rules::{Consistency, Reads};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct Own {
     pub tier: Option<TierId>,
     /// `weir.reads`: where statements that only read go.
     pub reads: Option<Reads>,
+    /// `weir.consistency`: what a read over several shards sees.
+    pub consistency: Option<Consistency>,
     /// `weir.gather_notice`: whether the client is told that a statement was gathered.
     pub gather_notice: Option<bool>,
 }
