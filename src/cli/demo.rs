@@ -205,7 +205,7 @@ Ready. One order system on {count} shards (s0 to s{last}), reached as if it were
 
     psql {address}
 
-Three statements to try there:
+Five statements to try there:
 
 1. A user's orders live on one shard with the user. EXPLAIN (WEIR) names the shard and the reason;
    without it, the rows come.
@@ -216,9 +216,17 @@ Three statements to try there:
 
     BEGIN; UPDATE orders SET status = 'shipped' WHERE user_id = 42 AND order_no = 'A-1008' RETURNING order_no, status; ROLLBACK;
 
-3. What no single shard can answer is refused, never guessed. The error says why, and its hint what to do.
+3. A question about everybody goes to all shards at the same time, and weir unites their answers.
 
-    SELECT count(*) FROM orders;
+    SELECT status, count(*), sum(total) FROM orders GROUP BY status ORDER BY sum(total) DESC;
+
+4. What weir cannot unite exactly, PostgreSQL finishes, in a database that gathers what is needed.
+
+    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM orders;
+
+5. What is not built or not proved is refused, never guessed. The error says why, and its hint what to do.
+
+    UPDATE orders SET status = 'paid' WHERE status = 'new';
 
 Rules and settings: {folder}/rules.toml, {folder}/weir.toml
 One shard alone:   {one_shard}
