@@ -120,6 +120,15 @@ fn rows_of_all_shards_are_one_answer() {
 }
 
 #[test]
+fn an_error_of_planning_comes_before_the_columns_and_one_of_running_after() {
+    let stage = Stage::new("");
+    for query in ["SELECT id FROM orders WHERE id = 1/0", "SELECT 1/(id - id) FROM orders"] {
+        let plain = stage.plain().query(query).take_transcript();
+        assert_eq!(stage.client().query(query).take_transcript(), plain, "{query}");
+    }
+}
+
+#[test]
 fn a_shards_error_ends_the_statement_everywhere() {
     let stage = Stage::new("");
     stage.check(|c| {

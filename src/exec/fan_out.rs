@@ -317,6 +317,12 @@ impl FanOut {
         if self.failure.is_some() { Err(Halt::Failed) } else { Ok(()) }
     }
 
+    /// Waits until every server has bound the query, and so planned it.
+    pub async fn bound(&mut self, lines: &mut Lines<'_>) -> Result<(), Halt> {
+        self.drain(lines, Stream::owes_binding, &mut |_, _| {}).await?;
+        if self.failure.is_some() { Err(Halt::Failed) } else { Ok(()) }
+    }
+
     /// Waits until the servers are free for something else. Rows that have come are kept for later,
     /// at most so many bytes of them.
     pub async fn pause(
@@ -470,6 +476,10 @@ impl Stream {
 
     fn owes(&self) -> bool {
         !self.owed.is_empty()
+    }
+
+    fn owes_binding(&self) -> bool {
+        self.owed.contains(&Owed::Bind)
     }
 
     fn owes_description(&self) -> bool {

@@ -98,6 +98,7 @@ impl Session {
     /// Description, rows and tag.
     pub(super) async fn answer_whole(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
         let mut answer = self.begin_answer(asked).await?;
+        self.await_plans(&mut answer.fan, &answer.wording).await?;
         encode::message(b'T', &mut self.client.output, |out| {
             out.extend_from_slice(&answer.columns);
         });

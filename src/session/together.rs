@@ -165,6 +165,22 @@ impl Session {
         }
     }
 
+    /// Waits until every server has planned what it is asked: after that the client is told the
+    /// columns, and before that an error.
+    pub(super) async fn await_plans(
+        &mut self,
+        fan: &mut FanOut,
+        wording: &Wording,
+    ) -> Result<(), Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.bound(&mut lines).await {
+                Ok(()) => return Ok(()),
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
     /// Waits until every server has answered everything; rows that still come are of no use.
     pub(super) async fn finish(&mut self, fan: &mut FanOut, wording: &Wording) -> Result<(), Stop> {
         self.wait_for_all(fan, wording).await?;
