@@ -205,6 +205,22 @@ fn pipelines_go_on_around_a_query_of_all_shards() {
     });
 }
 
+#[test]
+fn a_block_that_has_written_on_the_home_shard_is_answered_in_order() {
+    let stage = Stage::new("");
+    stage.check(|c| {
+        c.query("BEGIN").query("INSERT INTO orders VALUES (210, 0, 'h', 1, NULL)");
+        c.parse("", "SELECT id FROM orders WHERE note = $1", &[]).bind("", "", &[Some("h")]);
+        c.describe(b'P', "").execute("", 0).sync();
+        c.parse("s", "SELECT id, note FROM orders WHERE id > $1", &[]).describe(b'S', "s");
+        c.parse("t", "SELECT 1", &[]).bind("", "s", &[Some("208")]).describe(b'P', "");
+        c.execute("", 0).bind("", "t", &[]).execute("", 0).sync();
+        c.parse("", "SELECT id FROM orders WHERE note = $1", &[]).describe(b'S', "");
+        c.bind("", "", &[Some("h"), Some("i")]).execute("", 0).sync();
+        c.query("ROLLBACK");
+    });
+}
+
 /// A lock on a shard's orders: a query there waits until this is dropped.
 struct Locked(Child);
 

@@ -200,7 +200,7 @@ impl Session {
 
     /// Waits for all answers without ending the segment.
     pub(super) async fn catch_up(&mut self) -> Result<(), Stop> {
-        if self.relay.is_empty() {
+        if self.relay.is_empty() && self.held.is_empty() {
             return Ok(());
         }
         self.site_rest().await?;
