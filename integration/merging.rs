@@ -34,6 +34,11 @@ struct Scene {
 impl Scene {
     /// Rows are INSERTs of one row each, with a literal key: weir puts them where they belong.
     fn new(rows: &[String]) -> Self {
+        Self::under("", rows)
+    }
+
+    /// `settings` are made before anybody connects.
+    fn under(settings: &str, rows: &[String]) -> Self {
         let cluster = Cluster::start(1);
         let server = cluster.shard(0);
         server.sql(DATABASE, SCHEMA).unwrap();
@@ -54,6 +59,7 @@ impl Scene {
                 .sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE {DATABASE}"))
                 .unwrap();
         }
+        server.sql("postgres", settings).unwrap();
         let weir = Weir::with_rules(
             &cluster,
             &rules.replace(" user=postgres", ""),
@@ -68,6 +74,13 @@ impl Scene {
         let types = [type_names(&mut oracle), type_names(&mut oracle)];
         let (differences, refused) = (Vec::new(), Vec::new());
         Self { oracle, weir: through, types, differences, refused, _weir: weir, _cluster: cluster }
+    }
+
+    /// Something for both servers.
+    fn both(&mut self, text: &str) -> &mut Self {
+        query(&mut self.oracle, text);
+        query(&mut self.weir, text);
+        self
     }
 
     /// The same rows in the same order.
@@ -550,4 +563,51 @@ fn set_operations_and_subqueries_see_all_shards() {
     scene
         .rows("WITH a AS (SELECT k, count(*) AS c FROM t GROUP BY k) SELECT sum(c), max(k) FROM a");
     scene.rows("WITH RECURSIVE r AS (SELECT 0 AS n UNION SELECT t.n + 1 FROM t JOIN r ON t.n = r.n) SELECT n FROM r");
+}
+
+#[test]
+fn floats_are_compared_exactly_whatever_of_them_the_servers_print() {
+    // Fractions of two: their sums are exact in any order.
+    let values = ["1.0::float8", "1 + 2.0::float8 ^ -30", "1 + 2.0::float8 ^ -29", "3"];
+    let rows = rows(8, 2, "f", |at| values[at as usize % 4].to_owned());
+    let mut scene = Scene::under("ALTER ROLE postgres SET extra_float_digits = -10", &rows);
+    for setting in ["RESET extra_float_digits", "SET extra_float_digits = 0"] {
+        scene.both(setting);
+        scene.rows("SELECT DISTINCT f FROM t").rows("SELECT f, count(*) FROM t GROUP BY f");
+        scene.rows("SELECT sum(f), min(f), max(f) FROM t");
+        scene.ordered("SELECT f FROM t ORDER BY f").ordered("SELECT id FROM t ORDER BY f, id");
+    }
+}
+
+#[test]
+fn bytes_are_equal_even_if_shards_print_them_in_their_own_ways() {
+    let rows = rows(8, 2, "txt", |at| format!("'a{}'", at % 3));
+    let mut scene = Scene::under("ALTER DATABASE s1 SET bytea_output = 'escape'", &rows);
+    scene.count("SELECT DISTINCT txt::bytea FROM t");
+    scene.count("SELECT txt::bytea, count(*) FROM t GROUP BY 1");
+}
+
+#[test]
+fn texts_are_ordered_as_they_are_stored_and_not_as_they_are_sent() {
+    // In KOI8-R the letters have another order than in UTF-8.
+    let letters = ["\u{432}", "\u{433}", "\u{430}", "\u{44e}", "\u{446}", "\u{44f}"];
+    let mut scene = Scene::new(&rows(6, 2, "txt", |at| format!("'{}'", letters[at as usize / 2])));
+    for encoding in ["UTF8", "KOI8R", "SQL_ASCII"] {
+        scene.both(&format!("SET client_encoding = '{encoding}'"));
+        scene.ordered("SELECT id, txt FROM t ORDER BY txt COLLATE \"C\" DESC, id");
+        scene.ordered("SELECT id FROM t ORDER BY txt COLLATE \"C\", id LIMIT 5");
+        scene.ordered("SELECT DISTINCT txt COLLATE \"C\" AS c FROM t ORDER BY c");
+        scene.rows("SELECT txt, count(*) FROM t GROUP BY txt");
+    }
+}
+
+#[test]
+fn shards_that_show_times_differently_are_not_united() {
+    let rows = rows(8, 2, "ts", |at| format!("'2026-01-0{} 20:00:00+00'", at % 5 + 1));
+    let mut scene = Scene::under("ALTER DATABASE s1 SET TimeZone = 'Asia/Tokyo'", &rows);
+    scene.weir.take_transcript();
+    let heard = scene.weir.query("SELECT DISTINCT ts::date FROM t").take_transcript();
+    assert!(heard.contains("C=0A000") && heard.contains("TimeZone"), "{heard}");
+    scene.both("SET TimeZone = 'America/Lima'");
+    scene.rows("SELECT DISTINCT ts::date FROM t").ordered("SELECT id, ts FROM t ORDER BY ts, id");
 }

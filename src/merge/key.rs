@@ -64,7 +64,8 @@ impl Reader {
         let readable = match (kind, column.format) {
             (Kind::Text | Kind::Blanked, _) => {
                 // PostgreSQL's names are always ordered by bytes.
-                collation == Collation::Bytes || column.type_oid == oid::NAME
+                let by_bytes = collation == Collation::Bytes || column.type_oid == oid::NAME;
+                by_bytes && printing.texts_as_stored
             }
             (_, Format::Binary) => true,
             (
@@ -74,7 +75,8 @@ impl Reader {
             (Kind::Float4 | Kind::Float8, _) => printing.floats_exact,
             (Kind::Date | Kind::Timestamp | Kind::TimestampTz, _) => printing.iso_dates,
             // As text they are equal if the texts are, but not ordered as these are.
-            (Kind::Bytea | Kind::TimeTz, _) => matches!(purpose, Purpose::Equality(_)),
+            (Kind::Bytea, _) => printing.bytes_alike && matches!(purpose, Purpose::Equality(_)),
+            (Kind::TimeTz, _) => matches!(purpose, Purpose::Equality(_)),
             (Kind::Interval, _) => false,
         };
         readable.then_some(reader)

@@ -41,12 +41,16 @@ pub struct Column {
 }
 
 /// How servers write text, as far as it can be read back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Printing {
     /// DateStyle is ISO.
     pub iso_dates: bool,
     /// extra_float_digits is above 0.
     pub floats_exact: bool,
+    /// bytea_output is the same everywhere.
+    pub bytes_alike: bool,
+    /// Texts come in the bytes that they are stored in, in which PostgreSQL compares them.
+    pub texts_as_stored: bool,
 }
 
 /// What LIMIT and OFFSET say, and what may be used.

@@ -10,7 +10,8 @@ use crate::wire::value::oid;
 use proptest::prelude::*;
 use std::cmp::Ordering;
 
-const EXACT: Printing = Printing { iso_dates: true, floats_exact: true };
+const EXACT: Printing =
+    Printing { iso_dates: true, floats_exact: true, bytes_alike: true, texts_as_stored: true };
 
 fn key(type_oid: Oid, format: Format, value: &[u8]) -> Vec<u8> {
     let column = Column { type_oid, format };
@@ -98,6 +99,17 @@ fn text_without_a_known_order_is_not_begun() {
             Column { type_oid: oid::DATE, ..text },
             Purpose::Order(Collation::Bytes),
             Printing { iso_dates: false, ..EXACT },
+        ),
+        (text, Purpose::Equality(Collation::Bytes), Printing { texts_as_stored: false, ..EXACT }),
+        (
+            Column { type_oid: Oid(17), ..text },
+            Purpose::Equality(Collation::Bytes),
+            Printing { bytes_alike: false, ..EXACT },
+        ),
+        (
+            Column { type_oid: FLOAT8, ..text },
+            Purpose::Equality(Collation::Bytes),
+            Printing { floats_exact: false, ..EXACT },
         ),
     ] {
         assert_eq!(Reader::of(column, purpose, printing), None, "{column:?}");

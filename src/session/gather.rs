@@ -100,6 +100,7 @@ impl Session {
         let sites = self.site_all(&all, asked.planned).await?;
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
         let site = Site { at: self.site_gather(asked.planned).await?, places };
+        self.check_alike(&[sites.as_slice(), &[site.at]].concat())?;
         let mut meter = Meter::new(self.gather_rules()?);
         let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
         self.finish_tables(gather, &rows, site.at);
@@ -777,7 +778,6 @@ fn passing(limits: &super::Limits) -> Result<Merger, Error> {
         ties: Ties::Cut,
     };
     let bounds = Bounds { offset: 0, limit: None, bytes: limits.merge_bytes };
-    let printing = Printing { iso_dates: false, floats_exact: false };
-    Merger::new(&merge, &[], 1, bounds, printing)
+    Merger::new(&merge, &[], 1, bounds, Printing::default())
         .ok_or_else(|| Error::internal("rows cannot be passed on"))
 }

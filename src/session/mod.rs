@@ -21,6 +21,7 @@
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
 //! - `snapshot`: all shards that a query reads, at one moment
+//! - `printing`: whether servers write values alike
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
 //! - `gather`: queries that the gather database finishes
@@ -53,6 +54,7 @@ mod turn;
 mod copy;
 mod several;
 mod snapshot;
+mod printing;
 mod together;
 mod portal;
 mod gather;

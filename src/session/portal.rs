@@ -62,6 +62,7 @@ impl Session {
             let described = self.described_types(&statement).await?;
             drop(statement.identity.described.set(described));
         }
+        self.catch_up().await?;
         let wanted = statement.identity.described.get().map_or(bind.count(), Vec::len);
         if bind.count() != wanted {
             return Err(Error::client(
@@ -75,7 +76,6 @@ impl Session {
             )
             .into());
         }
-        self.catch_up().await?;
         let bound = Bound {
             statement,
             message: [&[0, 0], bind.tail_after_statement()].concat(),

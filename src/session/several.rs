@@ -8,7 +8,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
 use crate::exec::relay::Show;
 use crate::ids::Oid;
-use crate::merge::{Bounds, Column, MergeError, Merger, Printing, Step};
+use crate::merge::{Bounds, Column, MergeError, Merger, Step};
 use crate::plan::several::{Count, Merge, Rows, Several};
 use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
@@ -181,8 +181,7 @@ impl Session {
         let described = fan.description(0).cloned().unwrap_or_default();
         let formats = formats(asked.results, &described, merge.hidden)?;
         let columns = columns(&described, &formats);
-        let printing = self.printing(&sites);
-        let Some(merger) = Merger::new(merge, &columns, sites.len(), bounds, printing) else {
+        let Some(merger) = self.merger(merge, &columns, &sites, bounds).await? else {
             fan.close(&mut self.txn.participants);
             self.go(&mut fan).await?;
             self.finish(&mut fan, &wording).await?;
@@ -325,18 +324,6 @@ impl Session {
             offset.map_or(Ok(None), |offset| number(offset, asked, "OFFSET", *b"2201X"))?;
         let bytes = self.database.limits.merge_bytes;
         Ok(Bounds { offset: offset.unwrap_or(0), limit, bytes })
-    }
-
-    /// How the servers write text: what they have said themselves.
-    fn printing(&self, sites: &[usize]) -> Printing {
-        let iso = |at: &usize| {
-            let participant = self.txn.participants.get(*at);
-            let style = participant.and_then(|other| other.lease.parameters.get("DateStyle"));
-            style.is_some_and(|style| style.starts_with("ISO"))
-        };
-        let digits = self.txn.settings.get("extra_float_digits");
-        let floats_exact = digits.is_none_or(|digits| matches!(digits.trim(), "1" | "2" | "3"));
-        Printing { iso_dates: sites.iter().all(iso), floats_exact }
     }
 
     /// Binary values of some types carry ids that differ between shards.

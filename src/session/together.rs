@@ -105,6 +105,7 @@ impl Session {
             self.count(planned, at);
             sites.push(at);
         }
+        self.check_alike(&sites)?;
         Ok(sites)
     }
 
