@@ -2,7 +2,9 @@
 //! what it hears: two servers that do the same leave the same transcript.
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{self, Command};
+use std::thread;
 use std::time::Duration;
 
 /// Longer than anything a server has to think about here.
@@ -211,14 +213,16 @@ impl Raw {
     fn fill(&mut self) -> bool {
         self.input.drain(..std::mem::take(&mut self.taken));
         let mut buffer = [0; 65_536];
-        match self.stream.read(&mut buffer) {
+        match read(&mut self.stream, &mut buffer) {
             Ok(0) => self.note("hung up"),
             Ok(count) => {
                 self.input.extend(&buffer[..count]);
                 return true;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.note("silence"),
-            Err(_) => self.note("hung up"),
+            // The peer has closed with something unread: to a client that is the same.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.note("hung up"),
+            Err(error) => self.note(&format!("cannot read: {error}")),
         }
         false
     }
@@ -288,6 +292,17 @@ impl Raw {
                 error.split(' ').find_map(|f| f.strip_prefix("C=")).unwrap_or("?").to_owned()
             }
             (None, None) => after.join("\n"),
+        }
+    }
+}
+
+/// Reads once. A signal to the process, whichever it is, may end a read that has a time limit with
+/// EINTR (see signal(7)), although nothing is wrong with the line: it is begun anew.
+pub fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
         }
     }
 }
@@ -394,4 +409,22 @@ impl<'a> Body<'a> {
             },
         }
     }
+}
+
+#[test]
+fn a_client_whose_process_gets_signals_does_not_take_them_for_the_end() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut raw = Raw::dial(server.local_addr().unwrap().port());
+    let (mut far, _) = server.accept().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // Time to begin to read. A stop and its end reach every thread, without a handler.
+            thread::sleep(Duration::from_millis(200));
+            let pid = process::id();
+            let script = format!("kill -s STOP {pid}; sleep 0.05; kill -s CONT {pid}");
+            assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+            far.write_all(b"Z\0\0\0\x05I").unwrap();
+        });
+        assert_eq!(raw.await_ready().take_transcript(), "Z I");
+    });
 }

@@ -6,6 +6,7 @@
 //! delivers them when the weather is fair again, and a lost packet is a stall: its bytes, and all
 //! behind them in that direction, come when TCP would have sent them again. What this cannot show is
 //! a peer's kernel that does not acknowledge: only a lost greeting keeps a line from being taken.
+use crate::raw::read;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
@@ -295,11 +296,11 @@ fn a_line_is_silent_half_way_and_delivers_what_it_held_in_fair_weather() {
 fn hear(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut buffer = [0; 100];
-    let count = stream.read(&mut buffer).unwrap();
+    let count = read(stream, &mut buffer).unwrap();
     String::from_utf8_lossy(&buffer[..count]).into_owned()
 }
 
 fn is_silent(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    stream.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    read(stream, &mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
