@@ -64,6 +64,7 @@ impl Session {
         &mut self,
         asked: &Asked<'_>,
         gather: &Result<Gather, Unroutable>,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Result<Answer, Stop> {
         let gather = match gather {
             Ok(gather) => gather,
@@ -78,17 +79,26 @@ impl Session {
                 "the query's rows are on several shards, and only a gather database can finish it";
             return Err(Error::refused(what, hint).into());
         }
-        let outcome = self.gather(asked, gather).await;
+        let outcome = self.gather(asked, gather, place).await;
         if let Err(Stop::Say(_) | Stop::Said) = &outcome {
             self.release_gather().await?;
         }
         outcome
     }
 
-    async fn gather(&mut self, asked: &Asked<'_>, gather: &Gather) -> Result<Answer, Stop> {
+    async fn gather(
+        &mut self,
+        asked: &Asked<'_>,
+        gather: &Gather,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Answer, Stop> {
         let began = Instant::now();
         self.limit_time();
-        let places = self.place(asked.planned).await?;
+        // A query that turned out not to be merged has connections already, once for each plan.
+        let places = match place {
+            Some(place) => place,
+            None => self.place(asked.planned).await?,
+        };
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let reads = self.reading(gather, &shards);
@@ -138,7 +148,7 @@ impl Session {
 
     /// A place among the statements that gather. Taken before any connection, so that whoever has
     /// connections does not wait for a place of one who waits for connections.
-    async fn place(&mut self, planned: &Planned) -> Result<OwnedSemaphorePermit, Stop> {
+    pub(super) async fn place(&mut self, planned: &Planned) -> Result<OwnedSemaphorePermit, Stop> {
         let places = self.serving.gathering.clone();
         if let Ok(place) = places.clone().try_acquire_owned() {
             return Ok(place);

@@ -20,6 +20,7 @@ use crate::wire::params::{Params, Value};
 use crate::wire::server::{Field, RowDescription};
 use crate::wire::value::decode;
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// One execution of a query.
@@ -111,8 +112,15 @@ impl Session {
     /// Chooses the strategy and asks the shards.
     pub(super) async fn begin_answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Stop> {
         let plan = asked.planned.plan.clone();
-        let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
+        let Some(several) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
+        };
+        let Several { merge, gather, tells_time, unfit } = several;
+        let merge = merge.as_ref().filter(|_| !unfit.load(Ordering::Relaxed));
+        // Before any connection: see `Session::place`.
+        let place = match (merge, gather) {
+            (None, Ok(_)) => Some(self.place(asked.planned).await?),
+            (Some(_), _) | (None, Err(_)) => None,
         };
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
@@ -120,12 +128,13 @@ impl Session {
         self.take_snapshot(&shards).await?;
         let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
-        if let Some(merge) = merge
-            && let Some(answer) = self.begin_merge(asked, merge).await?
-        {
-            return Ok(answer);
+        if let Some(merge) = merge {
+            if let Some(answer) = self.begin_merge(asked, merge).await? {
+                return Ok(answer);
+            }
+            unfit.store(true, Ordering::Relaxed);
         }
-        self.begin_gather(asked, gather).await
+        self.begin_gather(asked, gather, place).await
     }
 
     /// What time it is in the client's transaction: one server's word, for all that are asked.

@@ -34,6 +34,7 @@ use crate::sql::moment::{self, Time};
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
+use std::sync::atomic::AtomicBool;
 use tokens::Tokens;
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
@@ -44,6 +45,8 @@ pub struct Several {
     pub gather: Result<Gather, Unroutable>,
     /// The time is asked for: whoever renders the templates has to know what time it is.
     pub tells_time: bool,
+    /// Learnt from a server: weir cannot merge columns of these types exactly.
+    pub unfit: AtomicBool,
 }
 
 /// A query as both strategies see it.
@@ -104,16 +107,20 @@ impl Several {
         }
         let subject = Subject::new(query, analysis, shape, analyst);
         Some(match &subject {
-            Err(why) => Self { merge: None, gather: Err(why.clone()), tells_time: false },
+            Err(why) => Self::new(None, Err(why.clone())),
             Ok(subject) => {
                 let merge = merge::plan(subject);
                 let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
                 let gather = finished
                     .or_else(|| two_level::plan(subject))
                     .map_or_else(|| gather::plan(subject), Ok);
-                Self { merge, gather, tells_time: false }.telling(&subject.times)
+                Self::new(merge, gather).telling(&subject.times)
             }
         })
+    }
+
+    fn new(merge: Option<Merge>, gather: Result<Gather, Unroutable>) -> Self {
+        Self { merge, gather, tells_time: false, unfit: AtomicBool::new(false) }
     }
 
     fn telling(mut self, times: &[Time]) -> Self {
