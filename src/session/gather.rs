@@ -247,6 +247,10 @@ impl Session {
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.begun = Begun::Aside;
         }
+        if self.txn.locals().next().is_some() {
+            // What it says of its settings now is compared with what the shards have said.
+            self.drain().await?;
+        }
         Ok(at)
     }
 
