@@ -94,7 +94,7 @@ impl Session {
     ) -> Result<Answer, Stop> {
         let began = Instant::now();
         self.limit_time();
-        // A query that turned out not to be merged has connections already, once for each plan.
+        // A query that turned out not to be merged has connections already.
         let places = match place {
             Some(place) => place,
             None => self.place(asked.planned).await?,

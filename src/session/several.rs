@@ -20,7 +20,6 @@ use crate::wire::params::{Params, Value};
 use crate::wire::server::{Field, RowDescription};
 use crate::wire::value::decode;
 use bytes::Bytes;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// One execution of a query.
@@ -115,8 +114,7 @@ impl Session {
         let Some(several) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
-        let Several { merge, gather, tells_time, unfit } = several;
-        let merge = merge.as_ref().filter(|_| !unfit.load(Ordering::Relaxed));
+        let Several { merge, gather, tells_time } = several;
         // Before any connection: see `Session::place`.
         let place = match (merge, gather) {
             (None, Ok(_)) => Some(self.place(asked.planned).await?),
@@ -128,11 +126,10 @@ impl Session {
         self.take_snapshot(&shards).await?;
         let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
-        if let Some(merge) = merge {
-            if let Some(answer) = self.begin_merge(asked, merge).await? {
-                return Ok(answer);
-            }
-            unfit.store(true, Ordering::Relaxed);
+        if let Some(merge) = merge
+            && let Some(answer) = self.begin_merge(asked, merge).await?
+        {
+            return Ok(answer);
         }
         self.begin_gather(asked, gather, place).await
     }

@@ -34,7 +34,6 @@ use crate::sql::moment::{self, Time};
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
-use std::sync::atomic::AtomicBool;
 use tokens::Tokens;
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
@@ -45,8 +44,6 @@ pub struct Several {
     pub gather: Result<Gather, Unroutable>,
     /// The time is asked for: whoever renders the templates has to know what time it is.
     pub tells_time: bool,
-    /// Learnt from a server: weir cannot merge columns of these types exactly.
-    pub unfit: AtomicBool,
 }
 
 /// A query as both strategies see it.
@@ -120,7 +117,7 @@ impl Several {
     }
 
     fn new(merge: Option<Merge>, gather: Result<Gather, Unroutable>) -> Self {
-        Self { merge, gather, tells_time: false, unfit: AtomicBool::new(false) }
+        Self { merge, gather, tells_time: false }
     }
 
     fn telling(mut self, times: &[Time]) -> Self {
