@@ -298,6 +298,14 @@ impl Session {
             Ok(fields) if wording.tells != Tells::Client => {
                 fields.write_without(b'E', POSITIONS, &mut message);
             }
+            // A value that SQL's EXECUTE gives is bound to no portal of the client's.
+            Ok(fields)
+                if fields.iter().any(|(field, text)| {
+                    field == b'W' && text.starts_with(b"portal \"weir_all\" parameter")
+                }) =>
+            {
+                fields.write_without(b'E', b"W", &mut message);
+            }
             Ok(fields) => {
                 let edit = |field: u8, text: &[u8]| match field {
                     b'P' => wording.position(text),
