@@ -6,7 +6,7 @@ use crate::schema::rules;
 use crate::weir::{Weir, wait_for};
 use weir::cli::throwaway::Postgres;
 
-const SETTINGS: &str = "\
+pub const SETTINGS: &str = "\
     [auth]\nmethod = 'trust'\n\
     [pool]\nsize = 8\n\
     [control]\ncatalog_interval = '300ms'\n";
@@ -47,13 +47,13 @@ fn rows() -> Vec<String> {
     rows
 }
 
-struct World {
-    cluster: Cluster,
-    weir: Weir,
+pub struct World {
+    pub cluster: Cluster,
+    pub weir: Weir,
     oracle: Postgres,
 }
 
-fn world(limits: &str, settings: &str) -> World {
+pub fn world(limits: &str, settings: &str) -> World {
     let cluster = Cluster::start(4);
     let oracle = cluster.oracle();
     let dsn = cluster.gather();
@@ -77,7 +77,7 @@ fn world(limits: &str, settings: &str) -> World {
     world
 }
 
-fn check_ok(client: &mut Raw, text: &str) {
+pub fn check_ok(client: &mut Raw, text: &str) {
     client.take_transcript();
     client.query(text);
     let heard = client.take_transcript();
@@ -85,7 +85,7 @@ fn check_ok(client: &mut Raw, text: &str) {
 }
 
 impl World {
-    fn client(&self) -> Raw {
+    pub fn client(&self) -> Raw {
         Raw::connect(self.weir.port(), &[("user", "postgres"), ("database", DATABASE)])
     }
 
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Nothing is left behind in the gather database.
-    fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'gather' AND \
                     (state LIKE 'idle in%' OR state = 'active' AND pid <> pg_backend_pid())";
         let tables = "SELECT count(*) FROM pg_class WHERE relname LIKE 'weir%' AND relkind = 'r'";

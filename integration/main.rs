@@ -34,4 +34,5 @@ mod reports;
 mod memory;
 mod faults;
 mod gather;
+mod explained;
 mod load;

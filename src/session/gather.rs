@@ -54,9 +54,9 @@ struct Source {
 }
 
 /// The gather database's connection, and how its transaction ends.
-struct Site {
-    at: usize,
-    places: OwnedSemaphorePermit,
+pub(super) struct Site {
+    pub at: usize,
+    pub places: OwnedSemaphorePermit,
 }
 
 impl Session {
@@ -66,6 +66,19 @@ impl Session {
         gather: &Result<Gather, Unroutable>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Result<Answer, Stop> {
+        let gather = self.gatherable(gather)?;
+        let outcome = self.gather(asked, gather, place).await;
+        if let Err(Stop::Say(_) | Stop::Said) = &outcome {
+            self.release_gather().await?;
+        }
+        outcome
+    }
+
+    /// The plan, if the gather database can be asked now.
+    pub(super) fn gatherable<'g>(
+        &self,
+        gather: &'g Result<Gather, Unroutable>,
+    ) -> Result<&'g Gather, Error> {
         let gather = match gather {
             Ok(gather) => gather,
             Err(unroutable) => {
@@ -77,13 +90,9 @@ impl Session {
             self.database.counters.refused("gather database");
             let what =
                 "the query's rows are on several shards, and only a gather database can finish it";
-            return Err(Error::refused(what, hint).into());
+            return Err(Error::refused(what, hint));
         }
-        let outcome = self.gather(asked, gather, place).await;
-        if let Err(Stop::Say(_) | Stop::Said) = &outcome {
-            self.release_gather().await?;
-        }
-        outcome
+        Ok(gather)
     }
 
     async fn gather(
@@ -126,13 +135,13 @@ impl Session {
         })
     }
 
-    fn gather_rules(&self) -> Result<&crate::rules::Gather, Error> {
+    pub(super) fn gather_rules(&self) -> Result<&crate::rules::Gather, Error> {
         let rules = self.serving.rules.gather.as_ref();
         rules.ok_or_else(|| Error::internal("there is no gather database"))
     }
 
     /// `timeout` of the rules, if the statement has no shorter time.
-    fn limit_time(&mut self) {
+    pub(super) fn limit_time(&mut self) {
         let timeout = self.serving.rules.gather.as_ref().and_then(|gather| gather.timeout);
         if let Some(timeout) = timeout {
             let now = Instant::now();
@@ -175,7 +184,11 @@ impl Session {
     }
 
     /// Which fragments each shard is asked for, in the order of the shards.
-    fn reading(&self, gather: &Gather, shards: &[ShardId]) -> Vec<(ShardId, Vec<usize>)> {
+    pub(super) fn reading(
+        &self,
+        gather: &Gather,
+        shards: &[ShardId],
+    ) -> Vec<(ShardId, Vec<usize>)> {
         let home = self.serving.rules.home;
         let any = match shards.contains(&home) {
             true => home,
@@ -199,7 +212,7 @@ impl Session {
     }
 
     /// What the client is told of its own text, and the formats of its columns.
-    async fn describe_original(
+    pub(super) async fn describe_original(
         &mut self,
         asked: &Asked<'_>,
         shards: &[ShardId],
@@ -220,7 +233,7 @@ impl Session {
     }
 
     /// A connection to the gather database with a transaction of weir's own.
-    async fn site_gather(&mut self, planned: &Planned) -> Result<usize, Stop> {
+    pub(super) async fn site_gather(&mut self, planned: &Planned) -> Result<usize, Stop> {
         let shard = self.serving.rules.gather_shard();
         let shard = shard.ok_or_else(|| Error::internal("there is no gather database"))?;
         // One where the client's transaction has changed the schema must see that.
@@ -259,7 +272,7 @@ impl Session {
     }
 
     /// Makes the tables and fills them; how many rows each has.
-    async fn fill(
+    pub(super) async fn fill(
         &mut self,
         asked: &Asked<'_>,
         gather: &Gather,
@@ -624,7 +637,7 @@ impl Session {
     }
 
     /// Keys, statistics, and the fence: what comes now only reads.
-    fn finish_tables(&mut self, gather: &Gather, rows: &[u64], at: usize) {
+    pub(super) fn finish_tables(&mut self, gather: &Gather, rows: &[u64], at: usize) {
         let mut text = String::new();
         for (fragment, rows) in gather.fragments.iter().zip(rows) {
             let table = &fragment.table;
@@ -713,17 +726,22 @@ impl Session {
         Ok(())
     }
 
-    /// A query has been answered to its end.
-    pub(super) async fn end_gathered(&mut self, gathered: &Gathered) -> Result<(), Stop> {
-        match self.begun(gathered.at) {
+    /// Ends the transaction of weir's own there, and no other.
+    pub(super) async fn leave_gather(&mut self, at: usize) -> Result<(), Stop> {
+        match self.begun(at) {
             Some(Begun::Block) => {
                 let text = "ROLLBACK TO SAVEPOINT weir_gather; RELEASE SAVEPOINT weir_gather";
-                self.ask(gathered.at, text, Show::Discard);
-                self.drain().await?;
+                self.ask(at, text, Show::Discard);
+                self.drain().await
             }
-            Some(Begun::Aside) => self.release_aside(&[gathered.at]).await?,
-            Some(Begun::No) | None => {}
+            Some(Begun::Aside) => self.release_aside(&[at]).await,
+            Some(Begun::No) | None => Ok(()),
         }
+    }
+
+    /// A query has been answered to its end.
+    pub(super) async fn end_gathered(&mut self, gathered: &Gathered) -> Result<(), Stop> {
+        self.leave_gather(gathered.at).await?;
         let took = gathered.began.elapsed();
         let Meter { rows: moved, bytes, .. } = gathered.meter;
         self.database.counters.gathered(moved, bytes, took);

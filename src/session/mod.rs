@@ -25,6 +25,7 @@
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
 //! - `gather`: queries that the gather database finishes
+//! - `explained`: EXPLAIN of queries whose rows are on several shards
 //! - `schema`: statements that change the schema · `in_step`: the same in the gather database
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
@@ -58,6 +59,7 @@ mod printing;
 mod together;
 mod portal;
 mod gather;
+mod explained;
 mod schema;
 mod in_step;
 mod relayed;

@@ -240,6 +240,6 @@ impl Session {
 }
 
 /// Whether a shape has parameters of the client's own: `$1`, where its literals are `$L1`.
-fn has_parameters(shape: &str) -> bool {
+pub(super) fn has_parameters(shape: &str) -> bool {
     shape.as_bytes().windows(2).any(|pair| matches!(pair, [b'$', b'0'..=b'9']))
 }

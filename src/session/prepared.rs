@@ -333,7 +333,11 @@ impl Session {
         let planned = self.database.planner.borrow_mut().plan(statement, &context);
         let planned = planned.map_err(|unroutable| {
             self.database.counters.refused(unroutable.reason());
-            let error = Error::from(unroutable);
+            let error = match self.explains_several(statement) {
+                // In the simple protocol it is answered before it comes here.
+                Some(_) => super::explained::not_extended(),
+                None => Error::from(unroutable),
+            };
             // As in PostgreSQL: in a failed transaction a statement is read, and no more.
             match self.refuse_if_failed(None) {
                 Err(failed) if error.code != SqlState::SYNTAX_ERROR => failed,

@@ -135,7 +135,7 @@ impl Session {
     }
 
     /// What time it is in the client's transaction: one server's word, for all that are asked.
-    async fn moment(&mut self, asked: &Asked<'_>) -> Result<Moment, Stop> {
+    pub(super) async fn moment(&mut self, asked: &Asked<'_>) -> Result<Moment, Stop> {
         let at = match self.txn.begun().first() {
             Some(&at) => at,
             None => {
@@ -323,7 +323,7 @@ impl Session {
     }
 
     /// LIMIT, OFFSET and memory.
-    fn bounds(&self, asked: &Asked<'_>, merge: &Merge) -> Result<Bounds, Error> {
+    pub(super) fn bounds(&self, asked: &Asked<'_>, merge: &Merge) -> Result<Bounds, Error> {
         let (limit, offset) = (merge.limit, merge.offset);
         let limit = limit.map_or(Ok(None), |limit| number(limit, asked, "LIMIT", *b"2201W"))?;
         let offset =
@@ -410,7 +410,7 @@ pub(super) fn formats(
     Ok(formats)
 }
 
-fn columns(described: &[u8], formats: &[Format]) -> Vec<Column> {
+pub(super) fn columns(described: &[u8], formats: &[Format]) -> Vec<Column> {
     let Ok(description) = RowDescription::read(described) else { return Vec::new() };
     let types = description.type_oids().zip(formats);
     types.map(|(type_oid, &format)| Column { type_oid, format }).collect()

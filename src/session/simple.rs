@@ -178,6 +178,9 @@ impl Session {
     }
 
     pub(super) async fn simple_statement(&mut self, statement: &str) -> Result<(), Stop> {
+        if let Some((explained, planned)) = self.explains_several(statement) {
+            return self.explain_several(&explained, &planned).await;
+        }
         let planned = self.plan(statement)?;
         self.begin_budget(&planned);
         match &planned.plan.command {

@@ -10,6 +10,7 @@ pub mod moment;
 pub mod compat;
 pub mod verb;
 pub mod control;
+pub mod explained;
 pub mod statement;
 pub mod parse;
 mod predicate;

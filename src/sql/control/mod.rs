@@ -16,7 +16,7 @@ mod set_config;
 mod transaction;
 
 use super::lexer::{SyntaxError, Token, TokenKind};
-use cursor::Cursor;
+pub(in crate::sql) use cursor::{Cursor, first_word};
 pub use set_config::{Argument, SetConfig, set_config_calls};
 
 /// A control statement, parsed.
@@ -137,7 +137,7 @@ type Parser = fn(&mut Cursor<'_>) -> Result<Option<Control>, SyntaxError>;
 
 /// Who parses a statement that begins with this text's first word.
 fn parser(text: &str) -> Option<Parser> {
-    let word = cursor::first_word(text)?;
+    let word = first_word(text)?;
     let mut lower = [0u8; 10];
     let lower = lower.get_mut(..word.len())?;
     lower.copy_from_slice(word.as_bytes());
