@@ -580,6 +580,74 @@ fn floats_are_compared_exactly_whatever_of_them_the_servers_print() {
 }
 
 #[test]
+fn sums_in_two_steps_keep_every_digit_whatever_servers_print() {
+    let columns = "n, big, num, money, f, iv, txt";
+    let rows = rows(9, 2, columns, |at| {
+        let big = [i64::MAX, i64::MIN, 1 << 60, -7][at as usize % 4];
+        let num = ["1e-30", "123456789012345678901234567890.10", "-0.00", "0.1"][at as usize % 4];
+        let f = ["1 + 2.0::float8 ^ -40", "1e100", "-0.0::float8", "2.0::float8 ^ -60"];
+        let iv = ["1 mon -1 day 00:00:00.000001", "-3 years 25:00:00", "P1Y2M", "-1 sec"];
+        let group = at % 4;
+        format!(
+            "{}, {big}, {num}, {num}::numeric(40, 2) % 1000000, {}, '{}', 'g{group}'",
+            at * 1_000_003,
+            f[at as usize % 4],
+            iv[at as usize % 4],
+        )
+    });
+    let mut scene = Scene::under(
+        "ALTER ROLE postgres SET extra_float_digits = -10; \
+         ALTER ROLE postgres SET IntervalStyle = 'sql_standard'; \
+         ALTER ROLE postgres SET DateStyle = 'German'",
+        &rows,
+    );
+    let values = [
+        "n",
+        "big",
+        "num",
+        "money",
+        "f",
+        "iv",
+        "n::smallint % 100",
+        "n::float4",
+        "num::float4::float8",
+        "big::money",
+        "f::numeric",
+        "-f",
+        "0.0::float8 * -1",
+        "NULL::float8",
+        "NULL::int",
+    ];
+    for setting in
+        ["RESET extra_float_digits", "SET IntervalStyle = 'iso_8601'", "SET extra_float_digits = 3"]
+    {
+        scene.both(setting);
+        for value in values {
+            let value = value.replace("n::smallint", "(n % 30000)::smallint");
+            let value = value.replace("big::money", "(big / 1000)::money");
+            // The same number in each group: the order of adding does not show.
+            scene.rows(&format!(
+                "SELECT txt, n % 1 AS g, sum({value}), sum({value}) FILTER (WHERE id < 9) AS some, count(*), \
+                 max(ts), min(ch) FROM t GROUP BY txt, n % 1 HAVING sum({value}) IS NOT NULL \
+                 OR count({value}) < 1"
+            ));
+        }
+        scene.rows("SELECT txt, sum(f) / count(*), avg(f), avg(num), avg(n), avg(iv), avg(big) FROM t WHERE f <> 0 GROUP BY txt");
+        scene.rows("SELECT sum(n) / count(*), sum(num) + 1, sum(iv) * 2, sum(big) - sum(n), sum(money) FROM t");
+        scene.rows(
+            "SELECT txt, sum(sum(f)) OVER (ORDER BY txt), sum(sum(n)) OVER () FROM t GROUP BY txt",
+        );
+    }
+    for special in ["NaN", "Infinity", "-Infinity"] {
+        scene.both(&format!(
+            "INSERT INTO t (k, id, num, f) VALUES (99, {}, '{special}', '{special}')",
+            special.len()
+        ));
+        scene.rows("SELECT sum(f) / count(*), avg(f), sum(num) / count(*), avg(num) FROM t");
+    }
+}
+
+#[test]
 fn bytes_are_equal_even_if_shards_print_them_in_their_own_ways() {
     let rows = rows(8, 2, "txt", |at| format!("'a{}'", at % 3));
     let mut scene = Scene::under("ALTER DATABASE s1 SET bytea_output = 'escape'", &rows);

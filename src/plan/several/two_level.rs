@@ -35,6 +35,8 @@ pub fn plan(subject: &Subject<'_, '_>) -> Option<Gather> {
         return None;
     }
     let mut splitter = Splitter::new(&core).filter(Splitter::adds_up)?;
+    // The first time finds the parts, all of which the second has to know: see `typed`.
+    splitter.residual()?;
     let residual = splitter.residual()?;
     Some(Gather { fragments: vec![splitter.fragment()?], residual })
 }
@@ -254,11 +256,7 @@ impl<'c, 'q> Splitter<'c, 'q> {
             }
             "sum" => {
                 let sum = self.part(plain);
-                // sum() of a bigint is a numeric: a row of the table knows what it was.
-                format!(
-                    "(pg_catalog.jsonb_populate_record(NULL::pg_temp.weir_1, \
-                     pg_catalog.jsonb_build_object('{sum}', pg_catalog.sum({sum})))).{sum}"
-                )
+                self.typed(&sum, &format!("pg_catalog.sum({sum})"))
             }
             "avg" if self.begins_with_all(&arguments) => return None,
             "avg" => {
@@ -273,6 +271,18 @@ impl<'c, 'q> Splitter<'c, 'q> {
             }
             _ => return None,
         })
+    }
+
+    /// The value as the fragment's column of that name has it: sum() of a bigint is a numeric, and a
+    /// row of the table knows what it was. Values do not become text on the way.
+    fn typed(&self, column: &str, value: &str) -> String {
+        let keys = (1..=self.groups.len()).map(|key| format!("g{key}"));
+        let parts = (1..=self.parts.len()).map(|part| match format!("a{part}") == column {
+            true => value.to_owned(),
+            false => "NULL".to_owned(),
+        });
+        let row: Vec<String> = keys.chain(parts).collect();
+        format!("(ROW({})::pg_temp.weir_1).{column}", row.join(", "))
     }
 
     /// `avg(ALL x)`
