@@ -1,6 +1,6 @@
 //! What other proxies get wrong when they unite the answers of several shards, each as a test: plain
 //! PostgreSQL's answer, from weir over three shards, in the simple and the extended protocol, as text and
-//! in binary. weir may refuse only what [`MAY_REFUSE`] says.
+//! in binary.
 use crate::cluster::{Cluster, DATABASE};
 use crate::oracle::answer::{Answer, Said};
 use crate::oracle::statement::{Order, Part, Statement};
@@ -8,9 +8,6 @@ use crate::oracle::talk::{Fetch, How, Results, Step};
 use crate::oracle::{TypeNames, query, type_names};
 use crate::raw::Raw;
 use crate::weir::Weir;
-
-/// Until weir answers reads over several shards it refuses them.
-const MAY_REFUSE: bool = true;
 
 const SHARDS: usize = 3;
 const SCHEMA: &str = "
@@ -135,7 +132,7 @@ impl Drop for Scene {
             return;
         }
         assert!(self.differences.is_empty(), "{}", self.differences.join("\n"));
-        assert!(MAY_REFUSE || self.refused.is_empty(), "refused:\n{}", self.refused.join("\n"));
+        assert!(self.refused.is_empty(), "refused:\n{}", self.refused.join("\n"));
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Column {
 pub struct Failure {
     pub code: String,
     pub message: String,
+    detail: Option<String>,
     /// All fields but those that name PostgreSQL's source, or a place in the text.
     fields: String,
     /// Where it happened, in PostgreSQL's words: weir's own errors have none.
@@ -55,6 +56,12 @@ impl Failure {
     /// weir will not run the statement.
     pub fn refuses(&self) -> bool {
         self.own && self.code == "0A000"
+    }
+
+    /// Message and detail.
+    pub fn told(&self) -> String {
+        let detail = self.detail.as_ref().map(|detail| format!(": {detail}"));
+        format!("{}{}", self.message, detail.unwrap_or_default())
     }
 }
 
@@ -219,6 +226,7 @@ fn failure(heard: &Heard) -> Failure {
     Failure {
         code: field(b'C').unwrap_or_default(),
         message: field(b'M').unwrap_or_default(),
+        detail: field(b'D'),
         fields: fields.join(" "),
         context: field(b'W'),
         own: field(b'R').is_none(),

@@ -44,9 +44,16 @@ pub struct Read {
 }
 
 pub enum Outcome {
-    Answered,
+    Answered(Way),
     Failed(String),
     Refused(Failure),
+}
+
+/// What an answer says of how it was made: weir tells by a notice that it gathered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Gathered,
+    Untold,
 }
 
 pub struct Pair {
@@ -60,6 +67,13 @@ struct Side {
 }
 
 impl Side {
+    fn new(place: &Place) -> Self {
+        let mut raw = place.connect();
+        // Plain PostgreSQL takes it for a setting of somebody's.
+        query(&mut raw, "SET weir.gather_notice = on");
+        Self { place: place.clone(), raw }
+    }
+
     fn run(&mut self, read: &Read) -> Answer {
         let step = &read.step;
         if read.before.is_empty() {
@@ -78,13 +92,13 @@ impl Side {
 
 impl Pair {
     pub fn new(oracle: &Place, weir: &Place) -> Self {
-        let side = |place: &Place| Side { place: place.clone(), raw: place.connect() };
-        Self { oracle: side(oracle), weir: side(weir) }
+        Self { oracle: Side::new(oracle), weir: Side::new(weir) }
     }
 
     /// What both sides agree on, or what each of them says.
     pub fn run(&mut self, read: &Read) -> Result<Outcome, String> {
-        let weir = self.weir.run(read);
+        let mut weir = self.weir.run(read);
+        let way = told(&mut weir);
         if let Some(refused) = weir.refusal() {
             return match weir.said.last() {
                 Some(Said::Ready(_)) => Ok(Outcome::Refused(refused.clone())),
@@ -97,14 +111,14 @@ impl Pair {
         }
         Ok(match oracle.said.iter().find_map(failure) {
             Some(failure) => Outcome::Failed(format!("{} {}", failure.code, failure.message)),
-            None => Outcome::Answered,
+            None => Outcome::Answered(way),
         })
     }
 
     /// New connections: whatever was wrong with the old ones stays behind.
     pub fn renew(&mut self) {
         for side in [&mut self.oracle, &mut self.weir] {
-            side.raw = side.place.connect();
+            *side = Side::new(&side.place);
         }
     }
 
@@ -135,18 +149,39 @@ impl Pair {
         difference
     }
 
-    /// What weir would do, in a word or two.
-    pub fn strategy(&mut self, read: &Read) -> String {
+    /// What weir has done, in a word or two.
+    pub fn strategy(&mut self, read: &Read, way: Way) -> String {
+        if way == Way::Gathered {
+            return "gathered".to_owned();
+        }
         let explain = format!("EXPLAIN (WEIR) {}", read.made.statement.text());
         self.weir.raw.take_transcript();
         let said = self.weir.raw.value(&explain);
         self.weir.raw.take_transcript();
         let words = said.split([':', ';', '(']).next().unwrap_or_default().trim().to_owned();
-        match words.strip_prefix("shard ") {
-            Some(_) => "one shard".to_owned(),
-            None => words.replace(|c: char| c.is_ascii_digit(), ""),
+        match words.as_str() {
+            "several shards" => "merged".to_owned(),
+            "any shard" => words,
+            words if words.starts_with("shard ") => "one shard".to_owned(),
+            words => format!("unclear: {words}"),
         }
     }
+}
+
+/// Takes weir's own notices out of an answer.
+fn told(answer: &mut Answer) -> Way {
+    let before = answer.said.len();
+    let is_told = |said: &Said| match said {
+        Said::Other(line) => line.starts_with("notice ") && line.contains(" M=gathered "),
+        Said::Row(_)
+        | Said::Columns(_)
+        | Said::Done(_)
+        | Said::Error(_)
+        | Said::Ready(_)
+        | Said::Gone => false,
+    };
+    answer.said.retain(|said| !is_told(said));
+    if answer.said.len() < before { Way::Gathered } else { Way::Untold }
 }
 
 fn failure(said: &Said) -> Option<&Failure> {

@@ -1,5 +1,5 @@
 //! What was run, and how it was answered.
-use super::pair::{Outcome, Read};
+use super::pair::{Outcome, Read, Way};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,12 +18,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn count(&mut self, read: &Read, outcome: &Outcome, strategy: impl FnOnce() -> String) {
+    pub fn count(&mut self, read: &Read, outcome: &Outcome, strategy: impl FnOnce(Way) -> String) {
         self.statements += 1;
         match outcome {
-            Outcome::Answered => {
+            Outcome::Answered(way) => {
                 self.answered += 1;
-                *self.strategies.entry(strategy()).or_default() += 1;
+                *self.strategies.entry(strategy(*way)).or_default() += 1;
             }
             Outcome::Failed(error) => {
                 self.failed += 1;
@@ -31,14 +31,14 @@ impl Report {
             }
             Outcome::Refused(failure) => {
                 self.refused += 1;
-                note(&mut self.reasons, reason(&failure.message), read);
+                note(&mut self.reasons, reason(&failure.told()), read);
             }
         }
     }
 
     /// How many of a thousand weir refused.
     pub fn refused_per_mille(&self) -> usize {
-        self.refused * 1000 / self.statements.max(1)
+        (self.refused * 1000).div_ceil(self.statements.max(1))
     }
 
     pub fn add(&mut self, other: Self) {
@@ -87,7 +87,11 @@ fn reason(message: &str) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let share = |count: usize| count as f64 * 100.0 / self.statements.max(1) as f64;
-        writeln!(f, "{} statements", self.statements)?;
+        writeln!(
+            f,
+            "{} statements: {} answered, {} failed alike, {} refused",
+            self.statements, self.answered, self.failed, self.refused
+        )?;
         writeln!(f, "{:6.1} % the same answer:", share(self.answered))?;
         for (strategy, count) in &self.strategies {
             writeln!(f, "{:14.1} %  {strategy}", share(*count))?;

@@ -181,6 +181,9 @@ impl World {
 /// All databases' tables, without rows.
 pub fn create(cluster: &Cluster, worlds: &[World]) {
     let server = cluster.shard(0);
+    // Large estimates for tables without statistics: compiling takes longer than their rows are worth.
+    server.sql("postgres", "ALTER SYSTEM SET jit = off").unwrap();
+    server.sql("postgres", "SELECT pg_reload_conf()").unwrap();
     server.sql(DATABASE, &ddl()).expect("the schema is PostgreSQL's");
     for world in worlds {
         let shards = (0..world.shards).map(|shard| world.database(shard));

@@ -10,8 +10,6 @@ use weir::cli::shop;
 
 /// As many as take some seconds; the environment can say another number.
 const USERS: usize = 600;
-/// So many of the reports weir may refuse.
-const MAY_REFUSE: usize = 20;
 const BUCKETS: usize = 1024;
 const PRODUCTS: usize = 60;
 const QUERIES: &str = include_str!("queries.sql");
@@ -28,7 +26,7 @@ fn twenty_reports_of_an_order_system_are_answered_as_by_one_postgresql() {
     let empty = beside.empty();
     assert!(empty.is_empty(), "the rows show nothing of {empty:?}");
     println!("{users} users");
-    beside.finish(MAY_REFUSE);
+    beside.finish();
 }
 
 /// The example's rules without what they say of servers.

@@ -163,3 +163,10 @@ WITH big AS (SELECT user_id, sum(total) AS total FROM orders GROUP BY user_id) S
 SELECT count(DISTINCT x.a) FROM (SELECT id AS a, total AS a FROM orders) AS x (a, b);
 
 WITH u AS (SELECT id FROM users) SELECT count(DISTINCT x.id) FROM (SELECT id FROM u) AS x;
+
+-- TABLE is SELECT * FROM: all columns are needed, whatever the rest names.
+TABLE orders;
+
+SELECT name FROM countries UNION (TABLE users ORDER BY id) LIMIT 3;
+
+SELECT count(*) FROM (TABLE visits) AS v JOIN users u ON u.name = v.page;

@@ -130,7 +130,15 @@ impl<'s> Tokens<'s> {
         before.is_some_and(|before| before.kind == TokenKind::Dot)
     }
 
-    /// `*` or `t.*`: all columns of something, other than `count(*)`.
+    /// The word in front of these bytes, if it is the keyword `TABLE`: with the name that follows it is
+    /// `SELECT * FROM` that name.
+    pub fn table_command(&self, at: &Range<usize>) -> Option<Range<usize>> {
+        let before = self.within(at).start.checked_sub(1)?;
+        let word = self.all.get(before).filter(|token| token.is(self.text, "table"))?;
+        Some(word.start..word.end)
+    }
+
+    /// `*`, `t.*` or `TABLE t`: all columns of something, other than `count(*)`.
     pub fn has_star(&self) -> bool {
         let star = |at: usize, token: &Token| {
             if token.kind != TokenKind::Operator || token.text(self.text) != "*" {
@@ -151,6 +159,7 @@ impl<'s> Tokens<'s> {
                 },
             }
         };
-        self.all.iter().enumerate().any(|(at, token)| star(at, token))
+        let mut tokens = self.all.iter().enumerate();
+        tokens.any(|(at, token)| star(at, token) || token.is(self.text, "table"))
     }
 }

@@ -56,6 +56,10 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
             let table = format!("weir_{}", number + 1);
             fragments.push(Fragment { table, query, of, key });
         }
+        if let Some(word) = tokens.table_command(&site.at) {
+            let insert = String::from("SELECT * FROM");
+            splices.push(Splice { at: word.start, remove: word.len(), insert });
+        }
         splices.push(exchange(site, number + 1));
     }
     splices.sort_by_key(|splice| splice.at);
