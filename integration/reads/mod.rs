@@ -144,6 +144,9 @@ fn reads_over_one_to_seven_shards_are_answered_as_by_one_postgresql_or_refused()
     });
     let statements = setting("WEIR_READS_STATEMENTS", STATEMENTS);
     let report = compare(&mut stock, &mut pairs, statements);
+    for strategy in ["any shard", "one shard", "merged", "gathered"] {
+        assert!(report.went(strategy) > 0, "nothing was answered by {strategy}\n{report}");
+    }
     let refused = report.refused_per_mille();
     assert!(refused <= REFUSED_PER_MILLE, "weir refuses {refused} of 1000\n{report}");
 }

@@ -36,6 +36,11 @@ impl Report {
         }
     }
 
+    /// How many were answered in this way.
+    pub fn went(&self, strategy: &str) -> usize {
+        self.strategies.get(strategy).copied().unwrap_or_default()
+    }
+
     /// How many of a thousand weir refused.
     pub fn refused_per_mille(&self) -> usize {
         (self.refused * 1000).div_ceil(self.statements.max(1))

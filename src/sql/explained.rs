@@ -49,6 +49,10 @@ pub fn read(text: &str, standard_conforming_strings: bool) -> Option<Explained> 
         }
     }
     cursor.look(0)?;
+    // `EXPLAIN (WEIR)` is weir's own.
+    if options.iter().any(|choice| choice.name == "weir") {
+        return None;
+    }
     Some(Explained { query: blanked(text, first, last)?, options })
 }
 
@@ -180,6 +184,7 @@ mod tests {
             "explain analyze",
             "explain (costs) ",
             "explain (a b c) select 1",
+            "explain (weir) select 1",
             "",
         ] {
             assert_eq!(read(text, true), None, "{text}");
