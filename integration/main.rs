@@ -19,6 +19,7 @@ mod placement;
 mod schema;
 mod several;
 mod snapshot;
+mod commit;
 mod survey;
 mod sighting;
 mod pool;

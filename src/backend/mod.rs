@@ -19,6 +19,7 @@
 //! - `members`: which weirs serve a database, and that all know of a change
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
+//! - `commit_record`: `weir.commit_record` on the servers, and what is prepared there
 //! - `sequences`: generated ids, brought into line by set-up
 //! - `survey`: the tables, as `weir check --connect` compares them
 //!
@@ -42,6 +43,7 @@ pub mod outline;
 pub mod members;
 pub mod misplaced;
 pub mod placement;
+pub mod commit_record;
 pub mod sequences;
 pub mod survey;
 

@@ -2,7 +2,7 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check, gather};
 use crate::backend::placement::{self, SetUp};
-use crate::backend::sequences;
+use crate::backend::{commit_record, sequences};
 use crate::rules::Rules;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -55,5 +55,8 @@ async fn set_up_all(rules: &Rules, servers: &Servers) -> Result<(SetUp, Vec<Stri
     }
     let mut clients = servers.connect(rules).await?;
     let set_up = placement::set_up(&mut clients, rules).await?;
+    for client in &clients {
+        commit_record::set_up(client).await?;
+    }
     Ok((set_up, sequences::set_up(&clients, rules).await?))
 }

@@ -4,11 +4,13 @@
 //! - `budget`: how much longer the statement that runs may take
 //! - `relay`: carries answers to the client in the order of the questions
 //! - `fan_out`: one query on several servers at the same time
+//! - `at_once`: words of weir's own, said to several servers at the same time
 //! - `gather`: rows on their way into the gather database
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
 pub mod budget;
 pub mod relay;
 pub mod fan_out;
+pub mod at_once;
 pub mod gather;
 pub mod describe;

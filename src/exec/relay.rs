@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
-const MAX_INSPECTED_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MAX_INSPECTED_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one expected answer consists of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

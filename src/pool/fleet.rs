@@ -5,13 +5,16 @@ use super::config::FleetConfig;
 use super::standing::{Drained, Primary, Standing, Watch};
 use crate::auth::Login;
 use crate::backend::sighting::Sighting;
-use crate::backend::{Address, ConnectOptions};
+use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Error, SqlState};
 use crate::ids::{ServerId, ShardId};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// How long weir itself waits for a connection.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A shard's servers as the rules name them: `primary` first, then `replicas`.
 #[derive(Clone, Debug)]
@@ -187,6 +190,20 @@ impl Server {
             doubted: Notify::new(),
             round_trip: AtomicU64::new(0),
             retransmits: AtomicU64::new(0),
+        }
+    }
+
+    /// A connection of weir's own, for what no client has asked.
+    pub async fn control(&self) -> Result<control::Client, Error> {
+        let Place { address, options, control: login } = &self.place;
+        let connecting = control::connect(address, login, options);
+        match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(error.to_error(&self.name)),
+            Err(_) => Err(Error::shard(
+                SqlState::CANNOT_CONNECT,
+                format!("{} did not answer in {CONTROL_TIMEOUT:?}", self.name),
+            )),
         }
     }
 

@@ -7,13 +7,17 @@ use super::problem::{Problem, nearest};
 use super::sequences::DEFAULT_STRIDE;
 use super::table::{split_name, tables};
 use super::{
-    Consistency, Distribution, Function, PoolMode, Reads, Rules, Shard, Table, Unlisted, dsn,
+    Commit, Consistency, Distribution, Function, PoolMode, Reads, Rules, Shard, Table, Unlisted,
+    dsn,
 };
 use crate::ids::{RulesVersion, ShardId};
 use std::collections::BTreeMap;
 
 /// More shards are a mistake in the file, not a cluster.
 const MOST_SHARDS: usize = 4096;
+
+/// Two of them fit into the name of a prepared transaction.
+pub const MOST_SHARD_NAME_BYTES: usize = 60;
 
 pub(super) fn check((file, problems): (File, Vec<Problem>)) -> Result<Rules, Vec<Problem>> {
     let mut report = Report { problems };
@@ -46,6 +50,7 @@ fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
         pool_mode: pool_mode(file, report),
         reads: reads(file, report),
         consistency: consistency(file, report),
+        commit: commit(file, report),
         gather: gather(file, report),
         stride: stride(file, report),
         shards,
@@ -143,6 +148,11 @@ fn shards(entries: &[ShardEntry], database: &str, report: &mut Report) -> Vec<Sh
     for entry in entries {
         if let Some(name) = &entry.name {
             once(&mut seen, "shard", name, report);
+            if name.value.len() > MOST_SHARD_NAME_BYTES {
+                let message =
+                    format!("a shard's name is longer than {MOST_SHARD_NAME_BYTES} bytes");
+                report.add(name.line, message, "shorten it");
+            }
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if name.value.is_empty() || !name.value.chars().all(plain) {
                 let message = format!("{:?} is no name for a shard", name.value);
@@ -256,6 +266,14 @@ fn consistency(file: &File, report: &mut Report) -> Consistency {
     })
 }
 
+fn commit(file: &File, report: &mut Report) -> Commit {
+    let Some(written) = &file.commit else { return Commit::TwoPhase };
+    Commit::named(&written.value, "commit").unwrap_or_else(|error| {
+        report.add(written.line, error.message, nearest(&written.value, &Commit::NAMES));
+        Commit::TwoPhase
+    })
+}
+
 /// A sequence's step is multiplied by it, so it may not be huge.
 const MOST_STRIDE: i64 = MOST_SHARDS as i64;
 
@@ -309,6 +327,9 @@ fn only_what_a_plain_database_has(file: &File, report: &mut Report) {
     }
     if let Some(consistency) = &file.consistency {
         report.add(consistency.line, "consistency of several shards, but no distribution", hint);
+    }
+    if let Some(commit) = &file.commit {
+        report.add(commit.line, "commit on several shards, but no distribution", hint);
     }
     if let Some(stride) = file.ids.as_ref().and_then(|ids| ids.stride.as_ref()) {
         report.add(stride.line, "a stride, but no distribution", hint);

@@ -23,6 +23,7 @@ pub struct File {
     pub pool_mode: Option<At<String>>,
     pub reads: Option<At<String>>,
     pub consistency: Option<At<String>>,
+    pub commit: Option<At<String>>,
     pub gather: Option<GatherEntry>,
     pub ids: Option<IdsEntry>,
     pub shards: Vec<ShardEntry>,
@@ -117,6 +118,7 @@ pub fn read(text: &str) -> (File, Vec<Problem>) {
         pool_mode: root.text("pool_mode", &mut reader),
         reads: root.text("reads", &mut reader),
         consistency: root.text("consistency", &mut reader),
+        commit: root.text("commit", &mut reader),
         gather: root.section("gather", "[gather]", &mut reader).map(|mut section| {
             let entry = GatherEntry {
                 dsn: section.required_text("dsn", &mut reader),

@@ -27,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use check::MOST_SHARD_NAME_BYTES;
 pub use gather::Gather;
 pub use live::{LiveRules, Superseded};
 pub use problem::{Problem, Problems};
@@ -49,6 +50,7 @@ pub struct Rules {
     pub pool_mode: PoolMode,
     pub reads: Reads,
     pub consistency: Consistency,
+    pub commit: Commit,
     /// The empty database in which PostgreSQL finishes statements over several shards.
     pub gather: Option<Gather>,
     /// Generated ids of sharded tables: that many shards can have values of their own.
@@ -95,6 +97,15 @@ pub enum Consistency {
     Shard,
     /// All shards are seen as they are at one moment.
     Snapshot,
+}
+
+/// How a transaction commits that has written on several shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Everywhere or nowhere.
+    TwoPhase,
+    /// On one shard after another: if one is lost meanwhile, only some have it.
+    InTurn,
 }
 
 /// How keys become buckets, and where buckets live. Tables that share one are co-located.
@@ -183,6 +194,19 @@ impl Consistency {
         match self {
             Consistency::Shard => "shard",
             Consistency::Snapshot => "snapshot",
+        }
+    }
+}
+
+impl Commit {
+    pub const NAMES: [&str; 2] = ["two_phase", "in_turn"];
+
+    /// As it is written; `place`: where.
+    pub fn named(name: &str, place: &str) -> Result<Self, Error> {
+        match name {
+            "two_phase" => Ok(Commit::TwoPhase),
+            "in_turn" => Ok(Commit::InTurn),
+            _ => Err(invalid(name, place, &Self::NAMES)),
         }
     }
 }

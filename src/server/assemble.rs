@@ -2,6 +2,7 @@
 use super::config::{Config, PoolMode};
 use super::door::open_door;
 use super::fence::Fence;
+use super::recovery;
 use super::schema::{self, Keeper};
 use super::seats::Seats;
 use crate::auth::client::Lookup;
@@ -23,6 +24,7 @@ use crate::session::cancel::Clients;
 use crate::session::startup::Door;
 use crate::session::{self, Commons, GatherState, Limits, ServerSet, Servers, Serving};
 use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
+use crate::txn::footing::Footing;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::Path;
@@ -81,9 +83,6 @@ pub fn rules_version(rules: &Rules) -> i64 {
     i64::try_from(rules.version.0).unwrap_or(i64::MAX)
 }
 
-/// How long the control plane waits for a server.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Shared {
     pub async fn assemble(config: &Arc<Config>) -> Result<Self, Error> {
         let connecting = Connecting::default().within(config);
@@ -139,6 +138,7 @@ impl Shared {
             hot_row_wait: config.timeouts.checkout,
             tiers: self.tiers.clone().into(),
             client_idle: config.timeouts.client_idle,
+            resolution: config.timeouts.resolution,
             idle_in_transaction: tiers().map(|tier| tier.idle_in_transaction).collect(),
             total: tiers().map(|tier| tier.total).collect(),
         }
@@ -247,7 +247,9 @@ impl Source {
         let fence = Arc::new(Fence::verified(&rules, &fleet).await?);
         let known = schema::read(&rules, &fleet).await?;
         probe::watch(&fleet);
-        let servers = Arc::new(ServerSet { fleet, on_connect: Some(fence.clone()) });
+        let footing = Arc::new(Footing::new(fence.cluster()));
+        let servers = Arc::new(ServerSet { fleet, on_connect: Some(fence.clone()), footing });
+        recovery::look_at_all(&rules, &servers).await;
         let serving = known.serving(Arc::new(rules), servers, None);
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
@@ -436,16 +438,7 @@ pub async fn control_client(fleet: &Fleet, shard: ShardId) -> Result<control::Cl
 }
 
 pub async fn control_client_of(server: &pool::Server) -> Result<control::Client, Error> {
-    let place = &server.place;
-    let connecting = control::connect(&place.address, &place.control, &place.options);
-    match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
-        Ok(Ok(client)) => Ok(client),
-        Ok(Err(error)) => Err(error.to_error(&server.name)),
-        Err(_) => Err(Error::shard(
-            SqlState::CANNOT_CONNECT,
-            format!("{} did not answer in {CONTROL_TIMEOUT:?}", server.name),
-        )),
-    }
+    server.control().await
 }
 
 /// `auth.query`, asked on the database's home shard as the control user.

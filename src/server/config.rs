@@ -177,6 +177,9 @@ pub struct Timeouts {
     /// For a statement to wait while its shard has no known primary.
     #[serde(deserialize_with = "duration")]
     pub primary: Duration,
+    /// For a COMMIT on several shards to hear from one that was lost meanwhile.
+    #[serde(deserialize_with = "duration")]
+    pub resolution: Duration,
     /// For a client to go on with its open transaction.
     #[serde(deserialize_with = "duration_or_off")]
     pub idle_in_transaction: Option<Duration>,
@@ -291,6 +294,7 @@ impl Default for Timeouts {
             statement: None,
             total: None,
             primary: Duration::from_secs(10),
+            resolution: Duration::from_secs(10),
             idle_in_transaction: None,
             client_idle: None,
             server_idle: Some(Duration::from_secs(10 * 60)),

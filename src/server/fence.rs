@@ -50,6 +50,11 @@ impl Fence {
         *guarded.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
+    /// The cluster's uuid; `None` for a plain database.
+    pub fn cluster(&self) -> Option<String> {
+        self.shards.first().and_then(|guarded| guarded.expected.cluster.clone())
+    }
+
     /// A shard that is not the one the rules mean, as far as anybody has looked.
     pub fn refusal(&self) -> Option<String> {
         let said = |guarded: &Guarded| {

@@ -10,6 +10,7 @@
 //! - `schema`: every weir knows the schema in force
 //! - `gather`: is the gather database fit to finish statements
 //! - `reload`: SIGHUP: all or nothing
+//! - `recovery`: what transactions over several shards have left behind
 //! - `operations`: weir as its console sees it
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
@@ -22,6 +23,7 @@ mod fence;
 pub mod gather;
 mod lookout;
 mod operations;
+mod recovery;
 mod reload;
 mod schema;
 mod seats;

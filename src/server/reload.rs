@@ -9,11 +9,12 @@ use super::assemble::{
 use super::config::Config;
 use super::door::open_door;
 use super::fence::Fence;
-use super::schema;
+use super::{recovery, schema};
 use crate::error::{Blame, Error, SqlState};
 use crate::pool::{self, Fleet, probe};
 use crate::rules::{Rules, placement};
 use crate::session::{ServerSet, Serving};
+use crate::txn::footing::Footing;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -87,7 +88,10 @@ async fn renew<'a>(
         false => {
             let on_connect: Arc<dyn pool::OnConnect> = fence.clone();
             probe::watch(&fleet);
-            (Arc::new(ServerSet { fleet, on_connect: Some(on_connect) }), fence)
+            let footing = Arc::new(Footing::new(fence.cluster()));
+            let servers = Arc::new(ServerSet { fleet, on_connect: Some(on_connect), footing });
+            recovery::look_at_all(&rules, &servers).await;
+            (servers, fence)
         }
     };
     let serving = known.serving(Arc::new(rules), servers, Some(&current));

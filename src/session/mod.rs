@@ -13,6 +13,7 @@
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
 //! - `transaction`: BEGIN, COMMIT, ROLLBACK, savepoints
+//! - `commit`: COMMIT on several shards, atomically · `in_turn`: one after another
 //! - `setting`: SET and its kin
 //! - `own`: weir's own settings, and what a statement asks for itself
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
@@ -46,6 +47,8 @@ mod prepared;
 mod statements;
 mod control;
 mod transaction;
+mod commit;
+mod in_turn;
 mod setting;
 mod own;
 mod by_name;
@@ -79,6 +82,7 @@ use crate::pool::{self, Cluster, HotRows, Ticket};
 use crate::rules::Rules;
 use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
 use crate::txn::Transaction;
+use crate::txn::footing::Footing;
 use arc_swap::ArcSwap;
 use cancel::Slot;
 use segment::Segment;
@@ -148,6 +152,8 @@ pub struct Limits {
     /// By the tiers' ids; a transaction's tier is its session's, else `interactive`.
     pub idle_in_transaction: Arc<[Option<Duration>]>,
     pub client_idle: Option<Duration>,
+    /// For a COMMIT on several shards to hear from one that was lost.
+    pub resolution: Duration,
     /// For all that a statement does, by the tiers' ids.
     pub total: Arc<[Option<Duration>]>,
 }
@@ -162,6 +168,8 @@ pub type Servers = Arc<ServerSet>;
 pub struct ServerSet {
     pub fleet: Arc<pool::Fleet>,
     pub on_connect: Option<Arc<dyn pool::OnConnect>>,
+    /// What they offer to transactions over several of them.
+    pub footing: Arc<Footing>,
 }
 
 /// What all workers share of one logical database besides its rules and servers.

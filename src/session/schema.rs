@@ -1,10 +1,8 @@
 //! Schema statements: on every shard that has the object, in one transaction; later statements of
 //! that transaction see what it made, and the client is answered when every weir knows of it.
 use super::spread::Spreading;
-use super::transaction::unknown_outcome;
 use super::{Serving, Session, Stop};
 use crate::backend::catalog::{CATALOG, Contents};
-use crate::backend::members::NOTIFY_CHANGED;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
@@ -12,12 +10,10 @@ use crate::plan::{Access, Draw, Planned, Route};
 use crate::rules::sequences;
 use crate::sql::verb::{Verb, classify};
 use crate::txn::settings::quote_literal;
-use crate::txn::{Block, Ending, SchemaChange, Status};
+use crate::txn::{Block, SchemaChange, Status};
 use crate::wire::params::Params;
 use crate::wire::server::DataRow;
 use crate::wire::{encode, frame};
-use std::cmp::Reverse;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -136,88 +132,6 @@ impl Session {
         Ok(())
     }
 
-    /// COMMIT of a transaction that has changed the schema, the home shard first, the gather database
-    /// last. As far as a shard can refuse, it does so before any has committed; what can still happen
-    /// is that one is lost.
-    pub(super) async fn commit_schema(&mut self, show: Show) -> Result<(), Stop> {
-        let home = self.serving.rules.home;
-        let gather = self.serving.rules.gather_shard();
-        let mut order = self.txn.begun();
-        let is_gather = |at: usize| gather.is_some() && self.shard_at(at) == gather;
-        let gather = order.iter().copied().find(|&at| is_gather(at));
-        order.retain(|&at| Some(at) != gather);
-        order.sort_by_key(|&at| (Reverse(self.txn.access(at)), self.shard_at(at) != Some(home)));
-        if let Err(stop) = self.prepare_schema_commit(&order).await {
-            // The servers may be gone; then so is what they had open.
-            order.extend(gather);
-            drop(self.roll_back_on(&order).await);
-            self.txn.end(Ending::RolledBack);
-            return Err(stop);
-        }
-        let rules = self.serving.rules.clone();
-        let mut waiting: VecDeque<(usize, String)> = order
-            .into_iter()
-            .filter_map(|at| Some((at, rules.shard_name(self.shard_at(at)?).to_owned())))
-            .collect();
-        let mut committed = Vec::new();
-        while let Some((at, name)) = waiting.pop_front() {
-            let outcome = self.say(at, "COMMIT", Show::Swallow).await;
-            if outcome.is_ok() && self.relay.tag == b"COMMIT" {
-                committed.push(name);
-                continue;
-            }
-            let rest: Vec<usize> = waiting.iter().map(|(at, _)| *at).chain(gather).collect();
-            drop(self.roll_back_on(&rest).await);
-            let ending = match committed.is_empty() {
-                true => Ending::RolledBack,
-                false => Ending::Committed,
-            };
-            self.txn.end(ending);
-            let others: Vec<String> = waiting.into_iter().map(|(_, name)| name).collect();
-            return match outcome {
-                Err(Stop::End) => Err(Stop::End),
-                Err(Stop::Said) if committed.is_empty() => Err(Stop::Said),
-                Err(Stop::Say(error)) if committed.is_empty() && others.is_empty() => {
-                    Err(unknown_outcome(error).into())
-                }
-                Err(Stop::Say(_) | Stop::Said) | Ok(()) => {
-                    Err(partly_committed(&committed, &name, others).into())
-                }
-            };
-        }
-        let outcome = match gather {
-            Some(at) => self.say(at, "COMMIT", Show::Discard).await,
-            None => Ok(()),
-        };
-        self.txn.end(Ending::Committed);
-        match outcome {
-            Err(Stop::End) => return Err(Stop::End),
-            Err(Stop::Say(error)) => self.tell_out_of_step(&error.message),
-            Err(Stop::Said) | Ok(()) => {}
-        }
-        if show == Show::Forward { self.complete("COMMIT") } else { Ok(()) }
-    }
-
-    fn shard_at(&self, at: usize) -> Option<ShardId> {
-        self.txn.participants.get(at).map(|participant| participant.shard)
-    }
-
-    /// What COMMIT itself could still refuse is found out on all shards, and the other weirs will
-    /// hear of the change.
-    async fn prepare_schema_commit(&mut self, begun: &[usize]) -> Result<(), Stop> {
-        if begun.len() > 1 {
-            for &at in begun {
-                self.say(at, "SET CONSTRAINTS ALL IMMEDIATE", Show::Swallow).await?;
-            }
-        }
-        let home = self.serving.rules.home;
-        let home = begun.iter().copied().find(|&at| self.shard_at(at) == Some(home));
-        match home.filter(|&at| self.txn.access(at) == Access::Write) {
-            Some(at) => self.say(at, NOTIFY_CHANGED, Show::Swallow).await,
-            None => Ok(()),
-        }
-    }
-
     /// After the commit: waits, not for ever, until all weirs of the cluster know, this one first.
     pub(super) async fn make_schema_known(&mut self) {
         if self.txn.take_schema_change() == SchemaChange::None {
@@ -252,27 +166,6 @@ impl Session {
     }
 }
 
-/// A shard was lost while it committed, after others had.
-fn partly_committed(committed: &[String], lost: &str, others: Vec<String>) -> Error {
-    let mut detail = match committed {
-        [] => String::new(),
-        some => format!("the change is made on {}; ", some.join(", ")),
-    };
-    detail += &format!("whether it is on {lost} is not known");
-    if !others.is_empty() {
-        detail += &format!("; it is not on {}", others.join(", "));
-    }
-    Error::shard(
-        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-        format!("shard {lost} was lost while the schema change was being committed"),
-    )
-    .detail(detail)
-    .hint(
-        "look at that shard, then run the statements where they are missing: \
-         SET weir.shard names one shard",
-    )
-}
-
 /// Does the statement change what names mean, or what a row is made of?
 fn change_of(statement: &str) -> SchemaChange {
     match classify(statement) {
@@ -302,19 +195,4 @@ pub(super) fn captured_rows(captured: &[u8]) -> Result<Vec<Vec<Option<&str>>>, E
 
 fn text(value: Option<&[u8]>) -> Option<&str> {
     value.and_then(|value| std::str::from_utf8(value).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_half_made_change_is_told_shard_by_shard() {
-        let error = partly_committed(&["s0".into(), "s1".into()], "s2", vec!["s3".into()]);
-        assert_eq!(error.code, SqlState::TRANSACTION_RESOLUTION_UNKNOWN);
-        assert_eq!(
-            error.detail.as_deref(),
-            Some("the change is made on s0, s1; whether it is on s2 is not known; it is not on s3")
-        );
-    }
 }

@@ -116,7 +116,11 @@ impl Session {
     }
 
     pub(super) async fn site_on(&mut self, shard: ShardId, need: Need) -> Result<usize, Stop> {
-        self.txn.admit(shard, need.access, &self.serving.rules)?;
+        let serving = &self.serving;
+        self.txn.admit(shard, need.access, &serving.rules, &serving.servers.footing)?;
+        if need.access == Access::Write {
+            self.join_writes(shard).await?;
+        }
         let wanted = self.wanted(shard, need);
         let found = match wanted {
             Wanted::Primary => self.txn.find_primary(shard),

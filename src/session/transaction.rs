@@ -2,7 +2,9 @@
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
+use crate::ids::ShardId;
 use crate::plan::Access;
+use crate::rules::Commit;
 use crate::txn::settings::quote_identifier;
 use crate::txn::{Block, Ending, Participant, SchemaChange, Setup, Status};
 
@@ -112,12 +114,33 @@ impl Session {
         Ok(())
     }
 
-    /// COMMIT on all participants: the writer first, since only its commit can fail in a way that
-    /// matters; then those that hold locks, so that locks outlast what they protect.
-    pub(super) async fn commit(&mut self, show: Show) -> Result<(), Stop> {
-        if self.txn.schema_change() == SchemaChange::Made {
-            return self.commit_schema(show).await;
+    /// A shard is about to be written. If another one has been, between the same two Syncs and outside
+    /// a block, all that is executed there becomes one: its servers end it together.
+    pub(super) async fn join_writes(&mut self, shard: ShardId) -> Result<(), Stop> {
+        if self.txn.status() != Status::Idle || self.txn.written_beside(shard).next().is_none() {
+            return Ok(());
         }
+        self.txn.begin_in_segment();
+        for at in self.txn.unsynced() {
+            self.say(at, "BEGIN", Show::Swallow).await?;
+            self.txn.open_on(at);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self, show: Show) -> Result<(), Stop> {
+        let writers = self.txn.writers();
+        match (writers.as_slice(), self.txn.schema_change(), self.serving.rules.commit) {
+            ([] | [_], SchemaChange::None, _) => self.commit_alone(show).await,
+            ([] | [_], SchemaChange::Made, _) => self.commit_in_turn(show).await,
+            ([_, _, ..], _, Commit::TwoPhase) => self.commit_together(&writers, show).await,
+            ([_, _, ..], _, Commit::InTurn) => self.commit_in_turn(show).await,
+        }
+    }
+
+    /// COMMIT on all participants: the one writer first, since only its commit can fail in a way that
+    /// matters; then those that hold locks, so that locks outlast what they protect.
+    async fn commit_alone(&mut self, show: Show) -> Result<(), Stop> {
         let mut order = self.txn.begun();
         if show == Show::Swallow && order.iter().all(|&at| self.txn.access(at) == Access::Read) {
             for &at in &order {

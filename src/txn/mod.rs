@@ -3,20 +3,25 @@
 //!
 //! - `settings`: what the client has SET
 //! - `barrier`: between readers and writers of several shards
+//! - `two_phase`: the names and the words of a commit on several shards
+//! - `footing`: what the shards offer to it
 //!
-//! Invariants: nothing is opened on a shard before the first statement that needs it; at most one
-//! participant has written; what a client sees as its transaction status is [`Status`], and
+//! Invariants: nothing is opened on a shard before the first statement that needs it; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
 pub mod settings;
 pub mod barrier;
+pub mod two_phase;
+pub mod footing;
 
+use crate::backend::Health;
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::pool::{Lease, Role};
-use crate::rules::Rules;
+use crate::rules::{Commit, Rules};
 use crate::wire::server::TransactionStatus;
+use footing::Footing;
 use settings::{Settings, Values};
 use std::sync::Arc;
 
@@ -70,6 +75,8 @@ pub struct Participant {
     pub tied: bool,
     /// A statement of the client's has run in the transaction that is open on it.
     pub used: bool,
+    /// PREPARE TRANSACTION has succeeded on it.
+    pub prepared: bool,
     pub leaves: Leaves,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
     applied_at_begin: Arc<Values>,
@@ -121,6 +128,17 @@ impl Participant {
         self.used = false;
     }
 
+    /// PREPARE TRANSACTION has succeeded: to its settings that was a commit.
+    pub fn has_prepared(&mut self) {
+        self.prepared = true;
+        self.applied_at_begin = self.lease.session.applied.clone();
+    }
+
+    /// Its connection cannot be used any more.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.lease.health, Health::Tainted(_))
+    }
+
     /// Something failed after these were sent to be prepared: nobody knows which of them were.
     pub fn doubt_statements(&mut self) {
         let prepared = &mut self.lease.session.prepared;
@@ -153,11 +171,12 @@ struct Savepoint {
     setup: usize,
 }
 
-/// How many shards a transaction may write.
+/// Where the transaction's statements run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Writers {
-    One,
-    /// A schema statement has run on every shard: all of them commit.
+enum Reach {
+    /// On the shards that have the rows.
+    Rows,
+    /// A schema statement has run on every shard.
     Every,
 }
 
@@ -195,7 +214,7 @@ pub struct Transaction {
     settings_at_begin: Settings,
     /// Outside a block: the settings to go back to if the segment fails.
     settings_at_segment: Option<Settings>,
-    writers: Writers,
+    reach: Reach,
     schema: SchemaChange,
     continuity: Continuity,
     moment: Moment,
@@ -226,7 +245,7 @@ impl Transaction {
             savepoints: Vec::new(),
             settings_at_begin: settings.clone(),
             settings_at_segment: None,
-            writers: Writers::One,
+            reach: Reach::Rows,
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
             moment: Moment::Each,
@@ -277,12 +296,18 @@ impl Transaction {
     /// with the client's message or segment.
     pub fn read_together(&mut self, shards: &[ShardId]) {
         if self.status == Status::Idle {
-            self.begin(Block::Implicit, "");
-            if let Some(settings) = &self.settings_at_segment {
-                self.settings_at_begin = settings.clone();
-            }
+            self.begin_in_segment();
         }
         self.moment = Moment::One(shards.to_vec());
+    }
+
+    /// A block that ends with the client's message or segment, what was executed since the last Sync
+    /// included.
+    pub fn begin_in_segment(&mut self) {
+        self.begin(Block::Implicit, "");
+        if let Some(settings) = &self.settings_at_segment {
+            self.settings_at_begin = settings.clone();
+        }
     }
 
     /// Whether the snapshots of these shards are of one moment.
@@ -332,12 +357,12 @@ impl Transaction {
 
     /// A schema statement runs on every shard.
     pub fn writes_every_shard(&mut self) {
-        self.writers = Writers::Every;
+        self.reach = Reach::Every;
     }
 
     /// Whether one does.
     pub fn writes_everywhere(&self) -> bool {
-        self.writers == Writers::Every
+        self.reach == Reach::Every
     }
 
     /// A schema statement has succeeded.
@@ -438,22 +463,41 @@ impl Transaction {
         text
     }
 
-    /// May a statement of that access run on that shard? One writing shard per transaction.
-    pub fn admit(&self, shard: ShardId, access: Access, rules: &Rules) -> Result<(), Error> {
-        let writer = self
-            .participants
-            .iter()
-            .find(|other| other.shard != shard && other.access == Access::Write);
-        match (access, writer) {
-            (Access::Write, Some(other)) if self.writers == Writers::One => Err(Error::refused(
-                format!(
-                    "transaction has written on shard {} and would now write on shard {}",
-                    rules.shard_name(other.shard),
-                    rules.shard_name(shard)
-                ),
-                "write one shard per transaction: split the transaction by user",
-            )),
-            _ => Ok(()),
+    /// May a statement of that access run on that shard? Several may be written if all of them can
+    /// commit together.
+    pub fn admit(
+        &self,
+        shard: ShardId,
+        access: Access,
+        rules: &Rules,
+        footing: &Footing,
+    ) -> Result<(), Error> {
+        if access != Access::Write || rules.commit == Commit::InTurn {
+            return Ok(());
+        }
+        let mut together = self.written_beside(shard).peekable();
+        if together.peek().is_none() {
+            return Ok(());
+        }
+        let mut all = together.chain([shard]);
+        all.try_for_each(|shard| footing.check(shard, rules.shard_name(shard)))
+    }
+
+    /// The other shards that the transaction has written.
+    pub fn written_beside(&self, shard: ShardId) -> impl Iterator<Item = ShardId> + '_ {
+        let writes =
+            move |other: &&Participant| other.shard != shard && other.access == Access::Write;
+        self.participants.iter().filter(writes).map(|other| other.shard)
+    }
+
+    /// The participants whose commit matters: they have written.
+    pub fn writers(&self) -> Vec<usize> {
+        match self.is_read_only() {
+            // Whatever a statement might have done, here it has not.
+            true => Vec::new(),
+            false => {
+                self.positions(|other| other.begun == Begun::Block && other.access == Access::Write)
+            }
         }
     }
 
@@ -538,6 +582,7 @@ impl Transaction {
             closing: Vec::new(),
             tied: false,
             used: false,
+            prepared: false,
             leaves: Leaves::Clean,
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,
@@ -628,12 +673,13 @@ impl Transaction {
         self.modes.clear();
         self.setup.clear();
         self.savepoints.clear();
-        self.writers = Writers::One;
+        self.reach = Reach::Rows;
         self.continuity = Continuity::Whole;
         self.moment = Moment::Each;
         for participant in &mut self.participants {
             participant.access = Access::Read;
             participant.used = false;
+            participant.prepared = false;
             participant.applied_at_savepoint.clear();
             if participant.begun == Begun::Block {
                 participant.begun = Begun::No;

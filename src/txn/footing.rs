@@ -1,0 +1,109 @@
+//! What the shards offer to transactions over several of them, as it was last seen; and the way to wake
+//! whoever finishes what has been left behind.
+use crate::backend::commit_record::Offers;
+use crate::error::Error;
+use crate::ids::ShardId;
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{Notify, Semaphore};
+
+/// Connections of weir's own that sessions may use at a time to finish transactions.
+pub const PLACES: usize = 2;
+
+/// Of one set of servers.
+#[derive(Debug)]
+pub struct Footing {
+    cluster: Option<String>,
+    lacks: Mutex<Vec<Option<Lack>>>,
+    /// Something was left behind that can be finished.
+    pub left_behind: Notify,
+    pub places: Semaphore,
+}
+
+/// Why a shard takes no part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lack {
+    Records,
+    Preparing,
+}
+
+impl Footing {
+    /// `cluster`: the uuid of a sharded database's; nothing is known of its shards yet.
+    pub fn new(cluster: Option<String>) -> Self {
+        Self {
+            cluster,
+            lacks: Mutex::default(),
+            left_behind: Notify::new(),
+            places: Semaphore::new(PLACES),
+        }
+    }
+
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+
+    /// A shard was looked at. What it lacks, if that is news.
+    pub fn saw(&self, shard: ShardId, offers: Offers) -> Option<Lack> {
+        let lack = match offers {
+            Offers { records: false, .. } => Some(Lack::Records),
+            Offers { prepares: false, .. } => Some(Lack::Preparing),
+            Offers { records: true, prepares: true, .. } => None,
+        };
+        let mut lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(shard.0);
+        if lacks.len() <= at {
+            lacks.resize(at + 1, None);
+        }
+        let known = lacks.get_mut(at)?;
+        let news = lack.filter(|_| *known != lack);
+        *known = lack;
+        news
+    }
+
+    /// Whether that shard may be written together with others.
+    pub fn check(&self, shard: ShardId, name: &str) -> Result<(), Error> {
+        let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        match lacks.get(usize::from(shard.0)).copied().flatten() {
+            None => Ok(()),
+            Some(lack) => Err(lack.refusal(name)),
+        }
+    }
+}
+
+impl Lack {
+    pub fn refusal(self, shard: &str) -> Error {
+        match self {
+            Lack::Records => Error::refused(
+                format!(
+                    "shard {shard} has no table weir.commit_record, which a transaction needs that writes on several shards"
+                ),
+                "run weir setup --rules FILE",
+            ),
+            Lack::Preparing => Error::refused(
+                format!(
+                    "max_prepared_transactions is 0 on shard {shard}: no transaction can write there and elsewhere"
+                ),
+                "set max_prepared_transactions to at least max_connections there and restart it, or give up \
+                 atomic commits with commit = \"in_turn\" in the rules file",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_refused_for_as_long_as_it_lacks_something() {
+        let footing = Footing::new(None);
+        let (all, shard) = (Offers { records: true, prepares: true, superuser: false }, ShardId(1));
+        assert_eq!(footing.check(shard, "s1"), Ok(()));
+        assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), Some(Lack::Preparing));
+        assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), None, "no news");
+        assert!(footing.check(shard, "s1").unwrap_err().message.contains("shard s1"));
+        assert_eq!(footing.check(ShardId(0), "s0"), Ok(()));
+        assert_eq!(footing.saw(shard, Offers { records: false, ..all }), Some(Lack::Records));
+        assert_eq!(footing.saw(shard, all), None);
+        assert_eq!(footing.check(shard, "s1"), Ok(()));
+    }
+}
