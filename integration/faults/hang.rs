@@ -88,6 +88,30 @@ fn a_line_that_is_silent_for_a_moment_loses_nothing() {
     stage.check(&mut load);
 }
 
+/// Half a row is with the client already: an error behind it would be taken for the row's other half.
+#[test]
+fn a_row_that_breaks_off_is_the_end_of_the_line_and_no_error_inside_the_row() {
+    const CUT: usize = 200_000;
+    let stage = Stage::new(1, "");
+    let mut client = stage.client();
+    client.ask("SELECT count(*) FROM entries WHERE user_id = 0");
+    stage.proxies[0].turn(Weather::CloseAfter(CUT));
+    let long = "SELECT repeat('x', 1000000) FROM accounts WHERE user_id = 0";
+    client.put(b'Q', &[long.as_bytes(), &[0]].concat()).send();
+    let mut heard = Vec::new();
+    while let Some(byte) = client.next_byte() {
+        heard.push(byte);
+    }
+    stage.proxies[0].turn(Weather::Fair);
+    assert!(client.transcript().ends_with("hung up"));
+    assert!(heard.starts_with(b"T"), "{:?}", heard.first());
+    let row = heard.iter().position(|byte| *byte == b'x').expect("the row has begun");
+    assert!(heard[row..].iter().all(|byte| *byte == b'x'), "something is said inside the row");
+    assert!(heard.len() <= CUT, "{} bytes", heard.len());
+    // Others go on.
+    assert_eq!(stage.client().value("SELECT count(*) FROM entries WHERE user_id = 0"), "0");
+}
+
 /// Lines that are closed in the middle of an answer, and reset: the outcome is unknown, and said so.
 #[test]
 fn lines_that_break_half_way_are_told_as_lost() {

@@ -109,6 +109,8 @@ pub struct Relay {
     replies: VecDeque<Reply>,
     /// Bytes of a started message that still go straight through (or away, if `false`).
     passing: (usize, bool),
+    /// Between taking bytes from a server and handing them to the client.
+    handing: bool,
     /// DataRow and CommandComplete frames of captured answers.
     pub captured: BytesMut,
     /// The last command tag, NUL left out.
@@ -253,6 +255,11 @@ impl Relay {
         }
     }
 
+    /// Whether the client has a part of a server's message: before its end nothing else can be said.
+    pub fn is_within_message(&self) -> bool {
+        self.handing || self.passing.0 > 0 && self.passing.1
+    }
+
     pub fn push(&mut self, reply: Reply) {
         self.replies.push_back(reply);
     }
@@ -263,6 +270,7 @@ impl Relay {
         self.owed = 0;
         self.copy_in = None;
         self.passing = (0, true);
+        self.handing = false;
     }
 
     /// The segment has failed: of what is on its way nothing is shown. Only each ReadyForQuery is
@@ -478,12 +486,14 @@ impl Relay {
         let Head { at, step, show, edit } = head;
         let mut taken = 0;
         let mut run = 0;
+        self.handing = true;
+        // Whatever ends it, what was taken is handed on: the client may have had its beginning.
         let outcome = loop {
             let rest = participant.lease.input.get(taken..).unwrap_or_default();
             if self.passing.0 > 0 {
                 let step = self.passing.0.min(rest.len());
                 if step == 0 {
-                    break Advance::NeedsBytes;
+                    break Ok(Advance::NeedsBytes);
                 }
                 self.passing.0 -= step;
                 taken += step;
@@ -494,16 +504,16 @@ impl Relay {
             }
             let header = match frame::scan(rest, i32::MAX as usize) {
                 Ok(Some(header)) => header,
-                Ok(None) => break Advance::NeedsBytes,
+                Ok(None) => break Ok(Advance::NeedsBytes),
                 Err(_) => {
-                    return Err(desync(at, participant, "a message of impossible length"));
+                    break Err(desync(at, participant, "a message of impossible length"));
                 }
             };
             if is_bulk(header.kind) {
                 let forward = show == Show::Forward;
                 if show == Show::Capture && header.kind == b'D' {
                     if rest.len() < header.len {
-                        break Advance::NeedsBytes;
+                        break Ok(Advance::NeedsBytes);
                     }
                     self.captured.extend_from_slice(rest.get(..header.len).unwrap_or_default());
                 }
@@ -515,15 +525,15 @@ impl Relay {
                 continue;
             }
             if header.len > MAX_INSPECTED_BYTES {
-                return Err(desync(at, participant, "a control message that is too long"));
+                break Err(desync(at, participant, "a control message that is too long"));
             }
-            let Some(message) = rest.get(..header.len) else { break Advance::NeedsBytes };
+            let Some(message) = rest.get(..header.len) else { break Ok(Advance::NeedsBytes) };
             let body = message.get(5..).unwrap_or_default();
             if header.kind == b'E'
                 && let Ok(fields) = ErrorFields::read(body)
                 && fields.is_fatal()
             {
-                return Err(ended(at, participant, fields.to_error(Blame::Shard)));
+                break Err(ended(at, participant, fields.to_error(Blame::Shard)));
             }
             let seen = self.see(header.kind, body, step, show);
             if let Seen::Status(status) = seen {
@@ -532,8 +542,9 @@ impl Relay {
             let heard = (header.kind == b'S').then(|| message.to_vec());
             if let Some(heard) = heard {
                 let body = heard.get(5..).unwrap_or_default();
-                self.hear_parameter(body, participant)
-                    .map_err(|reason| desync(at, participant, reason))?;
+                if let Err(reason) = self.hear_parameter(body, participant) {
+                    break Err(desync(at, participant, reason));
+                }
             }
             let ours = header.kind == b'E'
                 && self.budget.was_cancelled()
@@ -566,20 +577,21 @@ impl Relay {
                 Some(Ok(_)) | None => {}
                 Some(Err(error)) => {
                     error_response::write(&error, &mut client.output);
-                    break Advance::Refused;
+                    break Ok(Advance::Refused);
                 }
             }
             match seen {
                 Seen::Goes => {}
-                Seen::Status(_) | Seen::Ends => break Advance::Done,
-                Seen::CopyIn => break Advance::CopyIn,
-                Seen::Failed => break Advance::Failed,
-                Seen::Alien => return Err(desync(at, participant, "a message out of turn")),
+                Seen::Status(_) | Seen::Ends => break Ok(Advance::Done),
+                Seen::CopyIn => break Ok(Advance::CopyIn),
+                Seen::Failed => break Ok(Advance::Failed),
+                Seen::Alien => break Err(desync(at, participant, "a message out of turn")),
             }
         };
         send_run(client, &participant.lease.input, run, taken, cx)?;
         participant.lease.input.advance(taken);
-        Ok(outcome)
+        self.handing = false;
+        outcome
     }
 
     fn hear_parameter(

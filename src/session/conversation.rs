@@ -191,7 +191,12 @@ impl Session {
     async fn lost_while_waiting(&mut self, error: &Error) -> Result<(), Ended> {
         let tied = self.txn.participants.iter().any(|participant| participant.tied);
         let expecting = !self.relay.is_empty();
+        let half_said = self.relay.is_within_message();
         self.lose_participants("a server of its transaction was lost").await;
+        // An error would be taken for the rest of the message: the line's end has to say it.
+        if half_said {
+            return Err(Ended);
+        }
         if tied || !expecting {
             // Nobody has asked anything that could be answered with this error.
             self.say_goodbye(&error.clone().fatal()).await;

@@ -384,7 +384,12 @@ impl Session {
             Broken::Client => Stop::End,
             Broken::Server(_, error) => {
                 let tied = self.txn.participants.iter().any(|participant| participant.tied);
+                let half_said = self.relay.is_within_message();
                 self.lose_participants("a server of its transaction was lost").await;
+                // An error would be taken for the rest of the message: the line's end has to say it.
+                if half_said {
+                    return Stop::End;
+                }
                 if tied {
                     // Locks, temporary tables or LISTEN are gone with it: the session is not what
                     // its client believes.
