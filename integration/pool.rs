@@ -3,6 +3,7 @@ use crate::backend::ask;
 use crate::cluster::{Cluster, DATABASE};
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -117,6 +118,21 @@ async fn a_clean_connection_goes_back_and_a_tainted_one_is_closed() {
     let mut lease = pools.lease(S0, None, &login).await.unwrap();
     assert_ne!(pid(&mut lease).await, first);
     assert_eq!(pools.stats()[0].connections, 1);
+}
+
+#[tokio::test]
+async fn a_connection_whose_user_panics_is_closed() {
+    let servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(1)), postgres());
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    let first = pid(&mut lease).await;
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(move || {
+        let _held = lease;
+        panic!("with a connection in hand");
+    }));
+    assert!(panicked.is_err());
+    let mut lease = pools.lease(S0, None, &login).await.unwrap();
+    assert_ne!(pid(&mut lease).await, first);
 }
 
 #[tokio::test]

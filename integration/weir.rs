@@ -64,6 +64,19 @@ impl Home {
         &self.folder
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A page of the admin port, headers and all; `None` if nobody listens.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).ok()?;
+        Some(page)
+    }
+
     /// Runs a command of weir in this folder to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         command().args(arguments).current_dir(&self.folder).output().expect("weir runs")
@@ -198,11 +211,7 @@ impl Weir {
 
     /// A page of the admin port, headers and all; `None` if nobody listens.
     pub fn page(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.home.admin_port)).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).ok()?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).ok()?;
-        Some(page)
+        self.home.page(path)
     }
 
     pub fn log(&self) -> String {

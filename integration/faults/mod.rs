@@ -9,6 +9,7 @@
 //! - `loss`: lines that lose packets, or are deaf in one direction
 //! - `failover`: primaries that go, replicas that are promoted, primaries that come back
 //! - `replicas`: reads that are never too old, and replicas that go
+//! - `panic`: weir itself fails in the middle of a session
 mod proxy;
 mod load;
 mod ledger;
@@ -17,6 +18,7 @@ mod hang;
 mod loss;
 mod failover;
 mod replicas;
+mod panic;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
@@ -74,7 +76,8 @@ impl Stage {
         let proxies: Vec<Proxy> =
             cluster.shards().iter().map(|shard| Proxy::new(shard.port())).collect();
         let settings = format!("[auth]\nmethod = 'trust'\n{settings}");
-        let weir = Weir::with_rules(&cluster, &rules(&cluster, &proxies), &settings);
+        let ports: Vec<u16> = proxies.iter().map(Proxy::port).collect();
+        let weir = Weir::with_rules(&cluster, &rules(&cluster, &ports), &settings);
         Self { weir, proxies, cluster }
     }
 
@@ -158,11 +161,12 @@ fn occupy(port: u16) -> Option<Raw> {
     raw.transcript().contains("Z I").then_some(raw)
 }
 
-fn rules(cluster: &Cluster, proxies: &[Proxy]) -> String {
+/// `ports`: where each shard's primary is to be reached.
+fn rules(cluster: &Cluster, ports: &[u16]) -> String {
     let mut text = format!("database = '{DATABASE}'\n");
-    for (index, proxy) in proxies.iter().enumerate() {
+    for (index, &port) in ports.iter().enumerate() {
         let dsn = |port: u16| format!("'host=127.0.0.1 port={port} dbname={DATABASE}'");
-        text += &format!("[[shard]]\nname = 's{index}'\nprimary = {}\n", dsn(proxy.port()));
+        text += &format!("[[shard]]\nname = 's{index}'\nprimary = {}\n", dsn(port));
         let replicas = cluster.replicas(index).iter().map(|replica| dsn(replica.port()));
         let replicas: Vec<String> = replicas.collect();
         if !replicas.is_empty() {
@@ -171,7 +175,7 @@ fn rules(cluster: &Cluster, proxies: &[Proxy]) -> String {
     }
     text += &format!(
         "[[distribution]]\nname = 'by_user'\nfunction = 'modulo'\nkey_type = 'bigint'\nbuckets = {}\n",
-        proxies.len()
+        ports.len()
     );
     for table in ["entries", "accounts"] {
         text +=

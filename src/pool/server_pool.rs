@@ -431,6 +431,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Whoever used it does not know any more what was said on it.
+        if std::thread::panicking() {
+            self.taint("its user panicked");
+        }
         self.pooled.unused_since = Instant::now();
     }
 }

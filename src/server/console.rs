@@ -63,9 +63,9 @@ impl Console {
         };
         outcome("ok");
         let (pid, slot) = self.clients.register(startup::secret_bytes(startup));
+        let _present = self.clients.present(pid);
         let client = console::Client { line, user, may, pid, slot };
         console::serve(client, Arc::<Self>::clone(self)).await;
-        self.clients.remove(pid);
     }
 
     async fn welcome(

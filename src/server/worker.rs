@@ -7,8 +7,10 @@ use crate::backend::tcp::{Peer, tune};
 use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
+use crate::session::cancel::Present;
 use crate::session::startup::{self, Arrival, Door};
 use crate::session::{self, Database, Servers};
+use crate::telemetry::panics::{self, Panicked};
 use crate::wire::startup::Startup;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::{Cell, RefCell};
@@ -46,6 +48,28 @@ struct Worker {
     /// Set when weir is about to end; then the sessions' tasks are woken to see it.
     leaving: Rc<Cell<bool>>,
     tasks: RefCell<HashMap<u32, Waker>>,
+}
+
+/// A client that has logged in, among all of them and in its worker, until it leaves, however that
+/// comes about.
+struct Place<'a> {
+    worker: &'a Worker,
+    pid: u32,
+    _present: Present<'a>,
+}
+
+impl<'a> Place<'a> {
+    fn new(worker: &'a Worker, pid: u32) -> Self {
+        worker.shared.metrics.clients.inc();
+        Self { worker, pid, _present: worker.shared.clients.present(pid) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.worker.tasks.borrow_mut().remove(&self.pid);
+        self.worker.shared.metrics.clients.dec();
+    }
 }
 
 pub fn run(
@@ -115,7 +139,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    tokio::task::spawn_local(welcome(worker.clone(), socket));
+                    tokio::task::spawn_local(look_after(worker.clone(), socket));
                 }
                 // Out of descriptors, mostly: those waiting are served when some are free.
                 Err(error) => {
@@ -125,6 +149,15 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
             },
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
         }
+    }
+}
+
+/// What goes wrong with one client is the end of that client's line, and of nothing else.
+async fn look_after(worker: Rc<Worker>, socket: TcpStream) {
+    let metrics = worker.shared.metrics.clone();
+    // A session's own panic its client is told of; here there is nobody to tell any more.
+    match panics::contained(&metrics, welcome(worker, socket)).await {
+        Ok(()) | Err(Panicked) => {}
     }
 }
 
@@ -187,31 +220,32 @@ impl Worker {
         let lookup = shared.lookup(&name);
         let clients = &shared.clients;
         let logging_in = startup::log_in(&mut line, startup, door, &lookup, clients, &database);
-        let mut greeted = match tokio::time::timeout(login_limit, logging_in).await {
-            Ok(Ok(greeted)) => greeted,
-            Ok(Err(error)) => {
+        let logging_in = tokio::time::timeout(login_limit, logging_in);
+        let logged_in = match panics::contained(&shared.metrics, logging_in).await {
+            Ok(Ok(logged_in)) => logged_in,
+            Ok(Err(_)) => Err(Error::client(
+                SqlState::INVALID_AUTHORIZATION,
+                "canceling authentication due to timeout",
+            )),
+            Err(Panicked) => Err(Error::internal("weir has failed while letting this client in")
+                .hint("weir's log says more")),
+        };
+        let mut greeted = match logged_in {
+            Ok(greeted) => greeted,
+            Err(error) => {
                 let error = error.fatal();
-                refused(&error);
-                self.forget(&name, &database);
-                return startup::turn_away(line, &error).await;
-            }
-            Err(_) => {
-                let error = Error::client(
-                    SqlState::INVALID_AUTHORIZATION,
-                    "canceling authentication due to timeout",
-                )
-                .fatal();
                 refused(&error);
                 self.forget(&name, &database);
                 return startup::turn_away(line, &error).await;
             }
         };
         let pid = greeted.pid;
-        let seats = match shared.seats.take(&shared.config.load(), &user, &name) {
+        let place = Place::new(self, pid);
+        let _seats = match shared.seats.take(&shared.config.load(), &user, &name) {
             Ok(seats) => seats,
             Err(error) => {
                 refused(&error);
-                shared.clients.remove(pid);
+                drop(place);
                 // The welcome has not been sent yet.
                 line.output.clear();
                 return startup::turn_away(line, &error).await;
@@ -219,15 +253,10 @@ impl Worker {
         };
         greeted.tier = shared.own_tier(&name, &user);
         shared.metrics.connections.with_label_values(&["ok"]).inc();
-        shared.metrics.clients.inc();
         let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
         let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         self.tasks.borrow_mut().insert(pid, waker);
         session::serve(line, database, greeted, mode, self.leaving.clone()).await;
-        self.tasks.borrow_mut().remove(&pid);
-        shared.metrics.clients.dec();
-        shared.clients.remove(pid);
-        drop(seats);
     }
 
     /// The database of that name as this worker serves it.

@@ -23,6 +23,19 @@ pub struct Clients {
     slots: DashMap<u32, Arc<Slot>>,
 }
 
+/// A client that is there. It is forgotten when it leaves, however that comes about.
+#[must_use]
+pub struct Present<'a> {
+    clients: &'a Clients,
+    pid: u32,
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.clients.slots.remove(&self.pid);
+    }
+}
+
 impl Clients {
     /// A new client: its number and slot. `secret_bytes`: 4 in protocol 3.0, up to 256 in 3.2.
     pub fn register(&self, secret_bytes: usize) -> (u32, Arc<Slot>) {
@@ -40,8 +53,9 @@ impl Clients {
         }
     }
 
-    pub fn remove(&self, pid: u32) {
-        self.slots.remove(&pid);
+    /// Whoever has registered, for as long as it is there.
+    pub fn present(&self, pid: u32) -> Present<'_> {
+        Present { clients: self, pid }
     }
 
     pub fn len(&self) -> usize {
@@ -77,7 +91,7 @@ mod tests {
         assert!(clients.find(pid, &secret).is_some());
         assert!(clients.find(pid, &secret[..3]).is_none());
         assert!(clients.find(pid + 1, &secret).is_none());
-        clients.remove(pid);
+        drop(clients.present(pid));
         assert!(clients.find(pid, &secret).is_none());
     }
 }

@@ -12,6 +12,7 @@ use crate::exec::relay::{Broken, Listen, Pumped, Relay};
 use crate::ids::TierId;
 use crate::plan::{Access, Context, Planned};
 use crate::telemetry::metrics;
+use crate::telemetry::panics::{self, Panicked};
 use crate::txn::{Status, Transaction};
 use crate::wire::{error_response, frame, frontend};
 use bytes::Buf;
@@ -43,10 +44,16 @@ pub async fn serve(
     leaving: Rc<Cell<bool>>,
 ) {
     let plain = database.serving.load().rules.is_plain();
+    let metrics = database.metrics.clone();
     let mut session = Session::new(client, database, greeted, leaving);
-    match mode {
-        PoolMode::Session if plain => session.relay_all().await,
-        PoolMode::Session | PoolMode::Transaction => session.converse().await,
+    let served = panics::contained(&metrics, async {
+        match mode {
+            PoolMode::Session if plain => session.relay_all().await,
+            PoolMode::Session | PoolMode::Transaction => session.converse().await,
+        }
+    });
+    if let Err(Panicked) = served.await {
+        session.fall().await;
     }
 }
 
@@ -124,6 +131,21 @@ impl Session {
         self.stop_running().await;
         // What is open is rolled back by closing it.
         self.lose_participants("its client left").await;
+    }
+
+    /// weir has failed it, half-way through something: its servers are not used again, and the client
+    /// is told, unless that would become a part of an answer.
+    async fn fall(&mut self) {
+        /// The client may have ceased to read.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let half_said = self.relay.is_within_message();
+        self.stop_running().await;
+        self.lose_participants("its session panicked").await;
+        if !half_said {
+            let error = Error::internal("weir has failed in the middle of this session")
+                .hint("look whether the last statement took effect before you repeat it; weir's log says more");
+            drop(tokio::time::timeout(PATIENCE, self.say_goodbye(&error.fatal())).await);
+        }
     }
 
     /// A statement that still runs for a client that has left is cancelled: PostgreSQL would notice

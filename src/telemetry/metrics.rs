@@ -53,6 +53,7 @@ metrics! {
     snapshot_retries: IntCounterVec = "weir_snapshot_retries_total" ["database"] "times that such a read let writers go first";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
+    panics: IntCounter = "weir_panics_total" [] "panics in the work for a client: faults of weir's own, each in the log";
     errors: IntCounterVec = "weir_errors_total" ["blame"] "errors of weir's own that clients were sent, by who has to act";
     transactions: IntCounterVec = "weir_transactions_total" ["database", "outcome"] "transaction blocks that clients ended";
     cancels: IntCounterVec = "weir_cancels_total" ["outcome"] "cancel requests, by whether they met a running statement";

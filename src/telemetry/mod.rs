@@ -2,9 +2,11 @@
 //!
 //! - `metrics`: one struct, one line for each metric; docs/metrics.md is its twin
 //! - `logging`: log lines to standard error
+//! - `panics`: the work for one client ends, and nothing else
 //!
 //! Invariant: no other module spells a metric's name.
 pub mod logging;
 pub mod metrics;
+pub mod panics;
 
 pub use metrics::Metrics;
