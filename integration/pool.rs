@@ -416,6 +416,65 @@ async fn reconnect_closes_unused_connections_now_and_others_when_they_come_back(
 }
 
 #[tokio::test]
+async fn unused_connections_that_the_server_has_ended_are_not_counted_any_more() {
+    let servers = Cluster::start(1);
+    let (pools, login) = (pools(&servers, size(2)), postgres());
+    let one = pools.lease(S0, None, &login).await.unwrap();
+    let other = pools.lease(S0, None, &login).await.unwrap();
+    drop((one, other));
+    pools.cluster.sweep();
+    assert_eq!((pools.stats()[0].connections, pools.stats()[0].idle), (2, 2));
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'"
+    );
+    servers.shard(0).sql("postgres", &end).unwrap();
+    swept_until(&pools, (0, 0)).await;
+}
+
+#[tokio::test]
+async fn a_few_connections_are_kept_open_and_none_on_a_drained_server() {
+    let servers = Cluster::start(1);
+    let fleet = fleet(&servers);
+    let config = of(vec![TierConfig { min_idle: 2, ..tier(4) }]);
+    let pools = pools_sharing(fleet.clone(), config, None, Budget::default());
+    let login = postgres();
+    drop(pools.lease(S0, None, &login).await.unwrap());
+    swept_until(&pools, (2, 2)).await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        pools.cluster.sweep();
+        assert_eq!(pools.stats()[0].connections, 2, "no more than asked for");
+    }
+    let crew = fleet.crew(S0).unwrap();
+    crew.drain(0);
+    swept_until(&pools, (0, 0)).await;
+    // For so long that two would be there again.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        pools.cluster.sweep();
+        assert_eq!(pools.stats()[0].connections, 0);
+    }
+    assert!(pools.lease(S0, None, &login).await.is_err());
+    crew.resume();
+    drop(pools.lease(S0, None, &login).await.unwrap());
+    swept_until(&pools, (2, 2)).await;
+}
+
+/// Sweeps as a worker does until so many connections are open and unused.
+async fn swept_until(pools: &Pools, expected: (u32, u32)) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        pools.cluster.sweep();
+        let now = (pools.stats()[0].connections, pools.stats()[0].idle);
+        if now == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{now:?}, not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_paused_shard_lets_go_on_what_has_begun_and_the_rest_waits() {
     let servers = Cluster::start(1);
     let fleet = fleet(&servers);

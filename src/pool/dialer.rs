@@ -89,7 +89,7 @@ impl Dialer {
         Ok(connection)
     }
 
-    async fn connect(&self) -> Result<Pooled, Error> {
+    pub async fn connect(&self) -> Result<Pooled, Error> {
         let under_way = self.failures.connecting();
         let places = self.places().await?;
         // Before the connect: what changes meanwhile concerns it.

@@ -8,7 +8,7 @@ use crate::backend::sighting::Sighting;
 use crate::backend::{Address, ConnectOptions, control};
 use crate::error::{Error, SqlState};
 use crate::ids::{ServerId, ShardId};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -80,6 +80,8 @@ pub struct Server {
     outstanding: AtomicU32,
     /// Connections of an earlier generation are closed when they come back.
     generation: AtomicU64,
+    /// What is known of it says the same; here for those who connect.
+    drained: AtomicBool,
     /// How often the breaker has opened.
     trips: AtomicU64,
     /// Counts how often it has ceased to be the primary: who is still at work there from before is cut off.
@@ -183,6 +185,7 @@ impl Server {
             breaker: Mutex::new(Breaker::new(fleet.breaker.clone(), Instant::now())),
             outstanding: AtomicU32::new(0),
             generation: AtomicU64::new(0),
+            drained: AtomicBool::new(false),
             deposed: AtomicU64::new(0),
             trips: AtomicU64::new(0),
             interrupted: Notify::new(),
@@ -209,6 +212,10 @@ impl Server {
 
     pub fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Relaxed)
     }
 
     /// Work that is there or waits for a connection.
@@ -468,8 +475,9 @@ impl Crew {
     pub fn resume(&self) {
         let mut state = self.locked();
         state.traffic = Traffic::Open;
-        for number in (0u8..).take(self.servers.len()) {
-            state.watch.drain(number, Drained::No);
+        for server in &self.servers {
+            state.watch.drain(server.id.number, Drained::No);
+            server.drained.store(false, Relaxed);
         }
         drop(state);
         self.changed.notify_waiters();
@@ -479,6 +487,7 @@ impl Crew {
     pub fn drain(&self, number: u8) {
         self.locked().watch.drain(number, Drained::Yes);
         if let Some(server) = self.server(number) {
+            server.drained.store(true, Relaxed);
             server.retire_connections();
         }
     }
@@ -623,6 +632,9 @@ impl Crew {
         state.watch = old.watch.clone();
         state.reigning = old.reigning;
         state.traffic = old.traffic;
+        for (server, standing) in self.servers.iter().zip(state.watch.standings()) {
+            server.drained.store(standing.drained == Drained::Yes, Relaxed);
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Known> {

@@ -1,4 +1,5 @@
 //! The connections of one worker to one server, of one tier, as one user: gate, bb8 pool, lease.
+use super::breaker::State;
 use super::config::PoolConfig;
 use super::dialer::{CurrentLogin, Dialer, Manager, Pooled, Sink};
 use super::failures::Failures;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -40,6 +42,8 @@ pub struct ServerPool {
     /// asks next, and those who keep asking would keep it among themselves.
     line: Mutex<VecDeque<oneshot::Sender<Held>>>,
     login: CurrentLogin,
+    /// Connections are being opened that nobody waits for.
+    filling: AtomicBool,
     metrics: Option<PoolMetrics>,
 }
 
@@ -128,7 +132,6 @@ impl ServerPool {
         let size = tier.size.saturating_add(tier.reserve).max(1);
         let pool = bb8::Pool::builder()
             .max_size(size)
-            .min_idle(tier.min_idle.min(tier.size))
             .test_on_check_out(false)
             .retry_connection(false)
             // Our own limit passes first.
@@ -157,6 +160,7 @@ impl ServerPool {
             failures,
             line: Mutex::default(),
             login: dialer.login.clone(),
+            filling: AtomicBool::new(false),
             metrics: dialer.metrics.clone(),
             dialer,
         }
@@ -353,12 +357,14 @@ impl ServerPool {
         true
     }
 
-    /// Closes every unused connection that should not be used again.
-    pub(super) fn sweep(&self) {
+    /// Closes every unused connection that should not be used again, or cannot, and opens what is missing.
+    pub(super) fn sweep(self: &Arc<Self>) {
         let now = Instant::now();
         let mut kept = Vec::new();
         while let Some(mut pooled) = self.take_unused() {
-            match self.dialer.retires(&pooled, now) {
+            let retires = self.dialer.retires(&pooled, now);
+            // A connection that has ended is none, though nobody has wanted it since.
+            match retires.or_else(|| pooled.connection.check_idle(Look::Runtime).err()) {
                 Some(reason) => pooled.connection.taint(reason),
                 None => {
                     self.measure(&mut pooled, now);
@@ -368,6 +374,42 @@ impl ServerPool {
         }
         // The most recently used goes back last, to be the next one used.
         kept.into_iter().rev().for_each(drop);
+        if self.misses(now) && !self.filling.swap(true, Relaxed) {
+            let pool = Arc::clone(self);
+            tokio::spawn(async move {
+                pool.fill().await;
+                pool.filling.store(false, Relaxed);
+            });
+        }
+    }
+
+    /// Whether fewer connections are unused than there should be, and one more disturbs nobody. bb8's own
+    /// `min_idle` would count those that a sweep has in its hands, and would not know of DRAIN.
+    fn misses(&self, now: Instant) -> bool {
+        let state = self.pool.state();
+        state.idle_connections < self.gate.tier.min_idle
+            && state.connections < self.gate.tier.size
+            && self.dialer.quotas.iter().all(|quota| quota.has_room())
+            && !self.server.is_drained()
+            && self.server.breaker(now).0 == State::Closed
+            && self.failures.pausing(now).is_none()
+    }
+
+    async fn fill(&self) {
+        while self.misses(Instant::now()) {
+            match self.dialer.connect().await {
+                Ok(pooled) => {
+                    // Somebody may have opened the last one meanwhile.
+                    if self.pool.add(pooled).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let sink = Sink { failures: Arc::clone(&self.failures) };
+                    return bb8::ErrorSink::sink(&sink, error);
+                }
+            }
+        }
     }
 
     /// Asks TCP how the line to the server does.
