@@ -191,19 +191,52 @@ fn bound_statements_and_prepared_ones_wait_in_the_same_line() {
     executed.ask("EXECUTE take (1, 'A')");
     shop.wait_for_waiting(4);
 
+    let mut both = shop.client();
+    both.query(&format!("PREPARE take (bigint, text) AS {sql}"));
+    both.take_transcript();
+    both.parse("", "EXECUTE take (1, 'A')", &[]).bind("", "", &[]).execute("", 0);
+    both.put(b'S', b"").send();
+    shop.wait_for_waiting(5);
+    let mut merging = shop.client();
+    merging.ask(
+        "MERGE INTO stock USING (SELECT 1 AS n) one ON product_id = 1 AND place = 'A' \
+         WHEN MATCHED THEN UPDATE SET amount = amount + n",
+    );
+    shop.wait_for_waiting(6);
+
     holder.query("COMMIT");
     let heard = bound.await_ready().take_transcript();
     assert!(heard.contains("D 1000"), "{heard}");
     // It keeps its turn up to the end of its transaction.
-    shop.wait_for_waiting(3);
+    shop.wait_for_waiting(5);
     bound.query("UPDATE stock SET amount = 5 WHERE product_id = 1").query("COMMIT");
     let heard = described.await_ready().take_transcript();
     assert!(heard.contains("D 5") && heard.contains("Z T"), "{heard}");
     assert_eq!(described.value("SELECT count(*) FROM stock"), "50");
     described.query("COMMIT");
-    for client in [&mut binary, &mut executed] {
+    for client in [&mut binary, &mut executed, &mut both] {
         let heard = client.await_ready().take_transcript();
         assert!(heard.contains("D 5"), "{heard}");
     }
+    let heard = merging.await_ready().take_transcript();
+    assert!(heard.contains("C MERGE 1"), "{heard}");
+    assert_eq!(merging.value(LEFT), "6");
     shop.wait_for_waiting(0);
+}
+
+#[test]
+fn a_tier_with_a_checkout_time_of_its_own_waits_so_long_for_a_hot_row() {
+    let shop = Shop::new("[tier.hasty]\ncheckout = '300ms'\n");
+    let holder = shop.holder();
+    let mut patient = shop.client();
+    patient.ask(LOCK);
+    shop.wait_for_waiting(1);
+    let mut hasty = shop.client();
+    assert_eq!(hasty.value(&format!("/* weir: tier=hasty */ {LOCK}")), "55P03");
+    hasty.query("SET weir.tier = 'hasty'");
+    assert_eq!(hasty.value(LOCK), "55P03");
+    shop.wait_for_waiting(1);
+    holder.vanish();
+    patient.take_transcript();
+    assert!(patient.await_ready().transcript().contains("D 1000"), "{}", patient.transcript());
 }

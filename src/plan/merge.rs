@@ -9,6 +9,7 @@ impl Analyst<'_> {
     pub fn merge(&mut self, merge: &Merge, env: &Env<'_>) -> Result<Columns, Unroutable> {
         self.with_ctes(&merge.ctes, merge.recursive, env, |analyst, env| {
             let (found, item) = analyst.target(&merge.table)?;
+            analyst.lock_sites.push(item.hot.clone());
             let mut scope = Scope::new(None);
             scope.items.push(item);
             let source = analyst.from(&merge.source, &mut scope, env)?;

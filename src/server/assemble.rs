@@ -135,7 +135,7 @@ impl Shared {
             plans: limits.cached_plans,
             hot_row_queue: limits.hot_row_queue,
             merge_bytes: limits.merge_size,
-            hot_row_wait: config.timeouts.checkout,
+            hot_row_wait: tiers().map(|tier| tier.checkout).collect(),
             tiers: self.tiers.clone().into(),
             client_idle: config.timeouts.client_idle,
             resolution: config.timeouts.resolution,

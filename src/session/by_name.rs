@@ -97,7 +97,7 @@ impl Session {
         let row = with_arguments(&statement, arguments, |params| {
             statement.planned.lock_target(&statement.text, params)
         });
-        self.await_turn(row, route).await?;
+        self.await_turn(row, route, self.tier(&statement.planned)).await?;
         let call = self.admit(self.shape_of(&statement.planned, route))?;
         let at = self.site_evenly(route, self.need(&statement.planned)).await?;
         self.tie(at, &statement.planned);
@@ -195,7 +195,7 @@ impl Session {
 }
 
 /// EXECUTE's arguments as parameters; what is no plain constant counts as NULL.
-fn with_arguments<T>(
+pub(super) fn with_arguments<T>(
     statement: &Statement,
     arguments: &[String],
     read: impl FnOnce(&Params<'_>) -> T,

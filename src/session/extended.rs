@@ -3,6 +3,7 @@
 //!
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
+use super::by_name;
 use super::control::{describe_own, forwarded_access};
 use super::portal::{Bound, Shared};
 use super::prepared::already_prepared;
@@ -144,7 +145,7 @@ impl Session {
         let runs = runs.clone();
         let shape = self.shape_of(&runs.planned, route);
         self.foresee(shape)?;
-        self.await_turn(locked_row(&statement, &values), route).await?;
+        self.await_turn(locked_row(&statement, &values), route, need.tier()).await?;
         let at = self.site_evenly(route, need).await?;
         self.tie(at, &runs.planned);
         self.note_configured(at, &runs.planned, &runs.text, &values)?;
@@ -371,6 +372,12 @@ fn known_types(statement: &Statement) -> &[Oid] {
 }
 
 fn locked_row(statement: &Statement, values: &[Value<'_>]) -> Option<HotKey> {
+    if let (Command::Control(Control::Execute { arguments, .. }), Some(inner)) =
+        (&statement.planned.plan.command, &statement.executes)
+    {
+        let row = |params: &Params<'_>| inner.planned.lock_target(&inner.text, params);
+        return by_name::with_arguments(inner, arguments, row);
+    }
     let params = Params { types: known_types(statement), values };
     statement.planned.lock_target(&statement.text, &params)
 }

@@ -148,7 +148,8 @@ pub struct Limits {
     pub hot_row_queue: usize,
     /// What one query over several shards may keep.
     pub merge_bytes: usize,
-    pub hot_row_wait: Duration,
+    /// By the tiers' ids: as long as for a server connection.
+    pub hot_row_wait: Arc<[Duration]>,
     /// By the tiers' ids; a transaction's tier is its session's, else `interactive`.
     pub idle_in_transaction: Arc<[Option<Duration>]>,
     pub client_idle: Option<Duration>,

@@ -162,10 +162,11 @@ impl Session {
                 return Some(Err(refused.into()));
             }
         }
-        if let Err(stop) = self.await_turn(row, route).await {
+        let need = self.need_of_all(&all);
+        if let Err(stop) = self.await_turn(row, route, need.tier()).await {
             return Some(Err(stop));
         }
-        let at = match self.site_evenly(route, self.need_of_all(&all)).await {
+        let at = match self.site_evenly(route, need).await {
             Ok(at) => at,
             Err(stop) => return Some(Err(stop)),
         };
@@ -222,7 +223,7 @@ impl Session {
         }
         self.foresee(self.shape_of(planned, route))?;
         let row = planned.lock_target(statement, &Params::default());
-        self.await_turn(row, route).await?;
+        self.await_turn(row, route, self.tier(planned)).await?;
         let call = self.admit(self.shape_of(planned, route))?;
         let at = self.site_evenly(route, self.need(planned)).await?;
         self.tie(at, planned);

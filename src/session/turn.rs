@@ -5,7 +5,7 @@
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::budget;
-use crate::ids::HotKey;
+use crate::ids::{HotKey, TierId};
 use crate::plan::Route;
 use crate::pool::hot_rows::{Patience, Refused};
 use crate::txn::{Begun, Participant, Status};
@@ -27,12 +27,13 @@ impl Session {
         &mut self,
         row: Option<HotKey>,
         route: Route,
+        tier: TierId,
     ) -> Result<(), Stop> {
         let (Some(row), Route::One(shard)) = (row, route) else { return Ok(()) };
         if self.turn.is_some() || !self.holds_nothing().await? {
             return Ok(());
         }
-        let (wait, limit) = self.longest_turn();
+        let (wait, limit) = self.longest_turn(tier);
         let patience = Patience { queue: self.database.limits.hot_row_queue, wait };
         let rows = self.database.hot_rows.clone();
         let entered = tokio::select! {
@@ -85,12 +86,14 @@ impl Session {
 
     /// How long weir waits at most for what is no connection.
     pub(super) fn longest_wait(&self) -> Duration {
-        self.longest_turn().0
+        self.longest_turn(self.session_tier().unwrap_or(TierId::INTERACTIVE)).0
     }
 
     /// As long as for a server connection, unless the client has less patience.
-    fn longest_turn(&self) -> (Duration, Limit) {
-        let mut longest = (self.database.limits.hot_row_wait, Limit::Checkout);
+    fn longest_turn(&self, tier: TierId) -> (Duration, Limit) {
+        let of_tiers = &self.database.limits.hot_row_wait;
+        let checkout = of_tiers.get(usize::from(tier.0)).copied().unwrap_or_default();
+        let mut longest = (checkout, Limit::Checkout);
         for (name, limit) in
             [("lock_timeout", Limit::LockTimeout), ("statement_timeout", Limit::StatementTimeout)]
         {
@@ -117,7 +120,7 @@ fn told(refused: Refused, row: &HotKey, patience: Patience, limit: Limit) -> Err
             LOCK_NOT_AVAILABLE,
             format!("timed out waiting to lock the hot row {row}"),
         )
-        .hint("keep transactions that lock it short, or raise timeouts.checkout in weir.toml"),
+        .hint("keep transactions that lock it short, or raise checkout in weir.toml, of its tier or in [timeouts]"),
         (Refused::TooLong, Limit::LockTimeout) => {
             Error::client(LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
         }
