@@ -160,9 +160,9 @@ impl Weir {
         psql(&format!("host=127.0.0.1 port={} {place}", self.home.port), text)
     }
 
-    /// What the process has used of the processors so far, to the hundredth of a second.
-    pub fn processor_time(&self) -> Duration {
-        processor_time(self.process.id())
+    /// The process's.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The most memory that the process has had since this was asked last, in KiB.
@@ -250,7 +250,7 @@ fn command() -> Command {
     command
 }
 
-/// What a process has used, in the system, too.
+/// What a process has used of the processors so far, in the system, too, to the hundredth of a second.
 pub fn processor_time(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name in parentheses may hold anything; then utime and stime are the 12th and 13th.

@@ -31,6 +31,12 @@ pub fn execute(name: &str, parameter: &str) -> Vec<u8> {
     [message(b'B', &bind.concat()), execute, message(b'S', &[])].concat()
 }
 
+/// The messages that parse a statement without a name and run it with one parameter, as text.
+pub fn at_once(sql: &str, parameter: &str) -> Vec<u8> {
+    let parse = message(b'P', &[&[0], sql.as_bytes(), &[0, 0, 0]].concat());
+    [parse, execute("", parameter)].concat()
+}
+
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
 }

@@ -2,12 +2,14 @@
 //!
 //! - `client`: a client that costs little
 //! - `crowd`: a thousand clients, and twenty, on twenty connections
+//! - `bouncer`: the same through PgBouncer
 //! - `flood`: slow reports beside interactive work
 //! - `hot`: one row that everybody wants to lock
 //!
 //! As tests they run for a moment. For figures, on a machine that does nothing else:
 //! `WEIR_LOAD_SECONDS=10 cargo test --release --test integration load:: -- --nocapture --test-threads 1`
 //! (with `WEIR_LOAD_WORKERS=2` for weir with two workers)
+mod bouncer;
 mod client;
 mod crowd;
 mod flood;
@@ -85,7 +87,11 @@ impl Stage {
 
     /// So many clients, connected, who have said what they are told to.
     fn clients(&self, count: usize, greeting: &[u8]) -> Vec<Client> {
-        let port = self.weir.port();
+        self.clients_at(self.weir.port(), count, greeting)
+    }
+
+    /// The same at another door to the cluster.
+    fn clients_at(&self, port: u16, count: usize, greeting: &[u8]) -> Vec<Client> {
         self.runtime.block_on(async {
             let mut all = JoinSet::new();
             for _ in 0..count {
@@ -103,6 +109,20 @@ impl Stage {
     /// Lets all of them go on for the same time, and watches the server with a query meanwhile: the
     /// most that it ever said.
     fn run(&self, crowds: &mut [&mut Crowd], watch: &str) -> (Vec<Figures>, usize) {
+        let late = self.late();
+        let (mut figures, most) = self.run_through(self.weir.id(), crowds, watch);
+        let late = self.late() - late;
+        figures.iter_mut().for_each(|figures| figures.late = late);
+        (figures, most)
+    }
+
+    /// The same where the clients are at another door: its process.
+    fn run_through(
+        &self,
+        process: u32,
+        crowds: &mut [&mut Crowd],
+        watch: &str,
+    ) -> (Vec<Figures>, usize) {
         let port = self.cluster.shard(0).port();
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -116,14 +136,12 @@ impl Stage {
                 }
                 most
             });
-            let (before, late) = (Spent::until_now(&self.weir), self.late());
+            let before = Spent::until_now(process);
             let mut figures = self.runtime.block_on(run(crowds));
-            let spent = Spent::until_now(&self.weir).since(before);
-            let late = self.late() - late;
+            let spent = Spent::until_now(process).since(before);
             let all: usize = figures.iter().map(|figures| figures.all).sum();
             for figures in &mut figures {
                 figures.cost = spent.for_each_of(all);
-                figures.late = late;
             }
             over.store(true, SeqCst);
             (figures, watching.join().unwrap())
@@ -204,7 +222,8 @@ struct Figures {
 /// Processor time.
 #[derive(Clone, Copy, Default)]
 struct Spent {
-    weir: Duration,
+    /// weir's, or whatever else the clients are connected to.
+    proxy: Duration,
     /// This process's: the clients and the watcher.
     clients: Duration,
     /// The servers', and whatever else is on the machine.
@@ -213,20 +232,20 @@ struct Spent {
 }
 
 impl Spent {
-    fn until_now(weir: &Weir) -> Self {
+    fn until_now(process: u32) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let fields = stat.lines().next().unwrap().split_whitespace().skip(1);
         let ticks: Vec<u64> = fields.map(|ticks| ticks.parse().unwrap()).collect();
         // user nice system idle iowait irq softirq steal; guests are in the first two already.
         let time = |ticks: &[u64]| Duration::from_millis(10 * ticks.iter().sum::<u64>());
-        let (weir, clients) = (weir.processor_time(), processor_time(std::process::id()));
+        let (proxy, clients) = (processor_time(process), processor_time(std::process::id()));
         let busy = time(&ticks[..3]) + time(&ticks[5..8]);
-        Self { weir, clients, others: busy - weir - clients, nobody: time(&ticks[3..5]) }
+        Self { proxy, clients, others: busy - proxy - clients, nobody: time(&ticks[3..5]) }
     }
 
     fn since(self, before: Self) -> Self {
         Self {
-            weir: self.weir.saturating_sub(before.weir),
+            proxy: self.proxy.saturating_sub(before.proxy),
             clients: self.clients.saturating_sub(before.clients),
             others: self.others.saturating_sub(before.others),
             nobody: self.nobody.saturating_sub(before.nobody),
@@ -236,7 +255,7 @@ impl Spent {
     fn for_each_of(self, turns: usize) -> Self {
         let each = |time: Duration| time.div_f64(turns.max(1) as f64);
         Self {
-            weir: each(self.weir),
+            proxy: each(self.proxy),
             clients: each(self.clients),
             others: each(self.others),
             nobody: each(self.nobody),
@@ -246,10 +265,10 @@ impl Spent {
 
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { weir, clients, others, nobody } = self;
+        let Self { proxy, clients, others, nobody } = self;
         write!(
             f,
-            "each costs weir {weir:.0?}, the clients {clients:.0?}, others {others:.0?}, idle {nobody:.0?}"
+            "each costs the proxy {proxy:.0?}, the clients {clients:.0?}, others {others:.0?}, idle {nobody:.0?}"
         )
     }
 }
