@@ -284,6 +284,69 @@ fn a_query_in_vain_waits_for_a_place_and_is_told_so() {
     assert_eq!(second.value("SELECT count(DISTINCT user_id) FROM orders, products"), "43");
 }
 
+/// weir finds out that it cannot order these texts when shards have described them.
+const UNFIT: &str = "SELECT id, name FROM users ORDER BY name COLLATE \"und-x-icu\", id";
+
+#[test]
+fn queries_whose_merge_does_not_fit_do_not_wait_for_each_others_connections() {
+    let settings = "[auth]\nmethod = 'trust'\n[control]\ncatalog_interval = '300ms'\n\
+                    [pool]\nsize = 2\n[tier.batch]\nsize = 2\ncheckout = '20s'\n\
+                    [timeouts]\ncheckout = '20s'\n";
+    let world = world("max_concurrent = 1\n", settings);
+    let expected = world.plain().query(UNFIT).take_transcript();
+    let rows: Vec<&str> = expected.lines().filter(|line| line.starts_with("D ")).collect();
+    let two = world.plain().value(TWO);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (world, rows, two) = (&world, &rows, &two);
+            scope.spawn(move || {
+                let mut client = world.client();
+                // Those that need a gather database in any case take their places first.
+                for _ in 0..if number < 4 { 6 } else { 0 } {
+                    assert_eq!(&client.value(TWO), two);
+                }
+                for _ in 0..if number < 4 { 0 } else { 6 } {
+                    client.take_transcript();
+                    match number % 4 {
+                        0 => drop(client.query(UNFIT)),
+                        1 => drop(client.query("BEGIN").query(UNFIT).query("ROLLBACK")),
+                        2 => drop(
+                            client.parse("", UNFIT, &[]).bind("", "", &[]).execute("", 0).sync(),
+                        ),
+                        _ => drop(client.query(&format!("{UNFIT}; SELECT 1 WHERE false"))),
+                    }
+                    let heard = client.take_transcript();
+                    let given: Vec<&str> = heard.lines().filter(|l| l.starts_with("D ")).collect();
+                    assert_eq!(&given, rows, "{heard}");
+                }
+            });
+        }
+    });
+    assert!(world.is_clean());
+}
+
+#[test]
+fn a_block_that_has_used_its_connections_is_told_what_it_waits_for() {
+    let settings = format!("{SETTINGS}[tier.batch]\ncheckout = '300ms'\n");
+    let world = world("max_concurrent = 1\n", &settings);
+    let (mut first, mut second) = (world.client(), world.client());
+    second.query("BEGIN");
+    check_ok(&mut second, "INSERT INTO users (id, name) VALUES (50, 'mine')");
+    first.ask(SLOW);
+    wait_for("the first statement", || {
+        let active = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'gather' AND query LIKE '%= -1%'";
+        world.cluster.shard(0).sql("postgres", active).unwrap() == "1"
+    });
+    second.take_transcript();
+    second.query(UNFIT);
+    let heard = second.take_transcript();
+    assert!(heard.contains("C=53300") && heard.contains("outside of the transaction"), "{heard}");
+    cancel(&world, &first);
+    first.await_ready();
+    second.query("ROLLBACK");
+    assert!(world.is_clean());
+}
+
 #[test]
 fn a_cancelled_query_leaves_nothing_behind() {
     let world = world("", SETTINGS);

@@ -5,11 +5,11 @@
 //! 2. the client's own text, described by a shard: its errors and its columns are the client's
 //! 3. for each fragment CREATE TEMP TABLE … AS … WITH NO DATA, so that PostgreSQL finds the types, and COPY
 //! 4. the rest of the query there; its rows go to the client as they are
+use super::place::Place;
 use super::several::{Answer, Asked, formats};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
-use crate::exec::budget;
 use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, Which};
 use crate::exec::gather::{self, Meter, Travel};
 use crate::exec::relay::Show;
@@ -64,7 +64,7 @@ impl Session {
         &mut self,
         asked: &Asked<'_>,
         gather: &Result<Gather, Unroutable>,
-        place: Option<OwnedSemaphorePermit>,
+        place: Place,
     ) -> Result<Answer, Stop> {
         let gather = self.gatherable(gather)?;
         let outcome = self.gather(asked, gather, place).await;
@@ -99,14 +99,13 @@ impl Session {
         &mut self,
         asked: &Asked<'_>,
         gather: &Gather,
-        place: Option<OwnedSemaphorePermit>,
+        place: Place,
     ) -> Result<Answer, Stop> {
         let began = Instant::now();
         self.limit_time();
-        // A query that turned out not to be merged has connections already.
         let places = match place {
-            Some(place) => place,
-            None => self.place(asked.planned).await?,
+            Place::Taken(place) => place,
+            Place::Open { fresh } => self.late_place(asked, fresh).await?,
         };
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
@@ -153,34 +152,6 @@ impl Session {
                 true => {}
             }
         }
-    }
-
-    /// A place among the statements that gather. Taken before any connection, so that whoever has
-    /// connections does not wait for a place of one who waits for connections.
-    pub(super) async fn place(&mut self, planned: &Planned) -> Result<OwnedSemaphorePermit, Stop> {
-        let places = self.serving.gathering.clone();
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            return Ok(place);
-        }
-        let tier = self.tier(planned);
-        let cluster = self.database.cluster(&self.serving);
-        let patience = cluster.config().tier(&self.login.user, tier)?.checkout;
-        let place = tokio::select! {
-            biased;
-            place = places.acquire_owned() => place.ok(),
-            () = self.slot.waiting.notified() => {
-                let message = "canceling statement due to user request";
-                return Err(Error::client(SqlState::QUERY_CANCELED, message).into());
-            }
-            () = self.relay.budget.spent() => return Err(budget::canceled().into()),
-            () = tokio::time::sleep(patience) => None,
-        };
-        Ok(place.ok_or_else(|| {
-            let most = self.serving.rules.gather.as_ref().map_or(0, |gather| gather.max_concurrent);
-            let message = format!("{most} statements use the gather database already");
-            Error::new(SqlState::TOO_MANY_CONNECTIONS, crate::error::Blame::Client, message)
-                .hint("try again later, or raise max_concurrent under [gather] in the rules file")
-        })?)
     }
 
     /// Which fragments each shard is asked for, in the order of the shards.

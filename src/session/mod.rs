@@ -25,6 +25,7 @@
 //! - `printing`: whether servers write values alike
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
+//! - `place`: so many gather at a time
 //! - `gather`: queries that the gather database finishes
 //! - `explained`: EXPLAIN of queries whose rows are on several shards
 //! - `schema`: statements that change the schema · `in_step`: the same in the gather database
@@ -61,6 +62,7 @@ mod snapshot;
 mod printing;
 mod together;
 mod portal;
+mod place;
 mod gather;
 mod explained;
 mod schema;

@@ -1,6 +1,7 @@
 //! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
 //! connections, and give the client one answer.
 use super::gather::Gathered;
+use super::place::Place;
 use super::schema::captured_rows;
 use super::together::Wording;
 use super::{Session, Stop};
@@ -115,10 +116,11 @@ impl Session {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
         let Several { merge, gather, tells_time } = several;
-        // Before any connection: see `Session::place`.
+        let fresh = self.txn.participants.is_empty();
+        // Before any connection: see `place`.
         let place = match (merge, gather) {
-            (None, Ok(_)) => Some(self.place(asked.planned).await?),
-            (Some(_), _) | (None, Err(_)) => None,
+            (None, Ok(_)) => Place::Taken(self.place(asked.planned).await?),
+            (Some(_), _) | (None, Err(_)) => Place::Open { fresh },
         };
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
