@@ -93,6 +93,8 @@ pub enum Halt {
     Failed,
     /// The statement's time is up. Whoever has asked for a cancel goes on asking for rows.
     Late,
+    /// The client wants the statement to end: servers have to be told, perhaps once more.
+    Requested,
 }
 
 /// The first error that a server reported.

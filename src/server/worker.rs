@@ -315,7 +315,7 @@ async fn cancel_running(worker: &Worker, pid: u32, secret: &[u8]) {
         return;
     };
     let running = slot.running.lock().await;
-    slot.waiting.notify_waiters();
+    slot.request();
     for key in running.iter() {
         if let Err(error) = cancel::cancel(key).await {
             tracing::warn!(?error, "a cancel request did not arrive");

@@ -155,7 +155,10 @@ impl Session {
         let name = shard.map_or("?", |shard| self.serving.rules.shard_name(shard));
         let detail =
             format!("shard {name} did not answer the cancel request, so its connection is closed");
-        let mut error = budget::canceled();
+        let mut error = match self.slot.is_requested() {
+            true => super::cancel::requested(),
+            false => budget::canceled(),
+        };
         // 57014 promises that nothing was done, but a server that goes on runs what it has read. In a
         // block that is rolled back; what a COMMIT's unknown outcome is told with, its caller knows.
         match participant.map(|participant| (participant.begun, participant.access)) {

@@ -1,9 +1,13 @@
 //! Cancel keys of weir's own: each names one client, and cancels only what that client runs now.
 use crate::backend::connection::CancelKey;
+use crate::error::{Error, SqlState};
+use crate::exec::fan_out::Halt;
 use dashmap::DashMap;
 use rand::Rng;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, Notify};
 
@@ -14,6 +18,9 @@ pub struct Slot {
     pub running: Mutex<Vec<CancelKey>>,
     /// Wakes the client's statement while it waits for a server connection.
     pub waiting: Notify,
+    /// A cancel request has come since the client last began to speak: a statement of many steps may
+    /// have been between two of them, when no server had anything to cancel.
+    requested: AtomicBool,
 }
 
 /// All clients of this process, by the number each was given as its "process id".
@@ -41,7 +48,8 @@ impl Clients {
     pub fn register(&self, secret_bytes: usize) -> (u32, Arc<Slot>) {
         let mut secret = vec![0; secret_bytes];
         rand::rng().fill_bytes(&mut secret);
-        let slot = Arc::new(Slot { secret, running: Mutex::default(), waiting: Notify::new() });
+        let (running, waiting, requested) = Default::default();
+        let slot = Arc::new(Slot { secret, running, waiting, requested });
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
             if pid != 0
@@ -77,6 +85,66 @@ impl Slot {
     pub fn secret(&self) -> &[u8] {
         &self.secret
     }
+
+    /// A cancel request has come. Said while `running` is locked.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::SeqCst);
+        self.waiting.notify_waiters();
+    }
+
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::SeqCst)
+    }
+
+    /// Returns when a cancel request has come.
+    pub async fn requested(&self) {
+        let mut heard = pin!(self.waiting.notified());
+        heard.as_mut().enable();
+        if !self.is_requested() {
+            heard.await;
+        }
+    }
+
+    /// The same for who has passed it on to servers, and may have to do so again: one that arrives
+    /// before the message that it is to cancel is lost.
+    pub async fn requested_again(&self, passed_on: Option<Instant>) {
+        const AGAIN: Duration = Duration::from_millis(50);
+        self.requested().await;
+        if let Some(before) = passed_on {
+            tokio::time::sleep_until((before + AGAIN).into()).await;
+        }
+    }
+
+    /// What servers do, unless they have to be told of a cancel request first.
+    pub async fn heeding<T>(
+        &self,
+        passed_on: Option<Instant>,
+        work: impl Future<Output = Result<T, Halt>>,
+    ) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.requested_again(passed_on) => Err(Halt::Requested),
+        }
+    }
+
+    /// Returns when no cancel request is on its way to a server.
+    pub async fn calm(&self) {
+        if self.is_requested() {
+            drop(self.running.lock().await);
+        }
+    }
+
+    /// The client begins to speak: earlier requests concern nothing that comes now.
+    pub async fn forget(&self) {
+        self.calm().await;
+        self.requested.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What the client hears, in PostgreSQL's words.
+pub fn requested() -> Error {
+    Error::client(SqlState::QUERY_CANCELED, "canceling statement due to user request")
 }
 
 #[cfg(test)]
@@ -93,5 +161,17 @@ mod tests {
         assert!(clients.find(pid + 1, &secret).is_none());
         drop(clients.present(pid));
         assert!(clients.find(pid, &secret).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_heard_late_and_concerns_only_what_runs() {
+        let (_, slot) = Clients::default().register(4);
+        slot.request();
+        slot.requested().await;
+        slot.requested_again(Some(Instant::now())).await;
+        assert!(slot.is_requested());
+        slot.forget().await;
+        assert!(!slot.is_requested());
+        tokio::join!(slot.requested(), async { slot.request() });
     }
 }

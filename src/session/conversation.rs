@@ -90,6 +90,8 @@ impl Session {
             turn: None,
             described: None,
             default_tier: greeted.tier,
+            resting: true,
+            passed_on: None,
             leaving,
         }
     }
@@ -272,6 +274,10 @@ impl Session {
 
     async fn act(&mut self, kind: frontend::Kind, body: &[u8]) -> Result<(), Ended> {
         use frontend::Kind;
+        if std::mem::take(&mut self.resting) {
+            self.slot.forget().await;
+            self.passed_on = None;
+        }
         self.refresh();
         match kind {
             Kind::Query => self.query_message(body).await,

@@ -8,7 +8,7 @@
 use super::place::Place;
 use super::several::{Answer, Asked, formats};
 use super::together::{Tells, Wording};
-use super::{Session, Stop};
+use super::{Session, Stop, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, Which};
 use crate::exec::gather::{self, Meter, Travel};
@@ -117,10 +117,12 @@ impl Session {
         }
         let sites = self.site_all(&all, asked.planned).await?;
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
+        self.check_requested()?;
         let site = Site { at: self.site_gather(asked.planned).await?, places };
         self.check_alike(&[sites.as_slice(), &[site.at]].concat())?;
         let mut meter = Meter::new(self.gather_rules()?);
         let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
+        self.check_requested()?;
         self.finish_tables(gather, &rows, site.at);
         let (fan, wording) = self.ask_rest(asked, gather, site.at, &columns, &results).await?;
         let gathered =
@@ -286,6 +288,9 @@ impl Session {
             let travel = travels.get(number).copied().unwrap_or(Travel::Binary);
             let table = (fragment.table.as_str(), query.as_str(), travel);
             let before = meter.rows;
+            if let Err(error) = self.check_requested() {
+                return Err(self.end_sources(&mut sources, None, error.into()).await);
+            }
             self.fill_table(asked, table, number, &mut sources, site.at, meter).await?;
             rows.push(meter.rows - before);
             // Each server is free for the next.
@@ -543,8 +548,9 @@ impl Session {
             && crate::exec::line::is_congested(&participant.lease.output)
         {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match lines.make_room(at).await {
+            match self.slot.heeding(None, lines.make_room(at)).await {
                 Ok(()) => {}
+                Err(Halt::Requested) => return Err(cancel::requested().into()),
                 // Its shards may have nothing left to cancel.
                 Err(Halt::Late) if source.fan.running().is_empty() => self.late_on(&[at]).await?,
                 Err(halt) => self.halted(&mut source.fan, halt, &source.wording).await?,
@@ -681,6 +687,7 @@ impl Session {
         if aside.is_empty() {
             return Ok(());
         }
+        self.slot.calm().await;
         for &at in aside {
             self.ask(at, "ROLLBACK", Show::Discard);
         }
@@ -701,6 +708,7 @@ impl Session {
     pub(super) async fn leave_gather(&mut self, at: usize) -> Result<(), Stop> {
         match self.begun(at) {
             Some(Begun::Block) => {
+                self.slot.calm().await;
                 let text = "ROLLBACK TO SAVEPOINT weir_gather; RELEASE SAVEPOINT weir_gather";
                 self.ask(at, text, Show::Discard);
                 self.drain().await

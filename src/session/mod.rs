@@ -345,6 +345,10 @@ pub struct Session {
     /// Whose connections its statements use unless they or the session say otherwise; `None`: as
     /// their plans say.
     default_tier: Option<TierId>,
+    /// The client has been told that it may go on, and has not spoken since.
+    resting: bool,
+    /// When servers were last told of the client's cancel request.
+    passed_on: Option<Instant>,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
 }

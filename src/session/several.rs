@@ -116,6 +116,7 @@ impl Session {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
         let Several { merge, gather, tells_time } = several;
+        self.check_requested()?;
         let fresh = self.txn.participants.is_empty();
         // Before any connection: see `place`.
         let place = match (merge, gather) {
@@ -170,6 +171,7 @@ impl Session {
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let sites = self.site_all(&shards, asked.planned).await?;
+        self.check_requested()?;
         let wording = Wording::new(&merge.query, asked);
         let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
         fan.batch = asked.batch;
@@ -196,6 +198,7 @@ impl Session {
             return Ok(None);
         };
         if parse_first {
+            self.check_requested()?;
             self.check_embedded(&fan, &formats)?;
             let binding = Binding { parameters: asked.parameters, results: &formats };
             fan.open(&mut self.txn.participants, binding);

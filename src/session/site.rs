@@ -1,5 +1,5 @@
 //! Bring a shard into the transaction: lease, settings, BEGIN, savepoints.
-use super::{Protocol, Session, Stop};
+use super::{Protocol, Session, Stop, cancel};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
 use crate::exec::budget;
@@ -179,10 +179,7 @@ impl Session {
         tokio::select! {
             biased;
             lease = cluster.lease(ask) => lease,
-            () = self.slot.waiting.notified() => Err(Error::client(
-                SqlState::QUERY_CANCELED,
-                "canceling statement due to user request",
-            )),
+            () = self.slot.waiting.notified() => Err(cancel::requested()),
             () = self.relay.budget.spent() => Err(budget::canceled()),
         }
     }
@@ -352,6 +349,7 @@ impl Session {
     pub(super) fn ready(&mut self) {
         self.told.tell(&mut self.relay.reports, &mut self.client.output);
         encode::ready(self.txn.status().wire(), &mut self.client.output);
+        self.resting = true;
     }
 
     /// Outside a block: gives the servers back. A server that is left in a transaction, or that

@@ -1,7 +1,7 @@
 //! One query asked of several of the transaction's servers at the same time: what `exec::fan_out` does,
 //! with what a session has to do about time, cancel requests and errors.
 use super::several::Asked;
-use super::{Protocol, Session, Stop};
+use super::{Protocol, Session, Stop, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::budget;
 use crate::exec::fan_out::{Failure, FanOut, Halt, Heard, Which, Within};
@@ -13,7 +13,7 @@ use crate::txn::Begun;
 use crate::wire::error_response;
 use crate::wire::server::ErrorFields;
 use bytes::BytesMut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long servers may take to answer a cancel request that follows another one's error.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,6 +100,7 @@ impl Session {
     ) -> Result<Vec<usize>, Stop> {
         let mut sites = Vec::with_capacity(shards.len());
         for &shard in shards {
+            self.check_requested()?;
             let at = self.site_on(shard, self.need(planned)).await?;
             self.tie(at, planned);
             self.count(planned, at);
@@ -144,7 +145,7 @@ impl Session {
     ) -> Result<Option<Heard>, Stop> {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match fan.next(&mut lines, which).await {
+            match self.slot.heeding(self.passed_on, fan.next(&mut lines, which)).await {
                 Ok(heard) => return Ok(heard),
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
@@ -159,7 +160,7 @@ impl Session {
     ) -> Result<(), Stop> {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match fan.describe(&mut lines).await {
+            match self.slot.heeding(self.passed_on, fan.describe(&mut lines)).await {
                 Ok(()) => return Ok(()),
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
@@ -175,7 +176,7 @@ impl Session {
     ) -> Result<(), Stop> {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match fan.bound(&mut lines).await {
+            match self.slot.heeding(self.passed_on, fan.bound(&mut lines)).await {
                 Ok(()) => return Ok(()),
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
@@ -203,7 +204,7 @@ impl Session {
     async fn wait_for_all(&mut self, fan: &mut FanOut, wording: &Wording) -> Result<(), Stop> {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match fan.finish(&mut lines).await {
+            match self.slot.heeding(self.passed_on, fan.finish(&mut lines)).await {
                 Ok(()) => return Ok(()),
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
@@ -219,6 +220,7 @@ impl Session {
     ) -> Result<(), Stop> {
         match halt {
             Halt::Late => self.late_on(&fan.running()).await,
+            Halt::Requested => self.pass_on(&fan.running()).await,
             Halt::Failed => Err(self.fail_all(fan, wording).await),
             Halt::Broken(broken) => {
                 if matches!(broken, Broken::Client) {
@@ -270,13 +272,34 @@ impl Session {
 
     /// What runs has been cancelled already.
     async fn wait_for_cancelled(&mut self, fan: &mut FanOut) -> Result<(), Stop> {
+        /// A request that arrives before the message that it is to cancel is lost.
+        const AGAIN: Duration = Duration::from_millis(100);
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
-            match fan.finish(&mut lines).await {
-                Ok(()) => return Ok(()),
-                Err(Halt::Late | Halt::Failed) => self.late_on(&fan.running()).await?,
-                Err(Halt::Broken(broken)) => return Err(self.broken(broken).await),
+            match tokio::time::timeout(AGAIN, fan.finish(&mut lines)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Halt::Late | Halt::Failed)) => self.late_on(&fan.running()).await?,
+                Ok(Err(Halt::Requested)) | Err(_) => self.pass_on(&fan.running()).await?,
+                Ok(Err(Halt::Broken(broken))) => return Err(self.broken(broken).await),
             }
+        }
+    }
+
+    /// Tells these servers of the client's cancel request.
+    pub(super) async fn pass_on(&mut self, running: &[usize]) -> Result<(), Stop> {
+        let told = self.cancel_on(running).await;
+        self.passed_on = Some(Instant::now());
+        match told {
+            Ok(()) => Ok(()),
+            Err(silent) => Err(self.give_up(silent).await),
+        }
+    }
+
+    /// Between two steps of a statement nothing runs that a cancel request could end.
+    pub(super) fn check_requested(&self) -> Result<(), Error> {
+        match self.slot.is_requested() {
+            true => Err(cancel::requested()),
+            false => Ok(()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Queries that the gather database finishes: what the client gets is what one PostgreSQL with all rows
 //! gives, and nothing stays behind.
+mod cancels;
+
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
 use crate::schema::rules;
@@ -91,6 +93,11 @@ impl World {
 
     fn plain(&self) -> Raw {
         Raw::connect(self.oracle.port(), &[("user", "postgres"), ("database", DATABASE)])
+    }
+
+    /// The one value of [`TWO`].
+    fn two(&self) -> String {
+        self.plain().value(TWO)
     }
 
     /// Nothing is left behind in the gather database.
@@ -295,7 +302,7 @@ fn queries_whose_merge_does_not_fit_do_not_wait_for_each_others_connections() {
     let world = world("max_concurrent = 1\n", settings);
     let expected = world.plain().query(UNFIT).take_transcript();
     let rows: Vec<&str> = expected.lines().filter(|line| line.starts_with("D ")).collect();
-    let two = world.plain().value(TWO);
+    let two = world.two();
     std::thread::scope(|scope| {
         for number in 0..8 {
             let (world, rows, two) = (&world, &rows, &two);
