@@ -1,6 +1,7 @@
 //! Queries that the gather database finishes: what the client gets is what one PostgreSQL with all rows
 //! gives, and nothing stays behind.
 mod cancels;
+mod limits;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

@@ -7,7 +7,8 @@
 //!
 //! A [`Merger`] says whose row it wants next, is given it, and gives the answer's rows. It knows
 //! streams by number and nothing of servers. Memory: one row of each stream, and for groups and
-//! duplicates as much as it is allowed; more is [`MergeError::TooLarge`].
+//! duplicates as much as it is allowed; more is [`MergeError::TooLarge`], said before the first row is
+//! given: then the answer can still be had in another way.
 //!
 //! Invariant: what cannot be compared or combined exactly as PostgreSQL does is not begun
 //! ([`Merger::new`] gives `None`).
@@ -31,7 +32,7 @@ use bytes::{Bytes, BytesMut};
 use group::Groups;
 use key::Part;
 use order::Order;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 /// A column of the streams' rows: its type, and how its values are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +128,8 @@ pub struct Merger {
     /// Given and not taken yet.
     ready: Option<Bytes>,
     seen: Option<Seen>,
+    /// Rows without duplicates, until all are there.
+    held: VecDeque<Bytes>,
     offset: u64,
     limit: Option<u64>,
     ties: Option<Tied>,
@@ -190,10 +193,24 @@ impl Merger {
         };
         let (offset, limit, hidden) = (bounds.offset, bounds.limit, merge.hidden);
         let done = limit == Some(0);
-        Some(Self { source, ready: None, seen, offset, limit, ties, hidden, done })
+        let (ready, held) = (None, VecDeque::new());
+        Some(Self { source, ready, seen, held, offset, limit, ties, hidden, done })
     }
 
     pub fn step(&mut self) -> Result<Step, MergeError> {
+        if self.seen.is_none() {
+            return self.advance();
+        }
+        loop {
+            match self.advance()? {
+                Step::Row(row) => self.held.push_back(row),
+                Step::Done => return Ok(self.held.pop_front().map_or(Step::Done, Step::Row)),
+                wants @ (Step::Any | Step::Of(_)) => return Ok(wants),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Step, MergeError> {
         while !self.done {
             let row = match (self.ready.take(), &mut self.source) {
                 (Some(row), _) => row,
@@ -272,13 +289,13 @@ impl Merger {
 
 impl Seen {
     fn is_new(&mut self, row: &Bytes) -> Result<bool, MergeError> {
-        /// What a set takes for each of its members, about.
-        const OVERHEAD: usize = 48;
+        /// What a set takes for each of its members, and the row that is held, about.
+        const OVERHEAD: usize = 96;
         let key = key_of(row, &self.parts)?;
         if self.keys.contains(&key) {
             return Ok(false);
         }
-        let left = self.bytes.checked_sub(key.len() + OVERHEAD);
+        let left = self.bytes.checked_sub(key.len() + row.len() + OVERHEAD);
         self.bytes = left.ok_or(MergeError::TooLarge)?;
         Ok(self.keys.insert(key))
     }

@@ -6,7 +6,7 @@
 //! 3. for each fragment CREATE TEMP TABLE … AS … WITH NO DATA, so that PostgreSQL finds the types, and COPY
 //! 4. the rest of the query there; its rows go to the client as they are
 use super::place::Place;
-use super::several::{Answer, Asked, formats};
+use super::several::{Answer, Asked, formats, same_types};
 use super::together::{Tells, Wording};
 use super::{Session, Stop, cancel};
 use crate::error::{Error, SqlState};
@@ -133,6 +133,7 @@ impl Session {
             wording,
             columns,
             gathered: Some(gathered),
+            fresh: false,
         })
     }
 
@@ -662,11 +663,7 @@ impl Session {
 
     fn check_rest(&self, fan: &FanOut, columns: &Bytes, results: &[Format]) -> Result<(), Error> {
         self.check_embedded(fan, results)?;
-        let found = self.told_columns(fan, results, 0)?;
-        let types = |body: &Bytes| -> Result<Vec<_>, Error> {
-            Ok(RowDescription::read(body)?.type_oids().collect())
-        };
-        match types(&found)? == types(columns)? {
+        match same_types(&self.told_columns(fan, results, 0)?, columns)? {
             true => Ok(()),
             false => Err(Error::refused(
                 "the gather database would give the answer's columns other types",

@@ -172,11 +172,17 @@ impl Session {
         let mut answer = match std::mem::replace(&mut bound.stage, Stage::Done) {
             Stage::Done => return self.complete("SELECT 0"),
             Stage::Open(answer) => answer,
-            Stage::Bound => Box::new(self.begin_bound(bound, batch).await?),
+            Stage::Bound => Box::new(self.begin_bound(bound, batch, None).await?),
         };
         answer.fan.batch = batch;
         answer.fan.within = self.within();
-        match self.carry(&mut answer, most).await? {
+        let mut carried = self.carry(&mut answer, most).await?;
+        if carried == Carried::TooLarge {
+            *answer = self.begin_bound(bound, batch, Some(&answer)).await?;
+            carried = self.carry(&mut answer, most).await?;
+        }
+        match carried {
+            Carried::TooLarge => Err(Error::internal("a gathered answer took memory").into()),
             Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
             Carried::Paused => {
                 encode::portal_suspended(&mut self.client.output);
@@ -186,7 +192,13 @@ impl Session {
         }
     }
 
-    async fn begin_bound(&mut self, bound: &Bound, batch: i32) -> Result<Answer, Stop> {
+    /// `merged`: what weir could not hold.
+    async fn begin_bound(
+        &mut self,
+        bound: &Bound,
+        batch: i32,
+        merged: Option<&Answer>,
+    ) -> Result<Answer, Stop> {
         let bind = Bind::read(&bound.message).map_err(Error::from)?;
         let mut values: Vec<Value<'_>> = Vec::new();
         bind.values(&mut values);
@@ -204,7 +216,10 @@ impl Session {
             shift: statement.edit.shift,
             moment: None,
         };
-        self.begin_answer(&asked).await
+        match merged {
+            None => self.begin_answer(&asked).await,
+            Some(merged) => self.gather_instead(&asked, merged).await,
+        }
     }
 
     pub(super) async fn close_several(&mut self, portal: &Shared) -> Result<(), Stop> {

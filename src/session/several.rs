@@ -54,6 +54,8 @@ pub(super) struct Answer {
     pub columns: Bytes,
     /// It comes from the gather database.
     pub gathered: Option<Gathered>,
+    /// The client's transaction had no connections before.
+    pub fresh: bool,
 }
 
 /// How far an answer got.
@@ -64,6 +66,8 @@ pub(super) enum Carried {
     },
     /// So many rows as were asked for.
     Paused,
+    /// A merge takes more memory than is allowed. The client has no row of it, and nothing runs.
+    TooLarge,
 }
 
 impl Session {
@@ -103,10 +107,43 @@ impl Session {
         encode::message(b'T', &mut self.client.output, |out| {
             out.extend_from_slice(&answer.columns);
         });
-        match self.carry(&mut answer, None).await? {
-            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
-            Carried::Paused => Err(Error::internal("an answer paused unasked").into()),
+        let mut carried = self.carry(&mut answer, None).await?;
+        if carried == Carried::TooLarge {
+            answer = self.gather_instead(asked, &answer).await?;
+            carried = self.carry(&mut answer, None).await?;
         }
+        match carried {
+            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
+            Carried::Paused | Carried::TooLarge => {
+                Err(Error::internal("an answer paused unasked").into())
+            }
+        }
+    }
+
+    /// What a merge cannot hold the gather database finishes, if it can: the same columns anew.
+    pub(super) async fn gather_instead(
+        &mut self,
+        asked: &Asked<'_>,
+        merged: &Answer,
+    ) -> Result<Answer, Stop> {
+        let plan = asked.planned.plan.clone();
+        let several = plan.several.as_deref();
+        let gather = several.map(|several| (&several.gather, several.tells_time));
+        let too_large = || Error::from(MergeError::TooLarge);
+        let Some((gather @ Ok(_), tells_time)) = gather else { return Err(too_large().into()) };
+        if let Some(hint) = self.serving.gather.hint() {
+            return Err(too_large().detail(hint).into());
+        }
+        let moment = if tells_time { Some(self.moment(asked).await?) } else { None };
+        let asked = &Asked { moment: moment.as_ref(), ..*asked };
+        let place = Place::Open { fresh: merged.fresh };
+        let mut answer = self.begin_gather(asked, gather, place).await?;
+        if !same_types(&answer.columns, &merged.columns)? {
+            self.stop(&mut answer.fan, &answer.wording).await?;
+            self.release_gather().await?;
+            return Err(too_large().into());
+        }
+        Ok(answer)
     }
 
     /// Chooses the strategy and asks the shards.
@@ -132,7 +169,7 @@ impl Session {
         if let Some(merge) = merge
             && let Some(answer) = self.begin_merge(asked, merge).await?
         {
-            return Ok(answer);
+            return Ok(Answer { fresh, ..answer });
         }
         self.begin_gather(asked, gather, place).await
     }
@@ -205,7 +242,7 @@ impl Session {
             self.go(&mut fan).await?;
         }
         let columns = self.told_columns(&fan, &formats, merge.hidden)?;
-        Ok(Some(Answer { fan, merger, wording, columns, gathered: None }))
+        Ok(Some(Answer { fan, merger, wording, columns, gathered: None, fresh: false }))
     }
 
     /// Carries rows to the client: all, or so many. An error has ended everything that runs.
@@ -216,7 +253,7 @@ impl Session {
     ) -> Result<Carried, Stop> {
         let carried = self.carry_rows(answer, most).await;
         match (&answer.gathered, &carried) {
-            (None, _) | (Some(_), Ok(Carried::Paused) | Err(Stop::End)) => {}
+            (None, _) | (Some(_), Ok(Carried::Paused | Carried::TooLarge) | Err(Stop::End)) => {}
             (Some(gathered), Ok(Carried::All { .. })) => self.end_gathered(gathered).await?,
             (Some(_), Err(Stop::Say(_) | Stop::Said)) => self.release_gather().await?,
         }
@@ -245,6 +282,7 @@ impl Session {
                 Ok(Step::Done) => {
                     break self.conclude_answer(answer).await.map(|()| Carried::All { rows });
                 }
+                Err(MergeError::TooLarge) => break self.leave_merge(answer).await,
                 Err(wrong) => return Err(self.give_up_merge(answer, wrong).await),
             };
             let pushed = match self.next_row(fan, which, wording).await? {
@@ -255,8 +293,10 @@ impl Session {
                 }
                 None => break Err(Error::internal("a merge wants rows of no stream").into()),
             };
-            if let Err(wrong) = pushed {
-                return Err(self.give_up_merge(answer, wrong).await);
+            match pushed {
+                Ok(()) => {}
+                Err(MergeError::TooLarge) => break self.leave_merge(answer).await,
+                Err(wrong) => return Err(self.give_up_merge(answer, wrong).await),
             }
         };
         if answer.gathered.is_none() {
@@ -278,6 +318,20 @@ impl Session {
             }
             Err(stop) => stop,
         }
+    }
+
+    /// What the shards still send is of no use, but nothing has failed: where it is a part of the
+    /// client's transaction, they are heard to their end.
+    async fn leave_merge(&mut self, answer: &mut Answer) -> Result<Carried, Stop> {
+        let Answer { fan, wording, .. } = answer;
+        if self.is_stoppable(fan) {
+            self.stop(fan, wording).await?;
+        } else {
+            fan.close(&mut self.txn.participants);
+            self.go(fan).await?;
+            self.finish(fan, wording).await?;
+        }
+        Ok(Carried::TooLarge)
     }
 
     /// Every row has been given that the client is to get.
@@ -384,6 +438,14 @@ impl Session {
         encode::row_description(&fields, &mut told);
         Ok(told.freeze().slice(crate::wire::frame::HEADER..))
     }
+}
+
+/// Whether two RowDescriptions are of the same types.
+pub(super) fn same_types(one: &Bytes, other: &Bytes) -> Result<bool, Error> {
+    let types = |body: &Bytes| -> Result<Vec<Oid>, Error> {
+        Ok(RowDescription::read(body)?.type_oids().collect())
+    };
+    Ok(types(one)? == types(other)?)
 }
 
 /// The format of every column: the client's own as it wants them, hidden ones in binary.
