@@ -92,7 +92,7 @@ impl World {
         Raw::connect(self.weir.port(), &[("user", "postgres"), ("database", DATABASE)])
     }
 
-    fn plain(&self) -> Raw {
+    pub fn plain(&self) -> Raw {
         Raw::connect(self.oracle.port(), &[("user", "postgres"), ("database", DATABASE)])
     }
 
@@ -117,7 +117,7 @@ impl World {
         })
     }
 
-    fn metric(&self, line: &str) -> String {
+    pub fn metric(&self, line: &str) -> String {
         let page = self.weir.page("/metrics").unwrap();
         let found = page.lines().find_map(|found| found.strip_prefix(line));
         found.unwrap_or("nothing").trim().to_owned()

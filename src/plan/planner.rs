@@ -18,7 +18,7 @@ use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
 use crate::sql::shape::{Shape, shape_into};
 use crate::sql::statement::{Insert, Source, Statement};
-use crate::sql::{control, hint, parse};
+use crate::sql::{control, explained, hint, parse};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -279,7 +279,8 @@ fn analyse(
     let (parsed, analysis) = match parsed(shape) {
         Ok(read) => read,
         Err(unread @ (Unroutable::NotParsed { .. } | Unroutable::Unsupported { .. })) => {
-            return unparsed(unread, shape, context).map(|plan| (plan, Keep::Nothing));
+            let plan = unparsed(unread, statement, shape, context)?;
+            return Ok((plan, Keep::Nothing));
         }
         Err(other) => return Err(other),
     };
@@ -340,7 +341,18 @@ fn analyse(
 }
 
 /// What the parser does not know goes by its first words, or not at all.
-fn unparsed(unread: Unroutable, shape: &Shape, context: &Context<'_>) -> Result<Plan, Unroutable> {
+fn unparsed(
+    unread: Unroutable,
+    statement: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<Plan, Unroutable> {
+    let strings = context.standard_conforming_strings;
+    if explained::read(statement, strings).is_some_and(|explained| !explained.is_of_rows()) {
+        // With ANALYZE, CREATE TABLE AS creates.
+        let what = String::from("EXPLAIN of this statement");
+        return Err(Unroutable::Unsupported { what });
+    }
     if let Some(ByWords { target, ties, temporary }) = by_words(&shape.text, context)? {
         return Ok(Plan { ties, temporary, ..plain(Access::Write, target, Command::Ddl) });
     }
@@ -443,7 +455,7 @@ fn decide_or_unite(
         }
         (Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }), Some(several)) => {
             match several {
-                Several { merge: None, gather: Err(why), .. } => Err(why),
+                Several { merge: Err(_), gather: Err(why), .. } => Err(why),
                 several => Ok((Target::Several, Some(several))),
             }
         }

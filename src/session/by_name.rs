@@ -8,6 +8,8 @@ use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Route, Target};
 use crate::pool::shapes::Ended;
+use crate::sql::control::{self, Control};
+use crate::sql::explained::{self, Explained};
 use crate::sql::lexer::Lexer;
 use crate::txn::settings::differences;
 use crate::wire::encode;
@@ -87,24 +89,35 @@ impl Session {
         name: &str,
         arguments: &[String],
         said: &str,
+        explained: Option<&Explained>,
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
         if route == Route::Many {
-            return self.execute_on_several(&statement, name, arguments).await;
+            return self.execute_on_several(&statement, name, arguments, explained).await;
         }
         self.foresee(self.shape_of(&statement.planned, route))?;
         let row = with_arguments(&statement, arguments, |params| {
             statement.planned.lock_target(&statement.text, params)
         });
-        self.await_turn(row, route, self.tier(&statement.planned)).await?;
-        let call = self.admit(self.shape_of(&statement.planned, route))?;
+        if explained.is_none_or(Explained::runs) {
+            self.await_turn(row, route, self.tier(&statement.planned)).await?;
+        }
+        let call = match explained {
+            None => self.admit(self.shape_of(&statement.planned, route))?,
+            Some(_) => None,
+        };
         let at = self.site_evenly(route, self.need(&statement.planned)).await?;
         self.tie(at, &statement.planned);
         self.ensure_said(at, &statement).await?;
         let began = Instant::now();
         let outer = self.edit.take();
-        let (text, edit) = executing(said, name, &statement, outer.as_deref());
+        let (mut text, mut edit) = executing(said, name, &statement, outer.as_deref());
+        if let Some(explained) = explained {
+            let about = explained.about(&text);
+            edit.shift -= i32::try_from(about.chars().count() - text.chars().count()).unwrap_or(0);
+            text = about;
+        }
         self.edit = Some(Rc::new(edit));
         let outcome = self.say(at, &text, Show::Forward).await;
         self.edit = outer;
@@ -122,6 +135,7 @@ impl Session {
         statement: &Rc<Statement>,
         name: &str,
         arguments: &[String],
+        explained: Option<&Explained>,
     ) -> Result<(), Stop> {
         self.refuse_other_meaning(statement)?;
         let described = self.describe_within(&statement.text, &statement.types).await?;
@@ -142,7 +156,7 @@ impl Session {
             .iter()
             .map(|value| value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
             .collect();
-        self.answer_whole(&Asked {
+        let asked = Asked {
             text: &statement.text,
             planned: &statement.planned,
             types: &described,
@@ -153,8 +167,33 @@ impl Session {
             name: "weir_all",
             shift: statement.edit.shift,
             moment: None,
-        })
-        .await
+        };
+        match explained {
+            None => self.answer_whole(&asked).await,
+            Some(explained) => self.explain_whole(&asked, explained).await,
+        }
+    }
+
+    /// `EXPLAIN EXECUTE`: what it executes is the session's own.
+    pub(super) fn explains_executed(&self, statement: &str) -> Option<(Explained, Control)> {
+        let strings = self.standard_conforming_strings();
+        let explained = explained::read(statement, strings)?;
+        let control = control::parse(&explained.query, strings).ok().flatten()?;
+        matches!(control, Control::Execute { .. }).then_some((explained, control))
+    }
+
+    pub(super) async fn explain_executed(
+        &mut self,
+        explained: &Explained,
+        control: &Control,
+    ) -> Result<(), Stop> {
+        self.refuse_if_failed(None)?;
+        let Control::Execute { name, arguments } = control else {
+            return Err(Error::internal("no EXECUTE to explain").into());
+        };
+        let planned = self.statement(name)?.planned.clone();
+        self.begin_budget(&planned);
+        self.execute_sql(name, arguments, &explained.query, Some(explained)).await
     }
 
     /// Where an EXECUTE goes.

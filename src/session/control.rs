@@ -57,7 +57,7 @@ impl Session {
                 self.prepare_sql(name, &types, &inner, statement).await
             }
             Control::Execute { name, arguments } => {
-                self.execute_sql(&name, &arguments, statement).await
+                self.execute_sql(&name, &arguments, statement, None).await
             }
             Control::Deallocate { name } => self.deallocate(name.as_deref()),
             Control::ExplainWeir { statement } => self.explain_weir(&statement),

@@ -15,6 +15,7 @@ use crate::wire::frontend::{Bind, Format};
 use crate::wire::params::Value;
 use crate::wire::server::{Field, RowDescription};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -42,6 +43,8 @@ impl Bound {
 enum Stage {
     Bound,
     Open(Box<Answer>),
+    /// Rows that weir has made itself: of EXPLAIN.
+    Told(VecDeque<Vec<u8>>),
     Done,
 }
 
@@ -169,16 +172,22 @@ impl Session {
             Ok(0) | Err(_) => (0, None),
             Ok(most) => (max_rows.min(MOST), Some(most)),
         };
-        let mut answer = match std::mem::replace(&mut bound.stage, Stage::Done) {
-            Stage::Done => return self.complete("SELECT 0"),
+        let mut stage = std::mem::replace(&mut bound.stage, Stage::Done);
+        if matches!(stage, Stage::Bound) {
+            stage = self.begin_bound(bound, batch, None).await?;
+        }
+        let mut answer = match stage {
+            Stage::Bound | Stage::Done => return self.complete("SELECT 0"),
+            Stage::Told(rows) => return self.tell(bound, rows, most),
             Stage::Open(answer) => answer,
-            Stage::Bound => Box::new(self.begin_bound(bound, batch, None).await?),
         };
         answer.fan.batch = batch;
         answer.fan.within = self.within();
         let mut carried = self.carry(&mut answer, most).await?;
         if carried == Carried::TooLarge {
-            *answer = self.begin_bound(bound, batch, Some(&answer)).await?;
+            if let Stage::Open(gathered) = self.begin_bound(bound, batch, Some(&answer)).await? {
+                answer = gathered;
+            }
             carried = self.carry(&mut answer, most).await?;
         }
         match carried {
@@ -192,13 +201,33 @@ impl Session {
         }
     }
 
+    /// Gives so many rows of those that weir has made.
+    fn tell(
+        &mut self,
+        bound: &mut Bound,
+        mut rows: VecDeque<Vec<u8>>,
+        most: Option<u64>,
+    ) -> Result<(), Stop> {
+        let most = most.and_then(|most| usize::try_from(most).ok());
+        let now = rows.len().min(most.unwrap_or(usize::MAX));
+        for row in rows.drain(..now) {
+            encode::data_row(&[Some(&row)], &mut self.client.output);
+        }
+        bound.stage = Stage::Told(rows);
+        match most == Some(now) {
+            true => encode::portal_suspended(&mut self.client.output),
+            false => self.complete("EXPLAIN")?,
+        }
+        Ok(())
+    }
+
     /// `merged`: what weir could not hold.
     async fn begin_bound(
         &mut self,
         bound: &Bound,
         batch: i32,
         merged: Option<&Answer>,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Stage, Stop> {
         let bind = Bind::read(&bound.message).map_err(Error::from)?;
         let mut values: Vec<Value<'_>> = Vec::new();
         bind.values(&mut values);
@@ -216,10 +245,15 @@ impl Session {
             shift: statement.edit.shift,
             moment: None,
         };
-        match merged {
-            None => self.begin_answer(&asked).await,
-            Some(merged) => self.gather_instead(&asked, merged).await,
-        }
+        Ok(match (&statement.explains, merged) {
+            (None, None) => Stage::Open(Box::new(self.begin_answer(&asked).await?)),
+            (None, Some(merged)) => {
+                Stage::Open(Box::new(self.gather_instead(&asked, merged).await?))
+            }
+            (Some(explains), _) => {
+                Stage::Told(self.explain(&asked, &explains.explained).await?.into())
+            }
+        })
     }
 
     pub(super) async fn close_several(&mut self, portal: &Shared) -> Result<(), Stop> {
@@ -255,6 +289,6 @@ impl Session {
 }
 
 /// Whether a shape has parameters of the client's own: `$1`, where its literals are `$L1`.
-pub(super) fn has_parameters(shape: &str) -> bool {
+fn has_parameters(shape: &str) -> bool {
     shape.as_bytes().windows(2).any(|pair| matches!(pair, [b'$', b'0'..=b'9']))
 }

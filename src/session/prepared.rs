@@ -1,7 +1,7 @@
 //! A client's prepared statements: planned, kept, and made known to the servers that run them.
 use super::by_name::executing;
 use super::segment::WHISPER;
-use super::statements::{Change, Form, Naming, Statement, Under, meaning};
+use super::statements::{Change, Explains, Form, Naming, Statement, Under, meaning};
 use super::{Session, Stop};
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
@@ -60,7 +60,20 @@ impl Session {
             Some(range) => text.get(range.clone()).unwrap_or_default(),
             None => "",
         };
-        let planned = self.plan(text)?;
+        if self.explains_executed(text).is_some() {
+            return Err(Error::refused(
+                "EXPLAIN EXECUTE in the extended protocol is not supported",
+                "send it as a simple query, or explain the statement itself with its parameters",
+            )
+            .into());
+        }
+        let (planned, explains) = match self.explains(text) {
+            Some((explained, planned)) => {
+                self.check_asked(&planned)?;
+                (planned, Some(Explains { explained, said: text.to_owned() }))
+            }
+            None => (self.plan(text)?, None),
+        };
         let executes = match (&planned.plan.command, &form) {
             // One that is not there is told when it is executed, as in PostgreSQL.
             (Command::Control(Control::Execute { name, .. }), Form::Parse) => {
@@ -83,6 +96,7 @@ impl Session {
                 let outer = Edit { shift, name: None };
                 executing(text, name, inner, Some(&outer))
             }
+            None if explains.is_some() => (text.to_owned(), Edit { shift, name: None }),
             None => (planned.text(text).into_owned(), Edit { shift, name: None }),
         };
         let mut identities = self.database.identities.borrow_mut();
@@ -98,7 +112,9 @@ impl Session {
             }
         };
         drop(identities);
-        let text = text.to_owned();
+        // Plan and literals are those of the query, which stands at the same places.
+        let query = explains.as_ref().map(|explains| explains.explained.query.clone());
+        let text = query.unwrap_or_else(|| text.to_owned());
         let under = self.planned_under();
         let catalog_version = Cell::new(self.serving.catalog_version);
         let told = Cell::new(None);
@@ -116,6 +132,7 @@ impl Session {
             identity,
             edit,
             executes,
+            explains,
             encoding: self.encoding(),
             settings,
             catalog_version,
@@ -308,7 +325,8 @@ impl Session {
             return Ok(known);
         }
         let (types, form) = (known.types.clone(), known.form.clone());
-        let mut renewed = self.prepare(name, &known.text, types, form, known.naming)?;
+        let text = known.explains.as_ref().map_or(&known.text, |explains| &explains.said);
+        let mut renewed = self.prepare(name, text, types, form, known.naming)?;
         let shift = known.edit.shift;
         renewed.edit = Rc::new(Edit { shift, name: renewed.edit.name.clone() });
         renewed.told = known.told.clone();
@@ -333,11 +351,12 @@ impl Session {
         let planned = self.database.planner.borrow_mut().plan(statement, &context);
         let planned = planned.map_err(|unroutable| {
             self.database.counters.refused(unroutable.reason());
-            let error = match self.explains_several(statement) {
-                // In the simple protocol it is answered before it comes here.
-                Some(_) => super::explained::not_extended(),
-                None => Error::from(unroutable),
-            };
+            // EXPLAIN cannot tell the plan of a query for the same reason as that cannot be run.
+            let strings = self.standard_conforming_strings();
+            let explained = sql::explained::read(statement, strings).and_then(|explained| {
+                self.database.planner.borrow_mut().plan(&explained.query, &self.context()).err()
+            });
+            let error = Error::from(explained.unwrap_or(unroutable));
             // As in PostgreSQL: in a failed transaction a statement is read, and no more.
             match self.refuse_if_failed(None) {
                 Err(failed) if error.code != SqlState::SYNTAX_ERROR => failed,

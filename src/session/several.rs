@@ -157,8 +157,8 @@ impl Session {
         let fresh = self.txn.participants.is_empty();
         // Before any connection: see `place`.
         let place = match (merge, gather) {
-            (None, Ok(_)) => Place::Taken(self.place(asked.planned).await?),
-            (Some(_), _) | (None, Err(_)) => Place::Open { fresh },
+            (Err(_), Ok(_)) => Place::Taken(self.place(asked.planned).await?),
+            (Ok(_), _) | (Err(_), Err(_)) => Place::Open { fresh },
         };
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
@@ -166,7 +166,7 @@ impl Session {
         self.take_snapshot(&shards).await?;
         let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
-        if let Some(merge) = merge
+        if let Ok(merge) = merge
             && let Some(answer) = self.begin_merge(asked, merge).await?
         {
             return Ok(Answer { fresh, ..answer });

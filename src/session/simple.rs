@@ -4,9 +4,10 @@ use super::segment::Segment;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
-use crate::plan::{Access, Command, Planned, Route};
+use crate::plan::{Access, Command, Planned, Route, Unroutable};
 use crate::sql;
 use crate::sql::control::Control;
+use crate::sql::lexer::{Lexer, TokenKind};
 use crate::txn::{Block, Status};
 use crate::wire::params::Params;
 use crate::wire::{encode, error_response};
@@ -138,6 +139,10 @@ impl Session {
         let mut all = Vec::with_capacity(statements.len());
         for range in statements {
             let statement = text.get(range.clone()).unwrap_or_default();
+            // The statement that it names is the session's own.
+            if self.explains_executed(statement).is_some() {
+                return None;
+            }
             // What cannot be planned or routed is told in its turn.
             let planned = self.plan(statement).ok()?;
             let goes =
@@ -179,8 +184,15 @@ impl Session {
     }
 
     pub(super) async fn simple_statement(&mut self, statement: &str) -> Result<(), Stop> {
-        if let Some((explained, planned)) = self.explains_several(statement) {
-            return self.explain_several(&explained, &planned).await;
+        if let Some((explained, planned)) = self.explains(statement) {
+            let params = Params::default();
+            let route = planned.route(&explained.query, &params, &self.serving.rules);
+            if matches!(route, Ok(Route::Many)) {
+                refuse_parameters(&planned)?;
+                return self.explain_several(&explained, &planned).await;
+            }
+        } else if let Some((explained, control)) = self.explains_executed(statement) {
+            return self.explain_executed(&explained, &control).await;
         }
         let planned = self.plan(statement)?;
         self.begin_budget(&planned);
@@ -219,6 +231,7 @@ impl Session {
         route: Route,
     ) -> Result<(), Stop> {
         if route == Route::Many {
+            refuse_parameters(planned)?;
             return self.run_several(statement, planned).await;
         }
         self.foresee(self.shape_of(planned, route))?;
@@ -250,5 +263,16 @@ impl Session {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// A simple query gives no parameters values.
+fn refuse_parameters(planned: &Planned) -> Result<(), Unroutable> {
+    let text = &planned.shape.text;
+    let mut tokens = Lexer::of_shape(text).map_while(Result::ok);
+    let parameter = tokens.find(|token| token.kind == TokenKind::Parameter);
+    match parameter.and_then(|token| token.text(text).strip_prefix('$')?.parse().ok()) {
+        Some(number) => Err(Unroutable::NoParameter(number)),
+        None => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use crate::exec::describe::ResultShape;
 use crate::exec::relay::Edit;
 use crate::ids::{Oid, RulesVersion};
 use crate::plan::Planned;
+use crate::sql::explained::Explained;
 use crate::txn::settings::{Settings, Values};
 use bytes::Bytes;
 use std::cell::{Cell, OnceCell};
@@ -42,6 +43,8 @@ pub struct Statement {
     pub identity: Rc<Identity>,
     /// What an EXECUTE executes: a server has to know that first.
     pub executes: Option<Rc<Statement>>,
+    /// It is an EXPLAIN: text and plan are those of the query.
+    pub explains: Option<Explains>,
     /// What the client wrote it in.
     pub(super) encoding: Encoding,
     /// How a server's errors about it become the client's.
@@ -69,6 +72,13 @@ impl Statement {
             Naming::Unnamed => "",
         }
     }
+}
+
+/// An EXPLAIN of a query whose rows may be on several shards.
+pub struct Explains {
+    pub explained: Explained,
+    /// As the client wrote it.
+    pub said: String,
 }
 
 /// What a plan depends on beside the statement's text.

@@ -10,6 +10,15 @@ pub struct Explained {
     options: Vec<Choice>,
 }
 
+/// How a plan is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Every row is one line.
+    Text,
+    /// One row.
+    Json,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Choice {
     /// In lower case.
@@ -19,7 +28,7 @@ struct Choice {
 }
 
 /// Options that change what a plan looks like, whether or not it is run.
-const OF_LOOKS: [&str; 3] = ["verbose", "costs", "settings"];
+const OF_LOOKS: [&str; 4] = ["verbose", "costs", "settings", "format"];
 
 /// `None`: this is no EXPLAIN, or one that only PostgreSQL can say what is wrong with.
 pub fn read(text: &str, standard_conforming_strings: bool) -> Option<Explained> {
@@ -102,6 +111,22 @@ impl Explained {
         self.options.iter().rev().find(|choice| choice.name == name)
     }
 
+    /// It explains a query or a write, and nothing that makes objects or has a name for a statement.
+    pub fn is_of_rows(&self) -> bool {
+        use super::verb::{Verb, classify};
+        matches!(
+            classify(&self.query),
+            Verb::Select
+                | Verb::Values
+                | Verb::Table
+                | Verb::With
+                | Verb::Insert
+                | Verb::Update
+                | Verb::Delete
+                | Verb::Merge
+        )
+    }
+
     /// The query is run.
     pub fn runs(&self) -> bool {
         self.last("analyze").is_some_and(Choice::is_on)
@@ -112,9 +137,14 @@ impl Explained {
         self.runs() && self.last("summary").is_none_or(Choice::is_on)
     }
 
-    /// Every row is one line of the plan's text.
-    pub fn is_text(&self) -> bool {
-        self.last("format").is_none_or(|choice| choice.word() == "text")
+    /// `None`: one that weir does not write.
+    pub fn format(&self) -> Option<Format> {
+        match self.last("format").map(Choice::word).as_deref() {
+            Some("json") => Some(Format::Json),
+            Some("xml" | "yaml") => None,
+            // What is no format a server will say.
+            Some(_) | None => Some(Format::Text),
+        }
     }
 
     /// The plan is one for any values of parameters.
@@ -196,7 +226,14 @@ mod tests {
         let of = |options: &str| read(&format!("explain ({options}) select 1"), true).unwrap();
         assert!(of("analyze").runs() && of("analyze 'true'").runs());
         assert!(!of("analyze, analyze off").runs());
-        assert!(!of("format json").is_text() && of("format json, format text").is_text());
+        assert_eq!(of("format json").format(), Some(Format::Json));
+        assert_eq!(of("format json, format text").format(), Some(Format::Text));
+        assert_eq!(of("costs off").format(), Some(Format::Text));
+        assert_eq!(of("format 'YAML'").format(), None);
+        assert_eq!(
+            of("analyze, format json, buffers").foretold("select 2"),
+            "EXPLAIN (\"format\" json) select 2"
+        );
         assert!(of("analyze").tells_time() && !of("analyze, summary off").tells_time());
         assert_eq!(
             of("analyze, costs off, timing off").foretold("select 2"),

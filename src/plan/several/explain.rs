@@ -8,7 +8,7 @@ impl Several {
     pub fn told(&self, planned: &Planned, statement: &str, rules: &Rules) -> Vec<String> {
         let mut lines = Vec::new();
         let render = |template: &super::Template| template.render(statement, &planned.shape);
-        if let Some(merge) = &self.merge {
+        if let Ok(merge) = &self.merge {
             lines.push(format!("merge of each shard's: {}", render(&merge.query)));
         }
         match &self.gather {
@@ -23,7 +23,7 @@ impl Several {
                 }
                 lines.push(format!("finish by: {}", render(&gather.residual)));
             }
-            Err(why) if self.merge.is_some() => {
+            Err(why) if self.merge.is_ok() => {
                 lines.push(format!("not gathered: {}", crate::error::Error::from(why.clone())));
             }
             Err(_) => {}

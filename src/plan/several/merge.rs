@@ -8,17 +8,18 @@ use super::core::Core;
 use super::level::{self, Aggregates};
 use super::limit::{self, Limits};
 use super::order::{self, Order};
-use super::{Collation, Merge, Rows, Subject, Template, Ties, aggregate, set};
+use super::{Collation, Merge, Rows, Subject, Template, Ties, Unmerged, aggregate, set};
 use crate::sql::block::Bytes;
 use crate::sql::statement::{Distinct, Grouping};
 
-/// `None`: that is not proved to be possible.
-pub fn plan(subject: &Subject<'_, '_>) -> Option<Merge> {
+/// As far as that is proved to be possible.
+pub fn plan(subject: &Subject<'_, '_>) -> Result<Merge, Unmerged> {
     match Core::of(subject) {
-        None => set::plan(subject),
-        Some(core) => match core.local()? {
-            Local::Yes => united(&core),
-            Local::Groups => aggregate::plan(&core),
+        None => set::plan(subject).ok_or(Unmerged::Rows),
+        Some(core) => match core.local() {
+            None => Err(Unmerged::Groups),
+            Some(Local::Yes) => united(&core).ok_or(Unmerged::Order),
+            Some(Local::Groups) => aggregate::plan(&core).ok_or(Unmerged::Groups),
         },
     }
 }

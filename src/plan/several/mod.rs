@@ -40,10 +40,34 @@ use tokens::Tokens;
 #[derive(Debug)]
 pub struct Several {
     /// Comes first, if weir can compare and combine the types exactly.
-    pub merge: Option<Merge>,
+    pub merge: Result<Merge, Unmerged>,
     pub gather: Result<Gather, Unroutable>,
     /// The time is asked for: whoever renders the templates has to know what time it is.
     pub tells_time: bool,
+}
+
+/// Why weir does not unite the shards' answers itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unmerged {
+    /// It is not proved that each of its rows is made of rows of one shard.
+    Rows,
+    /// Groups, aggregates or windows.
+    Groups,
+    /// DISTINCT, ORDER BY or LIMIT.
+    Order,
+}
+
+impl Unmerged {
+    /// In words that go on after "not merged:".
+    pub fn why(self) -> &'static str {
+        match self {
+            Unmerged::Rows => "rows of several shards may make one row of the answer",
+            Unmerged::Groups => {
+                "its groups, aggregates or windows are over rows of several shards, and not united exactly"
+            }
+            Unmerged::Order => "its DISTINCT, ORDER BY or LIMIT is not done exactly by weir",
+        }
+    }
 }
 
 /// A query as both strategies see it.
@@ -104,10 +128,11 @@ impl Several {
         }
         let subject = Subject::new(query, analysis, shape, analyst);
         Some(match &subject {
-            Err(why) => Self::new(None, Err(why.clone())),
+            Err(why) => Self::new(Err(Unmerged::Rows), Err(why.clone())),
             Ok(subject) => {
                 let merge = merge::plan(subject);
-                let finished = merge.as_ref().and_then(|merge| finish::plan(merge, analyst.width));
+                let finished =
+                    merge.as_ref().ok().and_then(|merge| finish::plan(merge, analyst.width));
                 let gather = finished
                     .or_else(|| two_level::plan(subject))
                     .map_or_else(|| gather::plan(subject), Ok);
@@ -116,13 +141,13 @@ impl Several {
         })
     }
 
-    fn new(merge: Option<Merge>, gather: Result<Gather, Unroutable>) -> Self {
+    fn new(merge: Result<Merge, Unmerged>, gather: Result<Gather, Unroutable>) -> Self {
         Self { merge, gather, tells_time: false }
     }
 
     fn telling(mut self, times: &[Time]) -> Self {
         self.tells_time = !times.is_empty();
-        if let Some(merge) = &mut self.merge {
+        if let Ok(merge) = &mut self.merge {
             merge.query = std::mem::take(&mut merge.query).telling(times);
         }
         if let Ok(gather) = &mut self.gather {
@@ -136,7 +161,7 @@ impl Several {
 
     /// Why neither can be done.
     pub(super) fn refusal(&self) -> Option<&Unroutable> {
-        self.gather.as_ref().err().filter(|_| self.merge.is_none())
+        self.gather.as_ref().err().filter(|_| self.merge.is_err())
     }
 }
 
