@@ -1,10 +1,15 @@
 # make demo    four shards on this machine, behind weir, ready for psql
 # make test    everything that CI runs
 
-.PHONY: demo test format lint tests fuzz
+# make oracle-long    100,000 generated reads against PostgreSQL, seed after seed (docs/oracle.md)
+
+.PHONY: demo test format lint tests fuzz oracle-long
 
 # For instance: make demo ARGS="--shards 8 --port 6543"
 ARGS ?=
+# How many statements the long run has in all, and for each seed.
+ORACLE_STATEMENTS ?= 100000
+ORACLE_PER_SEED ?= 5000
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 
@@ -37,3 +42,9 @@ tests:
 fuzz:
 	@scripts/need rust fuzzer
 	@scripts/timed fuzz integration/fuzz/run $(FUZZ_SECONDS)
+
+oracle-long:
+	@scripts/need rust postgresql
+	@cargo build --quiet --locked --release --bin weir
+	@cargo test --quiet --locked --test integration --no-run
+	@scripts/oracle-long $(ORACLE_STATEMENTS) $(ORACLE_PER_SEED)

@@ -138,7 +138,11 @@ impl Beside {
             None => Outcome::Differs(format!("{name}\n  PostgreSQL:\n{oracle}  weir:\n{weir}")),
         };
         let rows = oracle.said.iter().filter(|said| has_values(said)).count();
-        let strategy = self.strategy(text);
+        let strategy = match (self.strategy(text), moved) {
+            (several, Some(0)) if several == "several shards" => "merge".to_owned(),
+            (several, Some(_)) if several == "several shards" => "gather".to_owned(),
+            (other, _) => other,
+        };
         self.lines.push(Line {
             name: name.to_owned(),
             strategy,

@@ -264,6 +264,8 @@ fn groups_by_an_expression_or_an_alias_stay_apart() {
         .rows("SELECT txt AS n, count(*) FROM t GROUP BY txt, t.n");
     scene.ordered("SELECT txt, count(*) FROM t GROUP BY txt ORDER BY txt");
     scene.ordered("SELECT n % 3 AS rest, count(*) FROM t GROUP BY rest ORDER BY count(*), rest");
+    // weir's own names for keys and parts are no other outputs.
+    scene.ordered("SELECT txt AS g2, avg(n) AS a1 FROM t GROUP BY txt, n % 4 ORDER BY txt, n % 4");
 }
 
 #[test]

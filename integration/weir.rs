@@ -1,6 +1,7 @@
 //! weir itself, as its users run it: the program with a `weir.toml`, in front of a cluster.
 use crate::cluster::{Cluster, DATABASE};
 use std::{
+    ffi::OsString,
     fs,
     io::{Read, Write},
     net::TcpStream,
@@ -242,9 +243,11 @@ impl Drop for Weir {
     }
 }
 
-/// The program under test, which ends with this process even if that is killed.
+/// The program under test, which ends with this process even if that is killed. WEIR_PROGRAM is another
+/// build of it: an optimised one, for measurements and long runs.
 fn command() -> Command {
-    let program = Path::new(env!("CARGO_BIN_EXE_weir"));
+    let program = std::env::var_os("WEIR_PROGRAM")
+        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_weir")));
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command

@@ -7,7 +7,12 @@ use crate::oracle::talk::{Fetch, How, Results, Step};
 use crate::oracle::{query, type_names};
 use crate::raw::Raw;
 use rand::RngExt;
+use std::time::Duration;
 
+/// Some statements join so much that PostgreSQL itself works at them for hours.
+const TOO_SLOW: &str = "2s";
+/// What one PostgreSQL answers in that time weir may answer more slowly.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many smaller variants are tried on a difference.
 const ATTEMPTS: usize = 300;
 
@@ -47,6 +52,8 @@ pub enum Outcome {
     Answered(Way),
     Failed(String),
     Refused(Failure),
+    /// PostgreSQL gave up, so nothing is known of weir.
+    Slow,
 }
 
 /// What an answer says of how it was made: weir tells by a notice that it gathered.
@@ -69,9 +76,16 @@ struct Side {
 impl Side {
     fn new(place: &Place) -> Self {
         let mut raw = place.connect();
+        raw.patient(PATIENCE);
         // Plain PostgreSQL takes it for a setting of somebody's.
         query(&mut raw, "SET weir.gather_notice = on");
         Self { place: place.clone(), raw }
+    }
+
+    fn oracle(place: &Place) -> Self {
+        let mut oracle = Self::new(place);
+        query(&mut oracle.raw, &format!("SET statement_timeout = '{TOO_SLOW}'"));
+        oracle
     }
 
     fn run(&mut self, read: &Read) -> Answer {
@@ -92,11 +106,16 @@ impl Side {
 
 impl Pair {
     pub fn new(oracle: &Place, weir: &Place) -> Self {
-        Self { oracle: Side::new(oracle), weir: Side::new(weir) }
+        Self { oracle: Side::oracle(oracle), weir: Side::new(weir) }
     }
 
     /// What both sides agree on, or what each of them says.
     pub fn run(&mut self, read: &Read) -> Result<Outcome, String> {
+        let oracle = self.oracle.run(read);
+        let failed = oracle.said.iter().find_map(failure);
+        if failed.is_some_and(|failure| failure.code == "57014") {
+            return Ok(Outcome::Slow);
+        }
         let mut weir = self.weir.run(read);
         let way = told(&mut weir);
         if let Some(refused) = weir.refusal() {
@@ -105,11 +124,10 @@ impl Pair {
                 _ => Err(self.tell(read, &weir, None)),
             };
         }
-        let oracle = self.oracle.run(read);
         if read.essence(&weir) != read.essence(&oracle) {
             return Err(self.tell(read, &weir, Some(&oracle)));
         }
-        Ok(match oracle.said.iter().find_map(failure) {
+        Ok(match failed {
             Some(failure) => Outcome::Failed(format!("{} {}", failure.code, failure.message)),
             None => Outcome::Answered(way),
         })
@@ -117,9 +135,7 @@ impl Pair {
 
     /// New connections: whatever was wrong with the old ones stays behind.
     pub fn renew(&mut self) {
-        for side in [&mut self.oracle, &mut self.weir] {
-            *side = Side::new(&side.place);
-        }
+        *self = Self::new(&self.oracle.place, &self.weir.place);
     }
 
     fn tell(&mut self, read: &Read, weir: &Answer, oracle: Option<&Answer>) -> String {

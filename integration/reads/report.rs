@@ -10,6 +10,8 @@ pub struct Report {
     /// Both sides gave the same error.
     pub failed: usize,
     pub refused: usize,
+    /// PostgreSQL gave up.
+    slow: usize,
     /// By how weir answered: how often.
     strategies: BTreeMap<String, usize>,
     /// By reason: how often, and the shortest statement.
@@ -25,6 +27,7 @@ impl Report {
                 self.answered += 1;
                 *self.strategies.entry(strategy(*way)).or_default() += 1;
             }
+            Outcome::Slow => self.slow += 1,
             Outcome::Failed(error) => {
                 self.failed += 1;
                 note(&mut self.errors, error.clone(), read);
@@ -51,6 +54,7 @@ impl Report {
         self.answered += other.answered;
         self.failed += other.failed;
         self.refused += other.refused;
+        self.slow += other.slow;
         for (strategy, count) in other.strategies {
             *self.strategies.entry(strategy).or_default() += count;
         }
@@ -94,8 +98,8 @@ impl fmt::Display for Report {
         let share = |count: usize| count as f64 * 100.0 / self.statements.max(1) as f64;
         writeln!(
             f,
-            "{} statements: {} answered, {} failed alike, {} refused",
-            self.statements, self.answered, self.failed, self.refused
+            "{} statements: {} answered, {} failed alike, {} refused, {} too slow for PostgreSQL",
+            self.statements, self.answered, self.failed, self.refused, self.slow
         )?;
         writeln!(f, "{:6.1} % the same answer:", share(self.answered))?;
         for (strategy, count) in &self.strategies {

@@ -104,6 +104,9 @@ WITH big AS (SELECT * FROM orders WHERE total > 100) SELECT city, avg(total) FRO
 
 SELECT count(DISTINCT user_id), sum(total) FROM orders;
 
+-- A key of the fragment keeps its meaning beside an output that is called like it.
+SELECT status AS g2, avg(total) FROM orders GROUP BY status, city ORDER BY 2, city;
+
 -- What does not add up.
 SELECT count(DISTINCT city) FROM orders;
 
@@ -170,3 +173,6 @@ TABLE orders;
 SELECT name FROM countries UNION (TABLE users ORDER BY id) LIMIT 3;
 
 SELECT count(*) FROM (TABLE visits) AS v JOIN users u ON u.name = v.page;
+
+-- What a subquery looks up for each row around it is indexed, if a large table has to be searched.
+SELECT id FROM users u WHERE born > (SELECT min(placed_at) FROM orders WHERE u.id = orders.id AND city = u.name AND user_id > 3);

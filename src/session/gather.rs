@@ -614,23 +614,25 @@ impl Session {
         }
     }
 
-    /// Keys, statistics, and the fence: what comes now only reads.
+    /// Keys, indexes, statistics, and the fence: what comes now only reads.
     pub(super) fn finish_tables(&mut self, gather: &Gather, rows: &[u64], at: usize) {
         let mut text = String::new();
         for (fragment, rows) in gather.fragments.iter().zip(rows) {
             let table = &fragment.table;
+            let quoted = |columns: &[String]| {
+                let quoted =
+                    columns.iter().map(|name| crate::txn::settings::quote_identifier(name));
+                quoted.collect::<Vec<_>>().join(", ")
+            };
             if !fragment.key.is_empty() {
-                let columns: Vec<String> = fragment
-                    .key
-                    .iter()
-                    .map(|name| crate::txn::settings::quote_identifier(name))
-                    .collect();
-                text.push_str(&format!(
-                    "ALTER TABLE pg_temp.{table} ADD PRIMARY KEY ({});",
-                    columns.join(", ")
-                ));
+                let key = quoted(&fragment.key);
+                text.push_str(&format!("ALTER TABLE pg_temp.{table} ADD PRIMARY KEY ({key});"));
             }
             if *rows > ANALYZED_ROWS {
+                if !fragment.sought.is_empty() {
+                    let sought = quoted(&fragment.sought);
+                    text.push_str(&format!("CREATE INDEX ON pg_temp.{table} ({sought});"));
+                }
                 text.push_str(&format!("ANALYZE pg_temp.{table};"));
             }
         }

@@ -13,13 +13,17 @@ impl Several {
         }
         match &self.gather {
             Ok(gather) => {
-                for Fragment { table, query, of, .. } in &gather.fragments {
+                for Fragment { table, query, of, sought, .. } in &gather.fragments {
                     let of = match of {
                         Of::EveryShard => "every shard",
                         Of::AnyShard => "any shard",
                         Of::Shard(shard) => rules.shard_name(*shard),
                     };
-                    lines.push(format!("gather {table} from {of}: {}", render(query)));
+                    let sought = match sought.as_slice() {
+                        [] => String::new(),
+                        columns => format!(" (indexed by {})", columns.join(", ")),
+                    };
+                    lines.push(format!("gather {table} from {of}{sought}: {}", render(query)));
                 }
                 lines.push(format!("finish by: {}", render(&gather.residual)));
             }

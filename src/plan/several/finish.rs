@@ -32,8 +32,7 @@ pub fn plan(merge: &Merge, width: Option<usize>) -> Option<Gather> {
             Ties::Kept => format!(" FETCH FIRST ({}) ROWS WITH TIES", count(limit)),
         });
     }
-    let fragment =
-        Fragment { table: String::from("weir_1"), query, of: Of::EveryShard, key: Vec::new() };
+    let fragment = Fragment::plain(String::from("weir_1"), query, Of::EveryShard);
     Some(Gather { fragments: vec![fragment], residual: Template(vec![Piece::Text(residual)]) })
 }
 

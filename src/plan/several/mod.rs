@@ -109,6 +109,13 @@ impl<'s, 'a> Subject<'s, 'a> {
     }
 }
 
+impl Fragment {
+    /// Rows that are asked for as they are.
+    fn plain(table: String, query: Template, of: Of) -> Self {
+        Self { table, query, of, key: Vec::new(), sought: Vec::new() }
+    }
+}
+
 impl Several {
     /// `None`: it reads nothing that is on several shards, or does more than read.
     pub(super) fn plan(
@@ -279,6 +286,8 @@ pub struct Fragment {
     pub of: Of,
     /// Columns that together are unique and not null: `GROUP BY` of them fixes all others.
     pub key: Vec<String>,
+    /// Columns that a subquery compares with each row of the query around it.
+    pub sought: Vec<String>,
 }
 
 /// Whose rows a fragment is made of.

@@ -115,6 +115,10 @@ impl<'s> Tokens<'s> {
         self.all.get(at).map(|token| token.kind)
     }
 
+    pub fn source(&self, at: usize) -> Option<&'s str> {
+        Some(self.all.get(at)?.text(self.text))
+    }
+
     pub fn is_inside(&self, at: usize, range: &Range<usize>) -> bool {
         self.all.get(at).is_some_and(|token| range.contains(&token.start))
     }

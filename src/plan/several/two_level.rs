@@ -135,7 +135,8 @@ impl<'c, 'q> Splitter<'c, 'q> {
         let mut next = 0;
         while let Some(word) = words.get(next) {
             let replaced = match self.key(&words, next) {
-                Some((key, length)) => Some((format!("g{key}"), length)),
+                // With its table: an output may be called so, too.
+                Some((key, length)) => Some((format!("weir_1.g{key}"), length)),
                 None => self.aggregate(&words, next)?,
             };
             let Some((by, length)) = replaced else {
@@ -335,7 +336,7 @@ impl<'c, 'q> Splitter<'c, 'q> {
             query.text(format!(" GROUP BY {}", keys.join(", ")));
         }
         let table = String::from("weir_1");
-        Some(Fragment { table, query, of: Of::EveryShard, key: Vec::new() })
+        Some(Fragment::plain(table, query, Of::EveryShard))
     }
 }
 

@@ -7,9 +7,11 @@
 //! - `blocks`: subqueries that the shards answer whole
 //! - `columns`: which columns of a table the query can need
 //! - `filters`: which rows
+//! - `sought`: what subqueries look up row by row
 mod blocks;
 mod columns;
 mod filters;
+mod sought;
 
 use super::tokens::Tokens;
 use super::{Fragment, Gather, Of, Subject};
@@ -43,7 +45,7 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
         let insert = format!("SELECT * FROM pg_temp.{table}");
         splices.push(Splice { at: block.start, remove: block.len(), insert });
         let query = Template(vec![Piece::Range(block.clone())]);
-        fragments.push(Fragment { table, query, of: Of::EveryShard, key: Vec::new() });
+        fragments.push(Fragment::plain(table, query, Of::EveryShard));
     }
     let mut sites = sites(subject, tokens)?;
     sites.retain(|site| !blocks.iter().any(|block| block.contains(&site.at.start)));
@@ -54,7 +56,14 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
         let number = known.unwrap_or(fragments.len());
         if known.is_none() {
             let table = format!("weir_{}", number + 1);
-            fragments.push(Fragment { table, query, of, key });
+            fragments.push(Fragment { key, ..Fragment::plain(table, query, of) });
+        }
+        if let Some(fragment) = fragments.get_mut(number) {
+            for column in sought::of(subject, site, &sites) {
+                if !fragment.sought.contains(&column) {
+                    fragment.sought.push(column);
+                }
+            }
         }
         if let Some(word) = tokens.table_command(&site.at) {
             let insert = String::from("SELECT * FROM");
