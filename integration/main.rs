@@ -7,6 +7,8 @@
 mod cluster;
 mod raw;
 mod weir;
+mod writes;
+mod writes_random;
 
 mod backend;
 mod catalog;

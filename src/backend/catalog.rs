@@ -76,7 +76,13 @@ UNION ALL
              ELSE 'null' END,
         CASE WHEN sequence.oid IS NOT NULL THEN
              pg_catalog.quote_ident(sequence.nspname) || '.' ||
-             pg_catalog.quote_ident(sequence.relname) END,
+             pg_catalog.quote_ident(sequence.relname)
+             WHEN a.attgenerated = '' THEN (
+                 SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid) FROM pg_catalog.pg_attrdef f
+                 WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum
+                   AND pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~*
+                       '\\m(now|current_(timestamp|date|time)|local(timestamp|time)|(transaction|statement)_timestamp)\\M'
+             ) END,
         pg_catalog.concat_ws(' ', CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END,
             CASE WHEN a.attnum = ANY (identity.conkey) THEN 'key' END)
  FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
@@ -194,12 +200,20 @@ impl Contents {
             }
             "column" => {
                 let notes = || text(7).unwrap_or_default().split(' ');
+                let fill = fill(text(5)?)?;
+                let (time, sequence) = match fill {
+                    Fill::Default => (owned(6), None),
+                    Fill::Null | Fill::Serial | Fill::Identity | Fill::Generated => {
+                        (None, owned(6))
+                    }
+                };
                 let column = Column {
                     name: owned(2)?,
                     type_name: owned(3)?,
                     type_oid: Oid(text(4)?.parse().ok()?),
-                    fill: fill(text(5)?)?,
-                    sequence: owned(6),
+                    fill,
+                    sequence,
+                    time,
                     collation: match notes().any(|note| note == "bytes") {
                         true => Collation::Bytes,
                         false => Collation::Other,

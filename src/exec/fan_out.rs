@@ -132,6 +132,8 @@ struct Stream {
     /// Of the parameters, as the server numbers them.
     types: Vec<Oid>,
     description: Option<Bytes>,
+    /// CommandComplete's body, once it has come.
+    tag: Bytes,
     /// Rows that were not wanted yet when the server had to be free for something else.
     kept: VecDeque<Row>,
     /// The server still has portal and statement.
@@ -176,6 +178,7 @@ impl FanOut {
             rows,
             types: Vec::new(),
             description: None,
+            tag: Bytes::new(),
             kept,
             open: false,
         });
@@ -221,9 +224,27 @@ impl FanOut {
         self.streams.get(stream)?.description.as_ref()
     }
 
-    /// Has every server parse the query and describe it. `types`: as the home shard numbers them.
-    pub fn parse(&mut self, participants: &mut [Participant], text: &[u8], types: &[Oid]) {
-        for stream in &mut self.streams {
+    /// The tag of a write, with so many rows; `None`: what every server has done, added up.
+    pub fn tag(&self, rows: Option<u64>) -> String {
+        let split = |stream: &Stream| {
+            let tag = std::str::from_utf8(&stream.tag).ok()?.trim_end_matches('\0');
+            let (words, rows) = tag.rsplit_once(' ')?;
+            Some((words.to_owned(), rows.parse::<u64>().ok()?))
+        };
+        let mut all = self.streams.iter().filter_map(split);
+        let Some((words, first)) = all.next() else { return String::new() };
+        let sum = all.fold(first, |sum, (_, rows)| sum.saturating_add(rows));
+        format!("{words} {}", rows.unwrap_or(sum))
+    }
+
+    /// Has every server parse its text and describe it. `types`: as the home shard numbers them.
+    pub fn parse<'t>(
+        &mut self,
+        participants: &mut [Participant],
+        text: impl Fn(usize) -> &'t [u8],
+        types: &[Oid],
+    ) {
+        for (index, stream) in self.streams.iter_mut().enumerate() {
             let Some(participant) = participants.get_mut(stream.at) else { continue };
             stream.clear_failed(participant);
             let name = self.name.as_bytes();
@@ -235,7 +256,7 @@ impl FanOut {
                 Some(translation) => translation.type_there(oid),
                 None => oid,
             };
-            encode::parse(name, text, types.iter().map(there), out);
+            encode::parse(name, text(index), types.iter().map(there), out);
             encode::describe(Object::Statement, name, out);
             stream.owed.extend([Owed::Close, Owed::Close, Owed::Parse, Owed::Describe]);
             stream.open = true;
@@ -323,6 +344,37 @@ impl FanOut {
     pub async fn bound(&mut self, lines: &mut Lines<'_>) -> Result<(), Halt> {
         self.drain(lines, Stream::owes_binding, &mut |_, _| {}).await?;
         if self.failure.is_some() { Err(Halt::Failed) } else { Ok(()) }
+    }
+
+    /// Waits until every server has run its write to the end: PostgreSQL sends no row before. The first
+    /// row of each is kept.
+    pub async fn succeeded(&mut self, lines: &mut Lines<'_>) -> Result<(), Halt> {
+        std::future::poll_fn(|cx| {
+            lines.flush(cx)?;
+            let mut waits = false;
+            for index in 0..self.streams.len() {
+                while let Some(stream) = self.streams.get_mut(index).filter(|s| s.is_undecided()) {
+                    match stream.poll(cx, lines, Io::Allowed) {
+                        Poll::Ready(Ok(Said::Row(row))) => stream.kept.push_back(row),
+                        Poll::Ready(Ok(Said::Failed(body))) => {
+                            self.failure.get_or_insert(Failure { stream: index, body });
+                        }
+                        Poll::Ready(Ok(Said::Ended | Said::Paused | Said::Nothing)) => {}
+                        Poll::Ready(Err(broken)) => return Poll::Ready(Err(Halt::Broken(broken))),
+                        Poll::Pending => {
+                            waits = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            match (self.failure.is_some(), waits) {
+                (true, _) => Poll::Ready(Err(Halt::Failed)),
+                (false, false) => Poll::Ready(Ok(())),
+                (false, true) => lines.poll_rest(cx),
+            }
+        })
+        .await
     }
 
     /// Waits until the servers are free for something else. Rows that have come are kept for later,
@@ -476,6 +528,10 @@ impl Stream {
         self.rows == Rows::Over
     }
 
+    fn is_undecided(&self) -> bool {
+        self.rows == Rows::Coming && self.kept.is_empty()
+    }
+
     fn owes(&self) -> bool {
         !self.owed.is_empty()
     }
@@ -612,7 +668,11 @@ impl Stream {
             (b'T', Some(Owed::Describe)) => {
                 self.description = Some(body);
             }
-            (b'C' | b'I', Some(Owed::Execute)) => self.rows = Rows::Ended,
+            (b'C', Some(Owed::Execute)) => {
+                self.rows = Rows::Ended;
+                self.tag = body;
+            }
+            (b'I', Some(Owed::Execute)) => self.rows = Rows::Ended,
             (b's', Some(Owed::Execute)) => self.rows = Rows::Paused,
             (b'Z', Some(Owed::Sync)) => match server::ready_status(&body) {
                 Ok(status) => participant.status = status,

@@ -143,6 +143,13 @@ enum Source {
     Any {
         open: usize,
     },
+    /// These, and no others.
+    Given(VecDeque<Bytes>),
+    /// One row of each of these streams in turn, as long as they have any.
+    Listed {
+        order: VecDeque<usize>,
+        ended: HashSet<usize>,
+    },
     Sorted(Order),
     Grouped(Groups),
 }
@@ -161,6 +168,25 @@ struct Tied {
 }
 
 impl Merger {
+    /// Rows are passed on as they come, or in turn: of these streams.
+    pub fn passing(streams: usize, order: Option<Vec<usize>>) -> Self {
+        Self::plain(match order {
+            None => Source::Any { open: streams },
+            Some(order) => Source::Listed { order: order.into(), ended: HashSet::new() },
+        })
+    }
+
+    /// These rows are the answer.
+    pub fn giving(rows: Vec<Bytes>) -> Self {
+        Self::plain(Source::Given(rows.into()))
+    }
+
+    fn plain(source: Source) -> Self {
+        let (offset, hidden, done) = (0, 0, false);
+        let (ready, seen, held) = (None, None, VecDeque::new());
+        Self { source, ready, seen, held, offset, limit: None, ties: None, hidden, done }
+    }
+
     /// For `streams` streams of rows with these columns. `None`: it would not be exact.
     pub fn new(
         merge: &Merge,
@@ -216,6 +242,19 @@ impl Merger {
                 (Some(row), _) => row,
                 (None, Source::Any { open: 0 }) => break,
                 (None, Source::Any { .. }) => return Ok(Step::Any),
+                (None, Source::Given(rows)) => match rows.pop_front() {
+                    Some(row) => row,
+                    None => break,
+                },
+                (None, Source::Listed { order, ended }) => {
+                    while order.front().is_some_and(|stream| ended.contains(stream)) {
+                        order.pop_front();
+                    }
+                    match order.front() {
+                        Some(&stream) => return Ok(Step::Of(stream)),
+                        None => break,
+                    }
+                }
                 (None, Source::Sorted(order)) => match order.step() {
                     Step::Row(row) => row,
                     Step::Done => break,
@@ -238,7 +277,11 @@ impl Merger {
     /// The row that was wanted: a DataRow message.
     pub fn push(&mut self, stream: usize, row: Bytes) -> Result<(), MergeError> {
         match &mut self.source {
-            Source::Any { .. } => self.ready = Some(row),
+            Source::Any { .. } | Source::Given(_) => self.ready = Some(row),
+            Source::Listed { order, .. } => {
+                order.pop_front();
+                self.ready = Some(row);
+            }
             Source::Sorted(order) => order.push(stream, row)?,
             Source::Grouped(groups) => groups.push(&row)?,
         }
@@ -248,7 +291,11 @@ impl Merger {
     /// The stream has no more rows. Said once of each.
     pub fn end(&mut self, stream: usize) {
         match &mut self.source {
+            Source::Given(_) => {}
             Source::Any { open } => *open = open.saturating_sub(1),
+            Source::Listed { ended, .. } => {
+                ended.insert(stream);
+            }
             Source::Sorted(order) => order.end(stream),
             Source::Grouped(groups) => groups.end(),
         }

@@ -17,7 +17,7 @@ use crate::sql::compat::{self, RowLock};
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Alias, Call, Expr, Literal, Name, Place};
 use std::cell::Cell as Mutable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// More instances and copies of CTEs than any sane statement has.
@@ -66,6 +66,8 @@ pub struct Analyst<'a> {
     pub frames: Vec<Frame>,
     /// Tables in FROM, each time they are read.
     pub uses: Vec<TableUse<'a>>,
+    /// Writes, each when it has been read; the statement's own comes last.
+    pub writes: Vec<WriteSite<'a>>,
     /// How many columns the query gives, if that is known.
     pub width: Option<usize>,
     /// The SELECT that is being read.
@@ -87,6 +89,15 @@ pub struct TableUse<'a> {
     pub item: usize,
     /// Its row may be missing: an outer join.
     pub extended: bool,
+}
+
+/// A table that is written, each time it is.
+#[derive(Debug)]
+pub struct WriteSite<'a> {
+    pub table: Name,
+    pub found: Found<'a>,
+    /// What equals the key by whose shards the write can be taken apart; `None`: nothing is proved.
+    pub anchor: Option<HashSet<Var>>,
 }
 
 /// One place where a sharded table's rows are looked at.
@@ -190,6 +201,7 @@ impl<'a> Analyst<'a> {
             references: 0,
             frames: Vec::new(),
             uses: Vec::new(),
+            writes: Vec::new(),
             width: None,
             within: Place::default(),
             queries: 0,

@@ -50,6 +50,8 @@ pub struct Column {
     /// How its texts are ordered.
     pub collation: Collation,
     pub in_primary_key: bool,
+    /// The default's expression, if it tells the time.
+    pub time: Option<String>,
 }
 
 /// When texts are equal, whatever their column.
@@ -199,6 +201,7 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
                 Some(_) | None => Collation::Other,
             },
             in_primary_key: false,
+            time: None,
         });
     }
     let name = table.name.name;

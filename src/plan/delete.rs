@@ -1,15 +1,16 @@
 //! DELETE: the target is an instance like any other.
 use super::Unroutable;
-use super::analyst::Analyst;
+use super::analyst::{Analyst, WriteSite};
 use super::scope::{Columns, Env, Scope};
 use crate::sql::statement::Delete;
 
 impl Analyst<'_> {
     pub fn delete(&mut self, delete: &Delete, env: &Env<'_>) -> Result<Columns, Unroutable> {
+        let since = self.facts.mark();
         self.with_ctes(&delete.ctes, delete.recursive, env, |analyst, env| {
-            let (_, item) = analyst.target(&delete.table)?;
+            let (found, item) = analyst.target(&delete.table)?;
             analyst.lock_sites.push(item.hot.clone());
-            let mut scope = Scope::new(None);
+            let (mut scope, key) = (Scope::new(None), item.key);
             scope.items.push(item);
             for using in &delete.using {
                 analyst.from(using, &mut scope, env)?;
@@ -18,7 +19,10 @@ impl Analyst<'_> {
             if let Some(filter) = &delete.filter {
                 analyst.condition(filter, &(0..scope.items.len()), env, &scope)?;
             }
-            analyst.returning(&delete.returning, env, &scope)
+            let returned = analyst.returning(&delete.returning, env, &scope)?;
+            let anchor = key.map(|key| analyst.facts.class(key, since));
+            analyst.writes.push(WriteSite { table: delete.table.name.clone(), found, anchor });
+            Ok(returned)
         })
     }
 }

@@ -1,10 +1,11 @@
-//! INSERT of one row whose sharding key comes from a sequence: weir draws the value on the home
-//! shard, writes it into the statement, and the statement then goes by its key like any other.
+//! INSERT of rows whose sharding keys come from a sequence: weir draws the values on the home shard,
+//! writes them into the statement, and the statement then goes by its keys like any other.
 use super::ddl::Words;
 use super::names::{self, Home};
+use super::several::rows::{Layout, tokens_from};
 use super::{Context, Splice, Unroutable};
 use crate::sql::compat::Analysis;
-use crate::sql::lexer::{Lexer, Token, TokenKind};
+use crate::sql::lexer::Token;
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Fill, Insert, Source};
 
@@ -15,7 +16,7 @@ pub struct Draw {
     pub column: String,
     /// As `pg_get_serial_sequence` writes it.
     pub sequence: String,
-    /// With [`VALUE`] in the place of the value.
+    /// With [`VALUE`] in the place of each value.
     pub splices: Vec<Splice>,
 }
 
@@ -23,17 +24,26 @@ pub struct Draw {
 const VALUE: &str = "\0";
 
 impl Draw {
-    /// The changes to the statement for a drawn value.
-    pub fn with(&self, value: i64) -> Vec<Splice> {
-        let fill = |splice: &Splice| Splice {
-            insert: splice.insert.replace(VALUE, &value.to_string()),
-            ..splice.clone()
+    /// How many values have to be drawn.
+    pub fn count(&self) -> usize {
+        self.splices.iter().filter(|splice| splice.insert.contains(VALUE)).count()
+    }
+
+    /// The changes to the statement for drawn values.
+    pub fn with(&self, values: &[i64]) -> Vec<Splice> {
+        let mut values = values.iter();
+        let fill = |splice: &Splice| match splice.insert.contains(VALUE) {
+            false => splice.clone(),
+            true => {
+                let value = values.next().map_or_else(String::new, i64::to_string);
+                Splice { insert: splice.insert.replace(VALUE, &value), ..splice.clone() }
+            }
         };
         self.splices.iter().map(fill).collect()
     }
 }
 
-/// `None`: the key is not drawn, or the row is none that a value can be written into.
+/// `None`: the key is not drawn, or the rows are none that values can be written into.
 pub(super) fn draw(
     insert: &Insert,
     analysis: &Analysis<'_>,
@@ -61,20 +71,17 @@ pub(super) fn draw(
     }
     let at = insert.columns_at.byte(&analysis.text).map(|at| analysis.shape_offset(at));
     let (Some(sequence), Some(at)) = (&column.sequence, at) else { return Ok(None) };
-    let tokens: Vec<Token> = Lexer::of_shape(&shape.text)
-        .map_while(Result::ok)
-        .filter(|token| !token.kind.is_blank() && token.start >= at)
-        .collect();
+    let tokens = tokens_from(&shape.text, at);
     let place = Place { text: &shape.text, tokens: &tokens, key, overriding };
     let listed = insert.columns.iter().position(|listed| listed == key);
     let splices = match (&insert.source, insert.columns.is_empty(), listed) {
         (Source::Defaults, _, _) => place.instead_of_defaults(),
-        (Source::Rows(rows), false, listed) if rows.len() == 1 => match listed {
-            None => place.in_front(),
-            Some(index) => match rows.first().and_then(|row| row.get(index)) {
-                Some(None) => place.instead_of_default(index),
-                Some(Some(_)) | None => None,
-            },
+        (Source::Rows(rows), false, listed) => match listed {
+            None => place.in_front(rows.len()),
+            Some(index) => {
+                let drawn = rows.iter().map(|row| matches!(row.get(index), Some(None)));
+                place.instead_of_default(index, &drawn.collect::<Vec<_>>())
+            }
         },
         (Source::Rows(_) | Source::Query(_), _, _) => None,
     };
@@ -114,51 +121,45 @@ impl Place<'_> {
         Some(vec![Splice { at: default.start, remove: values.end - default.start, insert }])
     }
 
-    /// `(a, b) VALUES (…)`: the parenthesis of the list, the word, the parenthesis of the row.
-    fn list_and_row(&self) -> Option<(Token, Token, &[Token])> {
-        let (list, rest) = self.tokens.split_first()?;
-        let behind = rest.iter().position(|token| token.kind == TokenKind::CloseParen)?;
-        let [word, row, values @ ..] = rest.get(behind + 1..)? else { return None };
-        let is_row = list.kind == TokenKind::OpenParen
-            && word.is(self.text, "values")
-            && row.kind == TokenKind::OpenParen;
-        is_row.then_some((*list, *word, values))
+    /// `(a, b) VALUES (…), (…)`, with so many rows.
+    fn list_and_rows(&self, count: usize) -> Option<(Token, Layout)> {
+        let layout = Layout::of(self.text, self.tokens)?;
+        let (open, _) = layout.list?;
+        (layout.rows.len() == count).then_some((open, layout))
     }
 
     /// The key as one column more, before the others.
-    fn in_front(&self) -> Option<Vec<Splice>> {
-        let (list, word, values) = self.list_and_row()?;
+    fn in_front(&self, count: usize) -> Option<Vec<Splice>> {
+        let (list, layout) = self.list_and_rows(count)?;
         let splice = |at, insert| Splice { at, remove: 0, insert };
         let mut splices = vec![splice(list.end, format!("{}, ", self.key()))];
         if self.overriding {
-            splices.push(splice(word.start, self.overriding().to_owned()));
+            splices.push(splice(layout.values.start, self.overriding().to_owned()));
         }
-        splices.push(splice(values.first()?.start, format!("{VALUE}, ")));
+        for (open, _) in layout.rows {
+            splices.push(splice(self.tokens.get(open + 1)?.start, format!("{VALUE}, ")));
+        }
         Some(splices)
     }
 
-    /// The value in the place of the word DEFAULT.
-    fn instead_of_default(&self, index: usize) -> Option<Vec<Splice>> {
-        let (_, word, values) = self.list_and_row()?;
-        let (mut depth, mut commas) = (0_usize, 0_usize);
+    /// Values in the place of the word DEFAULT, in the rows that have it there.
+    fn instead_of_default(&self, index: usize, drawn: &[bool]) -> Option<Vec<Splice>> {
+        let (_, layout) = self.list_and_rows(drawn.len())?;
         let mut splices = Vec::new();
         if self.overriding {
             let insert = self.overriding().to_owned();
-            splices.push(Splice { at: word.start, remove: 0, insert });
+            splices.push(Splice { at: layout.values.start, remove: 0, insert });
         }
-        for token in values {
-            match token.kind {
-                TokenKind::OpenParen | TokenKind::OpenBracket => depth += 1,
-                TokenKind::CloseParen | TokenKind::CloseBracket => depth = depth.checked_sub(1)?,
-                TokenKind::Comma if depth == 0 => commas += 1,
-                _ if depth == 0 && commas == index && token.is(self.text, "default") => {
-                    let (at, remove) = (token.start, token.end - token.start);
-                    splices.push(Splice { at, remove, insert: VALUE.to_owned() });
-                    return Some(splices);
-                }
-                _ => {}
+        let before = splices.len();
+        for (row, _) in layout.rows.iter().zip(drawn).filter(|(_, drawn)| **drawn) {
+            let cell = Layout::cells(self.tokens, *row).get(index)?.clone();
+            let token = self.tokens.get(cell.start)?;
+            if cell.len() != 1 || !token.is(self.text, "default") {
+                return None;
             }
+            let (at, remove) = (token.start, token.end - token.start);
+            splices.push(Splice { at, remove, insert: VALUE.to_owned() });
         }
-        None
+        (splices.len() > before).then_some(splices)
     }
 }

@@ -87,7 +87,15 @@ fn told(
             line(&mut text, &told);
         }
     }
-    rewritten(&mut text, planned, statement);
+    if route == Route::Many
+        && let Some(scattered) = &planned.plan.scattered
+    {
+        for told in scattered.told(planned, statement, params, rules) {
+            line(&mut text, &told);
+        }
+    } else {
+        rewritten(&mut text, planned, statement);
+    }
     text
 }
 

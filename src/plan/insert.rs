@@ -1,15 +1,18 @@
 //! INSERT: where its rows go. A row's key must be known before the insert, or be handed through
 //! from a query that is limited to the same shard.
 use super::Unroutable;
-use super::analyst::{Analyst, Row, RowFallback};
+use super::analyst::{Analyst, Row, RowFallback, WriteSite};
 use super::keys::Var;
 use super::names::{Found, Home};
 use super::predicate::column;
 use super::scope::{Columns, Env, Scope, Slot};
+use super::several::level;
+use super::several::spread::KeyNulls;
 use super::value::Operand;
 use crate::ids::DistributionId;
 use crate::rules::Fallback;
-use crate::sql::statement::{Alias, Expr, Fill, Insert, Name, Source, TableItem};
+use crate::sql::statement::{Alias, Body, Expr, Fill, Insert, Name, Source, TableItem};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Where among an INSERT's values the columns are that decide where a row lives.
@@ -111,6 +114,7 @@ impl<'a> Analyst<'a> {
                     }
                 }
             }
+            let anchor = analyst.handed_through(insert);
             let mut scope = Scope::new(None);
             scope.items.push(item);
             if let Some(conflict) = &insert.conflict {
@@ -128,7 +132,9 @@ impl<'a> Analyst<'a> {
                 analyst.visit_all(&conflict.filter, env, &scope)?;
                 scope.items.pop();
             }
-            analyst.returning(&insert.returning, env, &scope)
+            let returned = analyst.returning(&insert.returning, env, &scope)?;
+            analyst.writes.push(WriteSite { table: insert.table.clone(), found, anchor });
+            Ok(returned)
         })
     }
 
@@ -223,6 +229,17 @@ impl<'a> Analyst<'a> {
             }
             (None, Some(_) | None) => Err(not_passed()),
         }
+    }
+
+    /// What equals the key of the rows that INSERT … SELECT inserts, where each shard can select its own.
+    fn handed_through(&self, insert: &Insert) -> Option<HashSet<Var>> {
+        let Source::Query(query) = &insert.source else { return None };
+        let Body::Select(select) = &query.body else { return None };
+        let ([(passed, _)], false) = (self.passed.as_slice(), query.limited) else { return None };
+        let frame = self.frames.iter().rev().find(|frame| frame.at == select.at)?;
+        let anchor = frame.anchor.as_ref().filter(|anchor| anchor.nulls == KeyNulls::None)?;
+        let local = level::is_local(self, select, &query.tail, &anchor.spelled);
+        (local && anchor.class.contains(&passed.var)).then(|| anchor.class.clone())
     }
 
     fn pass(&mut self, placing: &Placing<'a>, var: Var) {

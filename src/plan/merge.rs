@@ -1,16 +1,20 @@
 //! MERGE: every row of the source counts, of the target only those that ON finds.
 use super::Unroutable;
-use super::analyst::Analyst;
+use super::analyst::{Analyst, WriteSite};
 use super::insert::Placing;
+use super::keys::{Mark, Var};
 use super::scope::{Columns, Env, Scope};
 use crate::sql::statement::{Action, Merge};
+use std::collections::HashSet;
+use std::ops::Range;
 
 impl Analyst<'_> {
     pub fn merge(&mut self, merge: &Merge, env: &Env<'_>) -> Result<Columns, Unroutable> {
+        let since = self.facts.mark();
         self.with_ctes(&merge.ctes, merge.recursive, env, |analyst, env| {
             let (found, item) = analyst.target(&merge.table)?;
             analyst.lock_sites.push(item.hot.clone());
-            let mut scope = Scope::new(None);
+            let (mut scope, key) = (Scope::new(None), item.key);
             scope.items.push(item);
             let source = analyst.from(&merge.source, &mut scope, env)?;
             // WHEN NOT MATCHED BY SOURCE concerns target rows that ON does not find.
@@ -37,7 +41,39 @@ impl Analyst<'_> {
                     }
                 }
             }
-            analyst.returning(&merge.returning, env, &scope)
+            let returned = analyst.returning(&merge.returning, env, &scope)?;
+            let inserts =
+                merge.actions.iter().any(|action| matches!(action.action, Action::Insert { .. }));
+            // Every row of the source counts that may be inserted, so it has to be on its shard. Where none
+            // is, only the target's rows matter that ON finds.
+            let anchor = match (analyst.source_key(&scope, &source, since, inserts), key) {
+                (None, Some(key)) if !inserts && !by_source => {
+                    Some(analyst.facts.class(key, since))
+                }
+                (anchor, _) => anchor,
+            };
+            analyst.writes.push(WriteSite { table: merge.table.name.clone(), found, anchor });
+            Ok(returned)
         })
+    }
+
+    /// What equals the key of the source's rows, where they and the inserted ones are of one shard.
+    fn source_key(
+        &self,
+        scope: &Scope<'_>,
+        source: &Range<usize>,
+        since: Mark,
+        inserts: bool,
+    ) -> Option<HashSet<Var>> {
+        let items = scope.items.get(source.clone())?;
+        let cells = items.iter().flat_map(|item| item.columns.slots.iter());
+        let keys = cells.filter_map(|slot| slot.cell).filter(|cell| {
+            let instance = self.instances.iter().find(|other| other.key == cell.var);
+            // A row without a key would be inserted where another column says.
+            let sound = instance.is_some_and(|other| !inserts || other.fallback.is_none());
+            cell.open && !cell.nullable && sound
+        });
+        let mut classes = keys.map(|cell| self.facts.class(cell.var, since));
+        classes.find(|class| self.passed.iter().all(|(passed, _)| class.contains(&passed.var)))
     }
 }

@@ -100,6 +100,8 @@ pub struct Plan {
     pub lock: Option<LockTarget>,
     /// How it is answered if its rows are on several shards.
     pub several: Option<Box<several::Several>>,
+    /// The same for a write.
+    pub scattered: Option<Box<several::Scattered>>,
     /// What the statement's own comments ask for.
     pub asks: Asks,
     /// A hash of the statement's text without its literals: the same in every weir of one build.
@@ -158,7 +160,7 @@ pub enum Target {
     EveryShard,
     /// A query whose rows are on several shards.
     Several,
-    /// One row whose key has to be drawn first: with it written in, the statement is planned anew.
+    /// Rows whose keys have to be drawn first: with them written in, the statement is planned anew.
     Drawn(Draw),
     /// weir answers.
     Proxy,
@@ -254,9 +256,9 @@ impl Planned {
         }
     }
 
-    /// The statement with the drawn key written in.
-    pub fn with_key(&self, draw: &Draw, value: i64, statement: &str) -> String {
-        crate::sql::rewrite::apply(statement, &self.shape, &draw.with(value)).into_owned()
+    /// The statement with the drawn keys written in.
+    pub fn with_keys(&self, draw: &Draw, values: &[i64], statement: &str) -> String {
+        crate::sql::rewrite::apply(statement, &self.shape, &draw.with(values)).into_owned()
     }
 
     /// The text to run: the original with the plan's splices.

@@ -7,8 +7,10 @@ use super::analyst::{Analyst, ParamUse};
 use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::draw::draw;
 use super::keys::Proof;
+use super::names::Home;
 use super::scope::Env;
-use super::several::Several;
+use super::several::write::{Written, refuse_reference_writes};
+use super::several::{Scattered, Several};
 use super::value::{Keys, Operand};
 use super::{
     Access, Asks, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
@@ -243,6 +245,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         settings,
         lock,
         several: None,
+        scattered: None,
         asks,
         fingerprint: 0,
         needs_types,
@@ -299,15 +302,31 @@ fn analyse(
         (Statement::Query(query), None) => Several::plan(query, &analysis, shape, &analyst),
         _ => None,
     };
-    let (target, several) = match told.target {
-        Some(target) => (target, None),
-        None => decide_or_unite(&analyst, several)?,
-    };
-    let splices = match inserted(&parsed) {
+    refuse_reference_writes(&parsed, &analyst)?;
+    let splices: Vec<Splice> = match inserted(&parsed) {
         Some(insert) => {
             column_list(insert, &analysis, context, analyst.selected)?.into_iter().collect()
         }
         None => Vec::new(),
+    };
+    let written = Written {
+        statement: &parsed,
+        analysis: &analysis,
+        shape,
+        analyst: &analyst,
+        splices: &splices,
+    };
+    let scattered = Scattered::plan(&written);
+    let (target, several, scattered) = match (told.target, scattered) {
+        (Some(target), _) => (target, None, None),
+        (None, Some(scattered)) => {
+            let (target, scattered) = decide_or_scatter(&analyst, scattered)?;
+            (target, None, scattered)
+        }
+        (None, None) => {
+            let (target, several) = decide_or_unite(&analyst, several)?;
+            (target, several, None)
+        }
     };
     let needs_types = match &target {
         Target::Keyed(keyed) => needs_types(&keyed.requirements, &analyst.params),
@@ -333,6 +352,7 @@ fn analyse(
         command: told.command,
         splices,
         several: several.map(Box::new),
+        scattered: scattered.map(Box::new),
         asks: Asks::default(),
         fingerprint: 0,
         needs_types,
@@ -459,6 +479,37 @@ fn decide_or_unite(
                 several => Ok((Target::Several, Some(several))),
             }
         }
+        (Err(why), _) => Err(why),
+    }
+}
+
+/// One shard if that is proved, several if the write is proved to be possible there.
+fn decide_or_scatter(
+    analyst: &Analyst<'_>,
+    scattered: Result<Scattered, Unroutable>,
+) -> Result<(Target, Option<Scattered>), Unroutable> {
+    if analyst.context.rules.shards.len() > 1
+        && analyst.writes.iter().any(|site| matches!(site.found.home, Home::Reference))
+    {
+        // On all copies, or not at all.
+        return scattered.map(|scattered| (Target::Several, Some(scattered)));
+    }
+    match (decide(analyst), scattered) {
+        (Ok(target), scattered) => {
+            let apart = could_be_apart(&target);
+            Ok((target, scattered.ok().filter(|_| apart)))
+        }
+        // Every row is on the only shard there is.
+        (Err(Unroutable::Unproved { .. }), _) if analyst.context.rules.shards.len() == 1 => {
+            Ok((Target::Shard(analyst.context.rules.home), None))
+        }
+        (Err(Unroutable::Unproved { .. } | Unroutable::KeyNotPassed { .. }), Ok(scattered)) => {
+            Ok((Target::Several, Some(scattered)))
+        }
+        (
+            Err(Unroutable::Unproved { .. }),
+            Err(why @ (Unroutable::NotScattered { .. } | Unroutable::NotJoined { .. })),
+        ) => Err(why),
         (Err(why), _) => Err(why),
     }
 }

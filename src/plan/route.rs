@@ -56,6 +56,11 @@ impl Planned {
 }
 
 impl Plan {
+    /// It can be answered if its keys are on several shards.
+    fn spreads(&self) -> bool {
+        self.several.is_some() || self.scattered.is_some()
+    }
+
     pub(super) fn route(&self, values: Values<'_>, rules: &Rules) -> Result<Route, Unroutable> {
         let keyed = match &self.target {
             Target::AnyShard => return Ok(Route::Any),
@@ -72,7 +77,7 @@ impl Plan {
         let (mut chosen, mut several) = (None, false);
         for requirement in &keyed.requirements {
             requirement.each(values, rules, &mut |shard, _| match chosen {
-                Some(before) if before != shard && self.several.is_some() => {
+                Some(before) if before != shard && self.spreads() => {
                     several = true;
                     Ok(())
                 }

@@ -29,6 +29,23 @@ fn every_example_statement_is_planned_as_its_snapshot_says() {
     assert!(seen > 0, "no example was found");
 }
 
+#[test]
+fn the_writes_of_the_manual_are_done() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let rules = rules::parse(&read("rules/writes/rules.toml"), "rules.toml").unwrap();
+    let catalog = Catalog::from_ddl(&read("rules/writes/schema.sql")).unwrap();
+    let manual = read("docs/writes.md");
+    let examples = manual.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut seen = 0;
+    for statement in examples.flat_map(str::lines) {
+        let plans = plans(statement, &rules, &catalog);
+        assert!(plans.contains("=> several shards (write)"), "{plans}");
+        seen += 1;
+    }
+    assert!(seen > 5, "the manual has examples");
+}
+
 fn plans(queries: &str, rules: &Rules, catalog: &Catalog) -> String {
     let mut text = String::new();
     for block in queries.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {

@@ -34,6 +34,21 @@ pub enum Unroutable {
     NotGathered {
         what: String,
     },
+    /// A write concerns rows of several shards, and this is in the way.
+    NotScattered {
+        what: String,
+    },
+    /// A write to a reference table, of which it is not proved that all copies would be written alike.
+    NotCopied {
+        table: String,
+        what: String,
+    },
+    /// A write that reads another sharded table, of which nothing says that only rows of the same key count.
+    NotJoined {
+        table: String,
+        other: String,
+        key: String,
+    },
     /// The name may mean a temporary table of this session.
     MaybeTemporary {
         table: String,
@@ -130,6 +145,9 @@ impl Unroutable {
             Self::NoSuchTable { .. } => "no_such_table",
             Self::View { .. } => "view",
             Self::NotGathered { .. } => "not_gathered",
+            Self::NotScattered { .. } => "not_scattered",
+            Self::NotCopied { .. } => "not_copied",
+            Self::NotJoined { .. } => "not_joined",
             Self::MaybeTemporary { .. } => "maybe_temporary",
             Self::WritesReference { .. } => "writes_reference",
             Self::SetsKey { .. } => "sets_key",
@@ -190,6 +208,22 @@ impl From<Unroutable> for Error {
                 format!("{what} in a query over several shards is not supported"),
                 "limit every sharded table to one key, or name the shard: /* weir: shard=NAME */",
             ),
+            U::NotScattered { what } => Error::refused(
+                format!("{what} in a write over several shards is not supported"),
+                "limit every sharded table to one key, or write the rows of one shard at a time: \
+                 /* weir: shard=NAME */",
+            ),
+            U::NotCopied { table, what } => Error::refused(
+                format!("{what} in a write to reference table {table} is not supported"),
+                "every shard has a copy of it: write values that are the same on all of them",
+            ),
+            U::NotJoined { table, other, key } => Error::refused(
+                format!(
+                    "nothing limits {other} to the rows of the same key as those of {table} that \
+                     are written"
+                ),
+                format!("join {other} by {key} with the key of {table}, or give both one key"),
+            ),
             U::View { view } => Error::refused(
                 format!("{view} is a view, and what it reads is not looked into"),
                 "write the view's query in the statement, or name a shard: /* weir: shard=NAME */",
@@ -200,9 +234,10 @@ impl From<Unroutable> for Error {
             ),
             U::WritesReference { table } => Error::refused(
                 format!(
-                    "{table} is a reference table, whole on every shard: it cannot be written yet"
+                    "{table} is a reference table, whole on every shard: only a statement of its \
+                     own can write it"
                 ),
-                "write it on every shard with /* weir: shard=NAME */",
+                "send an INSERT, UPDATE or DELETE without WITH around it, and no MERGE",
             ),
             U::SetsKey { table, column } => Error::refused(
                 format!("{column} decides where a row of {table} lives and cannot be changed"),

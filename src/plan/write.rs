@@ -50,15 +50,10 @@ impl<'a> Analyst<'a> {
         Ok(done)
     }
 
-    /// The table that is written, as the first item of the statement's scope.
+    /// The table that is written, as the first item of the statement's scope. Whether a
+    /// reference table may be is seen when the whole statement has been read.
     pub fn target(&mut self, table: &TableItem) -> Result<(Found<'a>, Item), Unroutable> {
-        let (found, item) = self.table(&table.name, &table.alias)?;
-        match found.home {
-            Home::Reference => Err(Unroutable::WritesReference { table: table.name.to_string() }),
-            Home::Sharded { .. } | Home::Single(_) | Home::System | Home::Temporary => {
-                Ok((found, item))
-            }
-        }
+        self.table(&table.name, &table.alias)
     }
 
     /// SET: values are walked; the key and the fallback key stay as they are.

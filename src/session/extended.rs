@@ -121,8 +121,8 @@ impl Session {
             None => None,
             Some(draw) => {
                 self.hold_unsited();
-                let value = self.draw(draw).await?;
-                let text = statement.planned.with_key(draw, value, &statement.text);
+                let values = self.draw(draw).await?;
+                let text = statement.planned.with_keys(draw, &values, &statement.text);
                 let types = statement.types.clone();
                 Some(Rc::new(self.prepare("", &text, types, Form::Parse, Naming::Unnamed)?))
             }

@@ -128,6 +128,7 @@ impl Session {
         let gathered =
             Gathered { at: site.at, meter, shards: all.len(), began, _place: site.places };
         Ok(Answer {
+            kind: super::several::Kind::Query,
             fan,
             merger: passing(&self.database.limits)?,
             wording,

@@ -58,6 +58,8 @@ mod site;
 mod turn;
 mod copy;
 mod several;
+mod scattered;
+mod copies;
 mod snapshot;
 mod printing;
 mod together;

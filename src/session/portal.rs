@@ -1,7 +1,7 @@
 //! Portals of queries whose rows are on several shards. The client's portal is weir's own; an Execute
 //! that limits its rows makes one on each server, which pauses when the client's does.
 use super::control::over_several;
-use super::several::{Answer, Asked, Carried, formats};
+use super::several::{Answer, Asked, Carried, Kind, formats};
 use super::statements::Statement;
 use super::together::Wording;
 use super::{Session, Stop};
@@ -24,6 +24,8 @@ pub(super) type Shared = Rc<RefCell<Option<Box<Bound>>>>;
 
 /// What a client has bound.
 pub struct Bound {
+    /// As the client calls the portal.
+    client_name: String,
     statement: Rc<Statement>,
     /// The parameters as a Bind with empty names has them.
     message: Vec<u8>,
@@ -45,7 +47,8 @@ enum Stage {
     Open(Box<Answer>),
     /// Rows that weir has made itself: of EXPLAIN.
     Told(VecDeque<Vec<u8>>),
-    Done,
+    /// Every row has been given: what another Execute says. `Err`: it cannot be executed again.
+    Done(Result<String, ()>),
 }
 
 impl Session {
@@ -80,6 +83,7 @@ impl Session {
             .into());
         }
         let bound = Bound {
+            client_name: portal.clone(),
             statement,
             message: [&[0, 0], bind.tail_after_statement()].concat(),
             results: bind.result_formats().collect(),
@@ -172,17 +176,33 @@ impl Session {
             Ok(0) | Err(_) => (0, None),
             Ok(most) => (max_rows.min(MOST), Some(most)),
         };
-        let mut stage = std::mem::replace(&mut bound.stage, Stage::Done);
+        let spent = Stage::Done(Ok(String::from("SELECT 0")));
+        let mut stage = std::mem::replace(&mut bound.stage, spent);
         if matches!(stage, Stage::Bound) {
             stage = self.begin_bound(bound, batch, None).await?;
         }
         let mut answer = match stage {
-            Stage::Bound | Stage::Done => return self.complete("SELECT 0"),
+            Stage::Bound => return Err(Error::internal("a portal did not begin").into()),
+            Stage::Done(tag) => {
+                let outcome = match &tag {
+                    Ok(tag) => self.complete(tag),
+                    Err(()) => Err(cannot_be_run(&bound.client_name).into()),
+                };
+                bound.stage = Stage::Done(tag);
+                return outcome;
+            }
             Stage::Told(rows) => return self.tell(bound, rows, most),
             Stage::Open(answer) => answer,
         };
-        answer.fan.batch = batch;
+        answer.fan.batch = match answer.kind {
+            Kind::Query => batch,
+            // PostgreSQL, too, runs it to its end at once.
+            Kind::Write | Kind::Copies(_) => 0,
+        };
         answer.fan.within = self.within();
+        if answer.kind != Kind::Query {
+            self.await_success(&mut answer.fan, &answer.wording).await?;
+        }
         let mut carried = self.carry(&mut answer, most).await?;
         if carried == Carried::TooLarge {
             if let Stage::Open(gathered) = self.begin_bound(bound, batch, Some(&answer)).await? {
@@ -192,7 +212,15 @@ impl Session {
         }
         match carried {
             Carried::TooLarge => Err(Error::internal("a gathered answer took memory").into()),
-            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
+            Carried::All { rows } => {
+                let tag = answer.tag(rows);
+                bound.stage = Stage::Done(match (answer.kind, answer.columns.is_empty()) {
+                    (Kind::Query, _) => Ok(String::from("SELECT 0")),
+                    (Kind::Write | Kind::Copies(_), false) => Ok(answer.tag(0)),
+                    (Kind::Write | Kind::Copies(_), true) => Err(()),
+                });
+                self.complete(&tag)
+            }
             Carried::Paused => {
                 encode::portal_suspended(&mut self.client.output);
                 bound.stage = Stage::Open(answer);
@@ -286,6 +314,10 @@ impl Session {
         self.finish(&mut fan, &wording).await?;
         Ok(fan.types(0).to_vec())
     }
+}
+
+fn cannot_be_run(name: &str) -> Error {
+    Error::client(SqlState(*b"55000"), format!("portal \"{name}\" cannot be run"))
 }
 
 /// Whether a shape has parameters of the client's own: `$1`, where its literals are `$L1`.

@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// As far as the servers have said it themselves. All of them have said the same.
-    fn reported_printing(&self, sites: &[usize]) -> Printing {
+    pub(super) fn reported_printing(&self, sites: &[usize]) -> Printing {
         let of = |name| sites.first().and_then(|&at| self.reported(at, name));
         let as_stored = match (of("client_encoding"), of("server_encoding")) {
             (Some(sent), Some(stored)) => {
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Asked each time: roles, databases and servers have defaults, which may change.
-    async fn ask_printing(
+    pub(super) async fn ask_printing(
         &mut self,
         sites: &[usize],
         reported: Printing,

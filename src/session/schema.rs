@@ -85,17 +85,20 @@ impl Session {
         }
     }
 
-    /// The next value of a key's sequence: one for all shards, the home shard's.
-    pub(super) async fn draw(&mut self, draw: &Draw) -> Result<i64, Stop> {
+    /// The next values of a key's sequence: one sequence for all shards, the home shard's.
+    pub(super) async fn draw(&mut self, draw: &Draw) -> Result<Vec<i64>, Stop> {
         let at = self.site_on(self.serving.rules.home, self.own_need(Access::Lock)).await?;
         self.relay.captured.clear();
-        let text = format!("SELECT pg_catalog.nextval({})", quote_literal(&draw.sequence));
+        let (sequence, count) = (quote_literal(&draw.sequence), draw.count());
+        let text = format!(
+            "SELECT pg_catalog.nextval({sequence}) FROM pg_catalog.generate_series(1, {count})"
+        );
         self.say(at, &text, Show::Capture).await?;
         let captured = self.relay.captured.split();
-        let drawn =
-            captured_rows(&captured)?.first().and_then(|row| row.first().copied().flatten());
-        let value = drawn.and_then(|value| value.parse().ok());
-        value.ok_or_else(|| Error::internal("nextval gave no number").into())
+        let rows = captured_rows(&captured)?;
+        let drawn = rows.iter().map(|row| row.first().copied().flatten()?.parse().ok());
+        let values = drawn.collect::<Option<Vec<i64>>>().filter(|values| values.len() == count);
+        values.ok_or_else(|| Error::internal("nextval gave no numbers").into())
     }
 
     async fn on_one_shard(

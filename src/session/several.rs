@@ -4,7 +4,7 @@ use super::gather::Gathered;
 use super::place::Place;
 use super::schema::captured_rows;
 use super::together::Wording;
-use super::{Session, Stop};
+use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
 use crate::exec::relay::Show;
@@ -14,7 +14,7 @@ use crate::plan::several::{Count, Merge, Rows, Several};
 use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
 use crate::sql::moment::{self, Moment};
-use crate::txn::Begun;
+use crate::txn::{Begun, Status};
 use crate::wire::encode;
 use crate::wire::frontend::Format;
 use crate::wire::params::{Params, Value};
@@ -56,6 +56,30 @@ pub(super) struct Answer {
     pub gathered: Option<Gathered>,
     /// The client's transaction had no connections before.
     pub fresh: bool,
+    pub kind: Kind,
+}
+
+/// What is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Query,
+    /// A write, with or without RETURNING.
+    Write,
+    /// A write to all copies of a table: so many rows of each.
+    Copies(u64),
+}
+
+impl Answer {
+    /// The command's tag.
+    pub fn tag(&self, rows: u64) -> String {
+        match self.kind {
+            Kind::Query => format!("SELECT {rows}"),
+            // In PostgreSQL, too, a portal counts what it has just returned.
+            Kind::Write | Kind::Copies(_) if !self.columns.is_empty() => self.fan.tag(Some(rows)),
+            Kind::Write => self.fan.tag(None),
+            Kind::Copies(written) => self.fan.tag(Some(written)),
+        }
+    }
 }
 
 /// How far an answer got.
@@ -102,18 +126,32 @@ impl Session {
 
     /// Description, rows and tag.
     pub(super) async fn answer_whole(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
+        let alone = self.protocol == Protocol::Simple && self.txn.status() == Status::Idle;
         let mut answer = self.begin_answer(asked).await?;
-        self.await_plans(&mut answer.fan, &answer.wording).await?;
-        encode::message(b'T', &mut self.client.output, |out| {
-            out.extend_from_slice(&answer.columns);
-        });
+        match answer.kind {
+            Kind::Query => self.await_plans(&mut answer.fan, &answer.wording).await?,
+            Kind::Write | Kind::Copies(_) => {
+                self.await_success(&mut answer.fan, &answer.wording).await?;
+            }
+        }
+        if answer.kind == Kind::Query || !answer.columns.is_empty() {
+            encode::message(b'T', &mut self.client.output, |out| {
+                out.extend_from_slice(&answer.columns);
+            });
+        }
         let mut carried = self.carry(&mut answer, None).await?;
         if carried == Carried::TooLarge {
             answer = self.gather_instead(asked, &answer).await?;
             carried = self.carry(&mut answer, None).await?;
         }
         match carried {
-            Carried::All { rows } => self.complete(&format!("SELECT {rows}")),
+            Carried::All { rows } => {
+                if alone && answer.kind != Kind::Query {
+                    // As in PostgreSQL, what the commit finds comes in the place of the tag.
+                    self.commit(Show::Swallow).await?;
+                }
+                self.complete(&answer.tag(rows))
+            }
             Carried::Paused | Carried::TooLarge => {
                 Err(Error::internal("an answer paused unasked").into())
             }
@@ -149,6 +187,9 @@ impl Session {
     /// Chooses the strategy and asks the shards.
     pub(super) async fn begin_answer(&mut self, asked: &Asked<'_>) -> Result<Answer, Stop> {
         let plan = asked.planned.plan.clone();
+        if let Some(scattered) = plan.scattered.as_deref() {
+            return self.begin_scattered(asked, scattered).await;
+        }
         let Some(several) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
@@ -242,7 +283,8 @@ impl Session {
             self.go(&mut fan).await?;
         }
         let columns = self.told_columns(&fan, &formats, merge.hidden)?;
-        Ok(Some(Answer { fan, merger, wording, columns, gathered: None, fresh: false }))
+        let (gathered, kind) = (None, Kind::Query);
+        Ok(Some(Answer { fan, merger, wording, columns, gathered, fresh: false, kind }))
     }
 
     /// Carries rows to the client: all, or so many. An error has ended everything that runs.
@@ -299,11 +341,19 @@ impl Session {
                 Err(wrong) => return Err(self.give_up_merge(answer, wrong).await),
             }
         };
-        if answer.gathered.is_none() {
-            self.database.counters.merged_rows(rows);
-            if matches!(ended, Ok(Carried::All { .. })) {
-                self.database.counters.merged();
+        let all = matches!(ended, Ok(Carried::All { .. }));
+        let counters = &self.database.counters;
+        match answer.kind {
+            Kind::Query if answer.gathered.is_some() => {}
+            Kind::Query => {
+                counters.merged_rows(rows);
+                if all {
+                    counters.merged();
+                }
             }
+            Kind::Write if all => counters.scattered(),
+            Kind::Copies(_) if all => counters.copied(),
+            Kind::Write | Kind::Copies(_) => {}
         }
         ended
     }

@@ -212,8 +212,8 @@ impl Session {
             Command::Query | Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
                 if let Some(draw) = planned.draw() {
-                    let value = self.draw(draw).await?;
-                    let statement = planned.with_key(draw, value, statement);
+                    let values = self.draw(draw).await?;
+                    let statement = planned.with_keys(draw, &values, statement);
                     let planned = self.plan(&statement)?;
                     let route = planned.route(&statement, &Params::default(), &self.serving.rules);
                     return self.run_routed(&statement, &planned, route?).await;

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Wording {
     pub sent: Rendered,
+    /// What each stream is sent, if they are sent different texts.
+    apart: Vec<Rendered>,
     original: String,
     /// What is added to an error's position, in characters.
     shift: i32,
@@ -42,18 +44,40 @@ pub(super) enum Tells {
 impl Wording {
     /// Words that are not the client's.
     pub fn foreign(text: String, tells: Tells) -> Self {
-        Self { sent: Rendered::foreign(text), original: String::new(), shift: 0, tells }
+        Self {
+            sent: Rendered::foreign(text),
+            apart: Vec::new(),
+            original: String::new(),
+            shift: 0,
+            tells,
+        }
     }
 
     pub fn new(template: &Template, asked: &Asked<'_>) -> Self {
         let sent = template.rendered(asked.text, &asked.planned.shape, asked.moment);
-        Self { sent, original: asked.text.to_owned(), shift: asked.shift, tells: Tells::Client }
+        let original = asked.text.to_owned();
+        Self { sent, apart: Vec::new(), original, shift: asked.shift, tells: Tells::Client }
+    }
+
+    /// A text for each stream.
+    pub fn each(templates: &[Template], asked: &Asked<'_>) -> Self {
+        let shape = &asked.planned.shape;
+        let render = |template: &Template| template.rendered(asked.text, shape, asked.moment);
+        let sent = Rendered::foreign(String::new());
+        let original = asked.text.to_owned();
+        let apart = templates.iter().map(render).collect();
+        Self { sent, apart, original, shift: asked.shift, tells: Tells::Client }
+    }
+
+    fn of(&self, stream: usize) -> &Rendered {
+        self.apart.get(stream).unwrap_or(&self.sent)
     }
 
     /// The client's own words.
     pub fn plain(statement: &str) -> Self {
         Self {
             sent: Rendered::whole(statement),
+            apart: Vec::new(),
             original: statement.to_owned(),
             shift: 0,
             tells: Tells::Client,
@@ -61,11 +85,12 @@ impl Wording {
     }
 
     /// An error's position in the client's text.
-    fn position(&self, there: &[u8]) -> Option<Vec<u8>> {
+    fn position(&self, stream: usize, there: &[u8]) -> Option<Vec<u8>> {
+        let sent = self.of(stream);
         let there: usize = std::str::from_utf8(there).ok()?.parse().ok()?;
-        let mut characters = self.sent.text.char_indices();
-        let at = characters.nth(there.checked_sub(1)?).map_or(self.sent.text.len(), |(at, _)| at);
-        let before = self.original.get(..self.sent.origin(at)).unwrap_or(&self.original);
+        let mut characters = sent.text.char_indices();
+        let at = characters.nth(there.checked_sub(1)?).map_or(sent.text.len(), |(at, _)| at);
+        let before = self.original.get(..sent.origin(at)).unwrap_or(&self.original);
         let here = i32::try_from(before.chars().count()).ok()?.saturating_add(1 + self.shift);
         Some(here.max(1).to_string().into_bytes())
     }
@@ -122,8 +147,10 @@ impl Session {
         for &at in sites {
             fan.join(at);
         }
-        let text = self.encoding().bytes(&wording.sent.text).into_owned();
-        fan.parse(&mut self.txn.participants, &text, types);
+        let texts = (0..sites.len()).map(|stream| &wording.of(stream).text);
+        let texts: Vec<_> = texts.map(|text| self.encoding().bytes(text).into_owned()).collect();
+        let text = |stream: usize| texts.get(stream).map(Vec::as_slice).unwrap_or_default();
+        fan.parse(&mut self.txn.participants, text, types);
         // A server that was only asked to describe something is one of a statement's from now on.
         self.relay.statements += 1;
         fan
@@ -177,6 +204,21 @@ impl Session {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
             match self.slot.heeding(self.passed_on, fan.bound(&mut lines)).await {
+                Ok(()) => return Ok(()),
+                Err(halt) => self.halted(fan, halt, wording).await?,
+            }
+        }
+    }
+
+    /// Waits until a write has succeeded on every server: after that the client is told of it.
+    pub(super) async fn await_success(
+        &mut self,
+        fan: &mut FanOut,
+        wording: &Wording,
+    ) -> Result<(), Stop> {
+        loop {
+            let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
+            match fan.succeeded(&mut lines).await {
                 Ok(()) => return Ok(()),
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
@@ -331,7 +373,7 @@ impl Session {
             }
             Ok(fields) => {
                 let edit = |field: u8, text: &[u8]| match field {
-                    b'P' => wording.position(text),
+                    b'P' => wording.position(failure.stream, text),
                     _ => None,
                 };
                 fields.write_edited(b'E', edit, &mut message);

@@ -43,7 +43,7 @@ metrics! {
     connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
     statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access"] "statements sent to servers, by where and what they may do";
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
-    several: IntCounterVec = "weir_several_shards_total" ["database", "strategy"] "queries over several shards that were answered, by how";
+    several: IntCounterVec = "weir_several_shards_total" ["database", "strategy"] "statements over several shards that were answered, by how";
     merged_rows: IntCounterVec = "weir_merged_rows_total" ["database"] "rows of answers that weir united from several shards";
     gathered_rows: IntCounterVec = "weir_gathered_rows_total" ["database"] "rows that were brought to the gather database";
     gathered_bytes: IntCounterVec = "weir_gathered_bytes_total" ["database"] "bytes that were brought to the gather database";
@@ -103,6 +103,8 @@ pub struct DatabaseMetrics {
     commits: IntCounter,
     rollbacks: IntCounter,
     merges: IntCounter,
+    writes: IntCounter,
+    copies: IntCounter,
     merged_rows: IntCounter,
     gathers: IntCounter,
     gathered_rows: IntCounter,
@@ -180,6 +182,8 @@ impl Metrics {
             commits: self.transactions.with_label_values(&[database, "committed"]),
             rollbacks: self.transactions.with_label_values(&[database, "rolled back"]),
             merges: self.several.with_label_values(&[database, "merge"]),
+            writes: self.several.with_label_values(&[database, "write"]),
+            copies: self.several.with_label_values(&[database, "copies"]),
             merged_rows: self.merged_rows.with_label_values(&[database]),
             gathers: self.several.with_label_values(&[database, "gather"]),
             gathered_rows: self.gathered_rows.with_label_values(&[database]),
@@ -379,6 +383,16 @@ impl DatabaseMetrics {
     /// Counts a query over several shards that weir has merged.
     pub fn merged(&self) {
         self.merges.inc();
+    }
+
+    /// Counts a write to rows of several shards.
+    pub fn scattered(&self) {
+        self.writes.inc();
+    }
+
+    /// Counts a write to a reference table.
+    pub fn copied(&self) {
+        self.copies.inc();
     }
 
     /// Counts rows of such answers.

@@ -5,6 +5,7 @@
 //! - `barrier`: between readers and writers of several shards
 //! - `two_phase`: the names and the words of a commit on several shards
 //! - `footing`: what the shards offer to it
+//! - `copies`: between writers of a reference table
 //!
 //! Invariants: nothing is opened on a shard before the first statement that needs it; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
@@ -12,6 +13,7 @@ pub mod settings;
 pub mod barrier;
 pub mod two_phase;
 pub mod footing;
+pub mod copies;
 
 use crate::backend::Health;
 use crate::backend::translate::Translation;
@@ -292,12 +294,18 @@ impl Transaction {
         }
     }
 
-    /// The shards' snapshots are about to be taken together. Outside a block this begins one that ends
+    /// Several shards are about to take part in one statement. Outside a block this begins one that ends
     /// with the client's message or segment.
-    pub fn read_together(&mut self, shards: &[ShardId]) {
+    pub fn write_together(&mut self) {
         if self.status == Status::Idle {
             self.begin_in_segment();
         }
+    }
+
+    /// The shards' snapshots are about to be taken together. Outside a block this begins one that ends
+    /// with the client's message or segment.
+    pub fn read_together(&mut self, shards: &[ShardId]) {
+        self.write_together();
         self.moment = Moment::One(shards.to_vec());
     }
 

@@ -1,7 +1,9 @@
-//! Both strategies in words.
-use super::{Fragment, Of, Several};
+//! What several shards are sent, in words.
+use super::copies::{How, Mode};
+use super::{Fragment, Of, Scattered, Several, Way};
 use crate::plan::Planned;
 use crate::rules::Rules;
+use crate::wire::params::Params;
 
 impl Several {
     /// A line for each thing that is sent.
@@ -31,6 +33,51 @@ impl Several {
                 lines.push(format!("not gathered: {}", crate::error::Error::from(why.clone())));
             }
             Err(_) => {}
+        }
+        lines
+    }
+}
+
+impl Scattered {
+    /// A line for each thing that is sent.
+    pub fn told(
+        &self,
+        planned: &Planned,
+        statement: &str,
+        params: &Params<'_>,
+        rules: &Rules,
+    ) -> Vec<String> {
+        let render = |template: &super::Template| template.render(statement, &planned.shape);
+        let mut lines = Vec::new();
+        match &self.way {
+            Way::Each(template) => {
+                lines.push(format!("each shard its own rows: {}", render(template)))
+            }
+            Way::Copies(copies) => {
+                let home = rules.shard_name(rules.home);
+                for lock in &copies.locks {
+                    let mode = match lock.mode {
+                        Mode::Shared => "shared",
+                        Mode::Alone => "alone",
+                    };
+                    lines.push(format!("lock of {} on {home}, {mode}", lock.table));
+                }
+                let who = match copies.how {
+                    How::Everywhere => String::from("each shard"),
+                    How::Home { .. } => format!("{home}, the others get its rows"),
+                };
+                lines.push(format!("{who}: {}", render(&copies.text)));
+            }
+            Way::Rows(split) => {
+                let shards = split.by_shard(planned, statement, params, rules).unwrap_or_default();
+                for (shard, rows) in shards {
+                    let text = render(&split.text(&rows, None));
+                    lines.push(format!("{} its rows: {text}", rules.shard_name(shard)));
+                }
+            }
+        }
+        if self.tells_time {
+            lines.push(String::from("the time is one value for all shards"));
         }
         lines
     }

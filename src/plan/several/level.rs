@@ -122,7 +122,7 @@ pub fn walk<'e>(expr: &'e Expr, each: &mut dyn FnMut(&'e Expr)) {
 }
 
 /// The subquery that an expression is, or has at its right.
-fn subquery(expr: &Expr) -> Option<&Query> {
+pub fn subquery(expr: &Expr) -> Option<&Query> {
     match expr {
         Expr::Subquery(query) | Expr::InQuery(_, query) => Some(query),
         Expr::Column(_)
@@ -350,6 +350,31 @@ pub fn windowed(select: &Select, tail: &[Expr]) -> bool {
         walk(expr, &mut |expr| found |= matches!(expr, Expr::Call(call) if call.over().is_some()));
     }
     found
+}
+
+/// Whether a shard's own rows are all that the level looks at: groups, windows and duplicates are of one
+/// key, and no row is left out for another's sake. `keys`: columns that are the key.
+pub fn is_local(
+    analyst: &Analyst<'_>,
+    select: &Select,
+    tail: &[Expr],
+    keys: &HashSet<Vec<String>>,
+) -> bool {
+    let groups = match (&select.grouping, analyst.aggregates(select, tail)) {
+        (_, Aggregates::Unclear) | (Grouping::Sets(_), _) => false,
+        (Grouping::None, Aggregates::None) => true,
+        (Grouping::None, Aggregates::Some) => false,
+        (Grouping::By(exprs), _) => is_key_among(exprs, keys),
+    };
+    let distinct = match &select.distinct {
+        Distinct::No => true,
+        Distinct::On(exprs) => is_key_among(exprs, keys),
+        Distinct::Rows => select
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::Expr { expr, .. } if is_key(expr, keys))),
+    };
+    groups && distinct && (windows_by_key(select, tail, keys) || !windowed(select, tail))
 }
 
 /// GROUP BY's expressions.

@@ -9,21 +9,28 @@
 //! `order`, `limit`, `aggregate`, `set`: clauses), `finish` a gather of what a merge would unite,
 //! `two_level` one of groups that the shards have formed, `gather` everything else.
 //!
+//! `write` plans the writes whose rows are on several shards, `rows` those that are cut by row,
+//! `copies` those of reference tables.
+//!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
 mod aggregate;
+pub mod copies;
 mod core;
 mod explain;
 mod finish;
 mod gather;
-mod level;
+pub mod inside;
+pub mod level;
 mod limit;
 mod merge;
 mod order;
+pub mod rows;
 mod set;
 pub mod spread;
 mod tokens;
 mod two_level;
+pub mod write;
 
 use super::analyst::{Analyst, NeedOf};
 use super::{Access, Unroutable};
@@ -35,6 +42,7 @@ pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
 use tokens::Tokens;
+pub use write::{Scattered, Way};
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
 #[derive(Debug)]

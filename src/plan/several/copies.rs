@@ -1,0 +1,224 @@
+//! Writes to reference tables: every shard has a copy, and all copies change alike or none.
+//!
+//! A statement whose outcome is the same wherever it runs is run on every shard. An INSERT runs on the
+//! home shard alone, and the other shards are given the rows that it made there: so defaults, sequences
+//! and whatever else gives another value each time are worked out once. Either way each shard answers
+//! with the rows that it has written, as they are now, and the answers are compared.
+//!
+//! Before it, the statement takes a lock of its table on the home shard. Otherwise two statements could
+//! see each other's rows on one shard and not on the other.
+use super::Template;
+use super::rows::listed;
+use super::write::Written;
+use crate::plan::Unroutable;
+use crate::plan::analyst::WriteSite;
+use crate::plan::names::{Found, Home};
+use crate::sql::moment::Time;
+use crate::sql::statement::{Expr, Fill, Insert, Name, Output, Source, Statement};
+use std::collections::BTreeMap;
+
+/// Stands between the client's RETURNING and the columns that are compared.
+pub const MARKER: &str = "weir_copy";
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copies {
+    /// The reference tables that take part, in the order of their names.
+    pub locks: Vec<Lock>,
+    pub how: How,
+    /// The client's statement, which returns the rows that it writes, too.
+    pub text: Template,
+    /// As the client calls it.
+    pub table: String,
+}
+
+/// A lock on the home shard.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Lock {
+    pub table: String,
+    pub mode: Mode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mode {
+    /// Its rows are read.
+    Shared,
+    Alone,
+}
+
+/// Who works out the rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Every shard.
+    Everywhere,
+    /// The home shard; the others are given the rows.
+    Home {
+        /// As it is written in SQL.
+        table: String,
+        /// Columns that are worked out of others.
+        generated: Vec<String>,
+    },
+}
+
+/// How a write to a reference table is done.
+pub fn plan(
+    written: &Written<'_, '_>,
+    site: &WriteSite<'_>,
+    times: &[Time],
+) -> Result<Copies, Unroutable> {
+    let plan = Plan { written, site };
+    plan.admit()?;
+    let statement = written.statement;
+    let (how, alias) = match statement {
+        Statement::Insert(insert) => (plan.of_insert(insert)?, insert.alias.as_ref()),
+        Statement::Update(update) => (How::Everywhere, update.table.alias.name.as_ref()),
+        Statement::Delete(delete) => (How::Everywhere, delete.table.alias.name.as_ref()),
+        Statement::Merge(_)
+        | Statement::Query(_)
+        | Statement::Copy(_)
+        | Statement::Explain { .. }
+        | Statement::Ddl(_)
+        | Statement::Lock(_)
+        | Statement::Notify
+        | Statement::Opaque(_) => return Err(plan.refuse("MERGE")),
+    };
+    let mut text = Template::spliced(written.shape, written.splices);
+    if how == How::Everywhere {
+        plan.admit_everywhere()?;
+        text = text.telling(times);
+    }
+    let called = quoted(alias.unwrap_or(&site.table.name));
+    text.text(match returning(statement).is_empty() {
+        false => format!(", 0 AS {MARKER}, {called}.*"),
+        true => format!(" RETURNING 0 AS {MARKER}, {called}.*"),
+    });
+    Ok(Copies { locks: plan.locks(&how), how, text, table: site.table.to_string() })
+}
+
+struct Plan<'p, 's, 'a> {
+    written: &'p Written<'s, 'a>,
+    site: &'p WriteSite<'a>,
+}
+
+impl Plan<'_, '_, '_> {
+    fn refuse(&self, what: &str) -> Unroutable {
+        Unroutable::NotCopied { table: self.site.table.to_string(), what: what.to_owned() }
+    }
+
+    fn admit(&self) -> Result<(), Unroutable> {
+        let analyst = self.written.analyst;
+        if let Some(instance) = analyst.instances.first() {
+            let what = format!("reading {}, whose rows are on several shards,", instance.table);
+            return Err(self.refuse(&what));
+        }
+        let home = analyst.context.rules.home;
+        if let Some(need) = analyst.needs.iter().find(|need| need.shard != home) {
+            return Err(self.refuse(&need.what));
+        }
+        if self.written.analysis.notes.current_of.is_some() {
+            return Err(self.refuse("WHERE CURRENT OF"));
+        }
+        if analyst.settings || analyst.ties.is_some() {
+            return Err(self.refuse("a function that changes the session"));
+        }
+        Ok(())
+    }
+
+    /// What every shard has to work out alike.
+    fn admit_everywhere(&self) -> Result<(), Unroutable> {
+        let analyst = self.written.analyst;
+        if analyst.random {
+            return Err(self.refuse("a function that gives another value each time"));
+        }
+        if analyst.rather_home || analyst.state {
+            return Err(self.refuse("a function that asks about one server"));
+        }
+        match analyst.needs.first() {
+            Some(need) => Err(self.refuse(&need.what)),
+            None => self.written.admit_words(),
+        }
+    }
+
+    fn of_insert(&self, insert: &Insert) -> Result<How, Unroutable> {
+        let columns = self
+            .site
+            .found
+            .columns()
+            .ok_or_else(|| Unroutable::ColumnsUnknown { table: self.site.table.to_string() })?;
+        if insert.conflict.as_ref().is_none_or(|conflict| conflict.set.is_empty()) {
+            let generated = columns.iter().filter(|column| column.fill == Fill::Generated);
+            return Ok(How::Home {
+                table: self.qualified(),
+                generated: generated.map(|column| column.name.clone()).collect(),
+            });
+        }
+        let rows: &[Vec<Option<Expr>>] = match &insert.source {
+            Source::Rows(rows) => rows,
+            Source::Defaults | Source::Query(_) => &[],
+        };
+        let (listed, default) =
+            (listed(insert, &self.site.found, rows), rows.iter().flatten().any(Option::is_none));
+        let varies = columns.iter().find(|column| {
+            let differs = match column.fill {
+                Fill::Serial | Fill::Identity => true,
+                Fill::Default => column.time.is_some(),
+                Fill::Null | Fill::Generated => false,
+            };
+            differs && (default || !listed.contains(&column.name))
+        });
+        match varies {
+            None => Ok(How::Everywhere),
+            Some(column) => {
+                let what = format!("ON CONFLICT DO UPDATE with the default of {}", column.name);
+                Err(self.refuse(&what))
+            }
+        }
+    }
+
+    /// The table's name with its schema.
+    fn qualified(&self) -> String {
+        let (name, found) = (&self.site.table, &self.site.found);
+        let schema = name.schema.as_ref().or(found.relation.map(|relation| &relation.schema));
+        match schema {
+            Some(schema) => format!("{}.{}", quoted(schema), quoted(&name.name)),
+            None => quoted(&name.name),
+        }
+    }
+
+    fn locks(&self, how: &How) -> Vec<Lock> {
+        let mut modes = BTreeMap::new();
+        if *how == How::Everywhere {
+            let uses = self.written.analyst.uses.iter();
+            for read in uses.filter(|read| matches!(read.found.home, Home::Reference)) {
+                modes.insert(lock_name(&read.name, &read.found), Mode::Shared);
+            }
+        }
+        modes.insert(lock_name(&self.site.table, &self.site.found), Mode::Alone);
+        modes.into_iter().map(|(table, mode)| Lock { table, mode }).collect()
+    }
+}
+
+/// A table and its partitions are one.
+fn lock_name(name: &Name, found: &Found<'_>) -> String {
+    let schema = found.relation.map_or("", |relation| &relation.schema);
+    format!("{schema}.{}", found.rule.map_or(&name.name, |rule| &rule.name))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn returning(statement: &Statement) -> &[Output] {
+    match statement {
+        Statement::Insert(insert) => &insert.returning,
+        Statement::Update(update) => &update.returning,
+        Statement::Delete(delete) => &delete.returning,
+        Statement::Merge(merge) => &merge.returning,
+        Statement::Query(_)
+        | Statement::Copy(_)
+        | Statement::Explain { .. }
+        | Statement::Ddl(_)
+        | Statement::Lock(_)
+        | Statement::Notify
+        | Statement::Opaque(_) => &[],
+    }
+}

@@ -1,0 +1,272 @@
+//! Writes whose rows are on several shards: all of them, or none.
+//!
+//! - **each**: every shard runs the statement, on its own rows
+//! - **rows**: INSERT … VALUES; every shard gets its rows of it (`rows`)
+//! - **copies**: a reference table; every shard does the same (`copies`)
+//!
+//! The proof for **each** is that of `spread`, for the table that is written: let A be the key column of
+//! its rows (of the selected rows, where they are inserted). Each row that is written comes from one
+//! row with a key, so what the statement does is the disjoint union, over all keys K, of what it does
+//! with `A = K` added. If that limits every other sharded table to the rows of key K, K's shard
+//! alone can do K's part, and no other shard does anything of it. Reference tables are the same
+//! everywhere; what is one value for all rows of the statement must not depend on chance (`inside`).
+use super::copies::{self, Copies, How};
+use super::rows::{self, Split};
+use super::{Template, inside};
+use crate::plan::analyst::{Analyst, WriteSite};
+use crate::plan::names::{Found, Home};
+use crate::plan::several::tokens::Tokens;
+use crate::plan::{Splice, Unroutable};
+use crate::sql::compat::Analysis;
+use crate::sql::moment;
+use crate::sql::shape::Shape;
+use crate::sql::statement::{Action, Assignment, Expr, From, Source, Statement};
+
+/// How a write is done whose rows are on several shards.
+#[derive(Debug)]
+pub struct Scattered {
+    pub way: Way,
+    /// The time is asked for: whoever renders the texts has to know what time it is.
+    pub tells_time: bool,
+}
+
+#[derive(Debug)]
+pub enum Way {
+    /// Every shard runs this.
+    Each(Template),
+    /// Every shard runs it with the rows that are its own.
+    Rows(Split),
+    /// Every shard's copy is written alike.
+    Copies(Copies),
+}
+
+/// A write as it was read.
+pub struct Written<'s, 'a> {
+    pub statement: &'s Statement,
+    pub analysis: &'s Analysis<'s>,
+    pub shape: &'s Shape,
+    pub analyst: &'s Analyst<'a>,
+    /// What is changed in its text anyhow.
+    pub splices: &'s [Splice],
+}
+
+impl Scattered {
+    /// `None`: it is no write that could concern several shards. `Err`: it is not proved to be possible.
+    pub fn plan(written: &Written<'_, '_>) -> Option<Result<Self, Unroutable>> {
+        match written.statement {
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_) => {}
+            Statement::Query(_)
+            | Statement::Copy(_)
+            | Statement::Explain { .. }
+            | Statement::Ddl(_)
+            | Statement::Lock(_)
+            | Statement::Notify
+            | Statement::Opaque(_) => return None,
+        }
+        let site = written.analyst.writes.last()?;
+        match site.found.home {
+            Home::Sharded { .. } => Some(written.plan(site)),
+            Home::Reference if written.analyst.context.rules.shards.len() > 1 => {
+                let times = moment::times(&written.shape.text, &[]);
+                Some(copies::plan(written, site, &times).map(|copies| Self {
+                    tells_time: copies.how == How::Everywhere && !times.is_empty(),
+                    way: Way::Copies(copies),
+                }))
+            }
+            Home::Reference | Home::Single(_) | Home::System | Home::Temporary => None,
+        }
+    }
+}
+
+impl Written<'_, '_> {
+    fn plan(&self, site: &WriteSite<'_>) -> Result<Scattered, Unroutable> {
+        self.admit()?;
+        let times = moment::times(&self.shape.text, &[]);
+        if let Statement::Insert(insert) = self.statement
+            && let Source::Rows(rows) = &insert.source
+        {
+            let split = rows::split(self, insert, rows, &site.found, &times)?;
+            let tells_time = !times.is_empty() || split.tells_time();
+            return Ok(Scattered { way: Way::Rows(split), tells_time });
+        }
+        self.each(site)?;
+        let template = Template::spliced(self.shape, self.splices).telling(&times);
+        Ok(Scattered { way: Way::Each(template), tells_time: !times.is_empty() })
+    }
+
+    /// What must not be in any of them.
+    fn admit(&self) -> Result<(), Unroutable> {
+        let analyst = self.analyst;
+        let refuse = |what: &str| Err(Unroutable::NotScattered { what: what.to_owned() });
+        if analyst.writes.len() > 1 {
+            return refuse("a write inside WITH");
+        }
+        if self.analysis.notes.current_of.is_some() {
+            return refuse("WHERE CURRENT OF");
+        }
+        if analyst.settings {
+            return refuse("set_config");
+        }
+        if analyst.rather_home || analyst.state {
+            return refuse("a function that asks about one server, or draws from a sequence,");
+        }
+        if let Some(need) = analyst.needs.first() {
+            return refuse(&need.what);
+        }
+        self.admit_words()?;
+        let queries = inside::queries(self.statement);
+        let own =
+            matches!(self.statement, Statement::Insert(insert) if inside::selects_tables(insert));
+        if analyst.random && (queries.len() > usize::from(own) || self.has_from()) {
+            return refuse(
+                "a function that gives another value each time, beside a subquery or join,",
+            );
+        }
+        Ok(())
+    }
+
+    /// What would be other rows, or another value, on each shard.
+    pub fn admit_words(&self) -> Result<(), Unroutable> {
+        let refuse = |what: &str| Err(Unroutable::NotScattered { what: what.to_owned() });
+        Tokens::read(self.shape)?.admit().map_err(|why| match why {
+            Unroutable::NotGathered { what } => Unroutable::NotScattered { what },
+            other => other,
+        })?;
+        let queries = inside::queries(self.statement);
+        if let Some(what) = queries.iter().find_map(|query| inside::unsteady(query, self.analyst)) {
+            return refuse(what);
+        }
+        let found = self.analyst.writes.last().map(|site| &site.found);
+        let timed = found.and_then(time_default);
+        match timed.filter(|_| inside::assignments(self.statement).any(is_default)) {
+            Some(column) => refuse(&format!("DEFAULT for {column}, which tells the time,")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every row that is inserted, if any is, is given a value for that column.
+    fn gives(&self, column: &str) -> bool {
+        let lists: Vec<&Vec<String>> = match self.statement {
+            Statement::Insert(insert) => vec![&insert.columns],
+            Statement::Merge(merge) => {
+                let inserts = merge.actions.iter().filter_map(|action| match &action.action {
+                    Action::Insert { columns, values } => {
+                        Some((columns, values.iter().all(Option::is_some)))
+                    }
+                    Action::Nothing | Action::Delete | Action::Update(_) => None,
+                });
+                let inserts: Vec<_> = inserts.collect();
+                if inserts.iter().any(|(_, given)| !given) {
+                    return false;
+                }
+                inserts.into_iter().map(|(columns, _)| columns).collect()
+            }
+            Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Query(_)
+            | Statement::Copy(_)
+            | Statement::Explain { .. }
+            | Statement::Ddl(_)
+            | Statement::Lock(_)
+            | Statement::Notify
+            | Statement::Opaque(_) => return true,
+        };
+        lists.into_iter().all(|listed| listed.iter().any(|one| one == column))
+    }
+
+    fn has_from(&self) -> bool {
+        let from: &[From] = match self.statement {
+            Statement::Update(update) => &update.from,
+            Statement::Delete(delete) => &delete.using,
+            Statement::Merge(merge) => std::slice::from_ref(&merge.source),
+            Statement::Insert(_)
+            | Statement::Query(_)
+            | Statement::Copy(_)
+            | Statement::Explain { .. }
+            | Statement::Ddl(_)
+            | Statement::Lock(_)
+            | Statement::Notify
+            | Statement::Opaque(_) => &[],
+        };
+        !from.is_empty()
+    }
+
+    /// The proof.
+    fn each(&self, site: &WriteSite<'_>) -> Result<(), Unroutable> {
+        let analyst = self.analyst;
+        let Some(class) = &site.anchor else {
+            let what = match self.statement {
+                Statement::Insert(_) => {
+                    "INSERT of rows that are not selected by their own key on each shard"
+                }
+                _ => "MERGE of a source whose key is not that of the rows it inserts",
+            };
+            return Err(Unroutable::NotScattered { what: what.to_owned() });
+        };
+        let Home::Sharded { distribution, .. } = site.found.home else {
+            return Err(Unroutable::TooBig);
+        };
+        let stranger = analyst.instances.iter().find(|instance| {
+            instance.distribution != distribution || !class.contains(&instance.key)
+        });
+        if let Some(stranger) = stranger {
+            return Err(Unroutable::NotJoined {
+                table: site.table.to_string(),
+                other: stranger.label.clone(),
+                key: stranger.key_column.to_owned(),
+            });
+        }
+        if let Some(column) = time_default(&site.found)
+            && !self.gives(column)
+        {
+            let what = format!("the default of {column}, which tells the time,");
+            return Err(Unroutable::NotScattered { what });
+        }
+        Ok(())
+    }
+}
+
+/// `DEFAULT`, or a list with it.
+fn is_default(assignment: &Assignment) -> bool {
+    let word = |expr: &Expr| matches!(expr, Expr::Column(parts) if matches!(parts.as_slice(), [one] if one == "default"));
+    match &assignment.value {
+        Expr::Row(values) => values.iter().any(word),
+        value => word(value),
+    }
+}
+
+/// A column whose default would be another time on each shard.
+fn time_default<'f>(found: &'f Found<'_>) -> Option<&'f str> {
+    let columns = found.columns().unwrap_or_default();
+    columns.iter().find(|column| column.time.is_some()).map(|column| column.name.as_str())
+}
+
+/// A reference table may be written by a statement of its own only.
+pub fn refuse_reference_writes(
+    statement: &Statement,
+    analyst: &Analyst<'_>,
+) -> Result<(), Unroutable> {
+    if analyst.context.rules.shards.len() == 1 {
+        return Ok(());
+    }
+    let alone = analyst.writes.len() == 1
+        && match statement {
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
+            Statement::Merge(_)
+            | Statement::Query(_)
+            | Statement::Copy(_)
+            | Statement::Explain { .. }
+            | Statement::Ddl(_)
+            | Statement::Lock(_)
+            | Statement::Notify
+            | Statement::Opaque(_) => false,
+        };
+    let written = analyst.writes.iter().find(|site| matches!(site.found.home, Home::Reference));
+    match written.filter(|_| !alone) {
+        Some(site) => Err(Unroutable::WritesReference { table: site.table.to_string() }),
+        None => Ok(()),
+    }
+}

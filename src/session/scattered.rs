@@ -1,0 +1,142 @@
+//! Writes whose rows are on several shards: every shard does its part inside one transaction, which
+//! commits everywhere or nowhere. Outside a block such a statement opens one of its own.
+//!
+//! Invariant: the client is not told a row before the statement has succeeded on all shards, as
+//! PostgreSQL tells none of a write that fails.
+use super::several::{Answer, Asked, Kind, formats};
+use super::together::Wording;
+use super::{Session, Stop};
+use crate::exec::fan_out::Binding;
+use crate::exec::relay::Show;
+use crate::ids::ShardId;
+use crate::merge::Merger;
+use crate::plan::several::rows::Split;
+use crate::plan::several::{Scattered, Template, Way};
+use crate::txn::{Isolation, Status};
+use crate::wire::frontend::Format;
+use crate::wire::params::Params;
+use bytes::Bytes;
+
+/// Which shards are sent what.
+struct Parts {
+    shards: Vec<ShardId>,
+    wording: Wording,
+    /// The shard's stream of each row, in the order of the statement.
+    order: Option<Vec<usize>>,
+}
+
+impl Session {
+    /// Sends every shard its part.
+    pub(super) async fn begin_scattered(
+        &mut self,
+        asked: &Asked<'_>,
+        scattered: &Scattered,
+    ) -> Result<Answer, Stop> {
+        let params = Params { types: asked.types, values: asked.values };
+        let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+        if self.txn.isolation() != Isolation::ReadCommitted {
+            self.take_snapshot(&shards).await?;
+        }
+        self.open_implicit().await?;
+        let moment = match scattered.tells_time {
+            true => Some(self.moment(asked).await?),
+            false => None,
+        };
+        let asked = &Asked { moment: moment.as_ref(), ..*asked };
+        let parts = match &scattered.way {
+            Way::Each(template) => {
+                let wording = Wording::new(template, asked);
+                Parts { shards, wording, order: None }
+            }
+            Way::Copies(copies) => return self.write_copies(asked, copies).await,
+            Way::Rows(split) => {
+                if split.looks_first {
+                    self.look_at_whole(asked, &shards).await?;
+                }
+                self.by_rows(asked, split)?
+            }
+        };
+        self.send_parts(asked, parts).await
+    }
+
+    /// A transaction that takes in all shards, if none is open. It ends with the client's message or
+    /// segment.
+    async fn open_implicit(&mut self) -> Result<(), Stop> {
+        if self.txn.status() != Status::Idle {
+            return Ok(());
+        }
+        self.txn.write_together();
+        // In a pipeline it takes in what was executed since the last Sync.
+        for at in self.txn.unsynced() {
+            let text = self.txn.opening();
+            self.say(at, &text, Show::Swallow).await?;
+            self.txn.open_on(at);
+        }
+        Ok(())
+    }
+
+    /// Has one shard parse the client's own text: what is wrong with it is told as PostgreSQL tells it.
+    async fn look_at_whole(&mut self, asked: &Asked<'_>, shards: &[ShardId]) -> Result<(), Stop> {
+        let first = shards.first().copied().unwrap_or(self.serving.rules.home);
+        let sites = self.site_all(&[first], asked.planned).await?;
+        let shape = &asked.planned.shape;
+        let wording = Wording::new(&Template::spliced(shape, &[]), asked);
+        let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
+        fan.close(&mut self.txn.participants);
+        self.go(&mut fan).await?;
+        self.finish(&mut fan, &wording).await
+    }
+
+    fn by_rows(&self, asked: &Asked<'_>, split: &Split) -> Result<Parts, Stop> {
+        let params = Params { types: asked.types, values: asked.values };
+        let by_shard = split.by_shard(asked.planned, asked.text, &params, &self.serving.rules)?;
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        let mut texts = Vec::with_capacity(by_shard.len());
+        for (stream, rows) in by_shard.values().enumerate() {
+            order.extend(rows.iter().map(|&row| (row, stream)));
+            texts.push(split.text(rows, asked.moment));
+        }
+        order.sort_unstable();
+        let order = order.into_iter().map(|(_, stream)| stream).collect();
+        let wording = Wording::each(&texts, asked);
+        Ok(Parts { shards: by_shard.into_keys().collect(), wording, order: Some(order) })
+    }
+
+    async fn send_parts(&mut self, asked: &Asked<'_>, parts: Parts) -> Result<Answer, Stop> {
+        let Parts { shards, wording, order } = parts;
+        let sites = self.site_all(&shards, asked.planned).await?;
+        let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
+        let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
+        let careful = strange && asked.results.contains(&Format::Binary);
+        if careful {
+            self.go(&mut fan).await?;
+            self.finish(&mut fan, &wording).await?;
+            let described = fan.description(0).cloned().unwrap_or_default();
+            let formats = formats(asked.results, &described, 0)?;
+            self.check_embedded(&fan, &formats)?;
+        }
+        // Formats that do not fit the columns are the servers' to refuse.
+        let binding = Binding { parameters: asked.parameters, results: asked.results };
+        fan.open(&mut self.txn.participants, binding);
+        self.go(&mut fan).await?;
+        if !careful {
+            self.await_descriptions(&mut fan, &wording).await?;
+        }
+        let described = fan.description(0).cloned().unwrap_or_default();
+        let formats = formats(asked.results, &described, 0)?;
+        let merger = Merger::passing(fan.len(), order);
+        let columns = match described.is_empty() {
+            true => Bytes::new(),
+            false => self.told_columns(&fan, &formats, 0)?,
+        };
+        Ok(Answer {
+            fan,
+            merger,
+            wording,
+            columns,
+            gathered: None,
+            fresh: false,
+            kind: Kind::Write,
+        })
+    }
+}
