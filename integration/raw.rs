@@ -31,7 +31,15 @@ pub struct Heard {
 impl Raw {
     /// A connection on which nothing was said yet.
     pub fn dial(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// The same where perhaps nobody listens.
+    pub fn try_dial(port: u16) -> Option<Self> {
+        TcpStream::connect(("127.0.0.1", port)).ok().map(Self::over)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (input, output, transcript) = (Vec::new(), Vec::new(), Vec::new());

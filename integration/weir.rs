@@ -85,18 +85,18 @@ impl Home {
 
     /// `weir serve`, ready.
     pub fn serve(self) -> Weir {
-        let log = fs::File::create(self.folder.join("log")).unwrap();
-        let process = command()
-            .args(["serve", "--config"])
-            .arg(self.folder.join("weir.toml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("weir runs");
-        let mut weir = Weir { process, home: self };
+        let mut weir = Weir { process: self.spawn(), home: self };
         weir.wait_until_ready();
         weir
+    }
+
+    fn spawn(&self) -> Child {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
+        let log = log.unwrap();
+        let mut command = command();
+        command.args(["serve", "--config"]).arg(self.folder.join("weir.toml"));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().expect("weir runs")
     }
 }
 
@@ -194,6 +194,18 @@ impl Weir {
         };
         wait_for("a reload's outcome in the log", || heard().is_some());
         heard().unwrap_or_default()
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts again what has ended, where it was.
+    pub fn restart(&mut self) {
+        self.process = self.home.spawn();
+        self.wait_until_ready();
     }
 
     /// Waits for the end of the process; its exit code.

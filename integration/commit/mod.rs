@@ -1,7 +1,17 @@
 //! Transactions that write on several shards: committed everywhere or nowhere.
 //!
 //! - `together`: what clients see of them, and what they are told when one is refused
+//! - `gate`: a line to a server that stops at a word
+//! - `crash`: weir, or a shard, dies at each step of commit and of recovery
+//! - `lacks`: shards that cannot take part, and rules that want no atomic commits
+//! - `recover`: what is left behind, seen and finished by hand and by itself
+//! - `kills`: they die at any time, under load
 mod together;
+mod gate;
+mod crash;
+mod kills;
+mod lacks;
+mod recover;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
@@ -26,24 +36,16 @@ impl Bank {
     fn with(cluster: Cluster, weirs: usize, settings: &str, more: &str) -> Self {
         let shards = cluster.shards().len();
         cluster.on_every_shard(
-            "CREATE TABLE accounts (user_id bigint PRIMARY KEY, balance bigint NOT NULL, \
+            "CREATE TABLE entries (id bigint, user_id bigint, PRIMARY KEY (id, user_id));\
+             CREATE TABLE accounts (user_id bigint PRIMARY KEY, balance bigint NOT NULL, \
                  positive bool UNIQUE DEFERRABLE INITIALLY DEFERRED)",
         );
-        let mut rules = format!("database = '{DATABASE}'\n{more}\n");
-        for (index, shard) in cluster.shards().iter().enumerate() {
-            rules += &format!(
-                "[[shard]]\nname = 's{index}'\nprimary = 'host=127.0.0.1 port={} dbname={DATABASE}'\n",
-                shard.port()
-            );
-            for user in (0..USERS).filter(|user| user % shards == index) {
-                shard.sql(DATABASE, &format!("INSERT INTO accounts VALUES ({user}, 100)")).unwrap();
-            }
+        for user in 0..USERS {
+            let insert = format!("INSERT INTO accounts VALUES ({user}, 100)");
+            cluster.shard(user % shards).sql(DATABASE, &insert).unwrap();
         }
-        rules += &format!(
-            "[[distribution]]\nname = 'by_user'\nfunction = 'modulo'\nkey_type = 'bigint'\n\
-             buckets = {shards}\n\
-             [[table]]\nname = 'accounts'\ndistribution = 'by_user'\nkey = 'user_id'\n"
-        );
+        let ports: Vec<u16> = cluster.shards().iter().map(|shard| shard.port()).collect();
+        let rules = rules(&ports, more);
         let settings = format!("{SETTINGS}{settings}");
         let weirs = (0..weirs).map(|_| Weir::with_rules(&cluster, &rules, &settings)).collect();
         Self { weirs, cluster }
@@ -83,6 +85,25 @@ impl Bank {
     fn records(&self) -> Vec<String> {
         self.on_all("SELECT count(*) FROM weir.commit_record WHERE committed")
     }
+}
+
+/// The shards are on these ports.
+fn rules(ports: &[u16], more: &str) -> String {
+    let mut rules = format!("database = '{DATABASE}'\n{more}\n");
+    for (index, port) in ports.iter().enumerate() {
+        let address = format!("host=127.0.0.1 port={port} dbname={DATABASE}");
+        rules += &format!("[[shard]]\nname = 's{index}'\nprimary = '{address}'\n");
+    }
+    rules += &format!(
+        "[[distribution]]\nname = 'by_user'\nfunction = 'modulo'\nkey_type = 'bigint'\n\
+         buckets = {}\n",
+        ports.len()
+    );
+    for table in ["accounts", "entries"] {
+        rules +=
+            &format!("[[table]]\nname = '{table}'\ndistribution = 'by_user'\nkey = 'user_id'\n");
+    }
+    rules
 }
 
 /// Takes so much from one user.

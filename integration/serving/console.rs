@@ -44,7 +44,7 @@ async fn every_view_answers_in_both_protocols() {
     let help = rows(&console, "SHOW HELP").await;
     let views: Vec<&str> =
         help.iter().map(|row| row[0].as_str()).filter(|name| name.starts_with("SHOW")).collect();
-    assert!(views.contains(&"SHOW HOT_ROWS") && views.len() == 9, "{views:?}");
+    assert!(views.contains(&"SHOW HOT_ROWS") && views.len() == 10, "{views:?}");
     for view in views {
         let simple = rows(&console, view).await;
         let prepared = console.prepare(view).await.unwrap();

@@ -31,6 +31,7 @@ pub const SHOWS: &[&dyn Show] = &[
     &show::breakers::Breakers,
     &show::hot_rows::HotRows,
     &show::tiers::Tiers,
+    &show::transactions::Transactions,
 ];
 
 /// Every action, in the order of SHOW HELP.

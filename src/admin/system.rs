@@ -16,6 +16,8 @@ pub trait System: Send + Sync + 'static {
     /// Rows for which statements wait now, the most waited for first.
     fn hot_rows(&self) -> Vec<HotRow>;
     fn tiers(&self) -> Vec<Tier>;
+    /// What is prepared on the shards, at the last look.
+    fn transactions(&self) -> Vec<Prepared>;
 
     /// What runs may end, what is new waits; done when nothing runs.
     fn pause<'a>(&'a self, place: &'a Place) -> Doing<'a>;
@@ -160,6 +162,17 @@ pub struct StatementBreaker {
     pub breaker: Breaker,
 }
 
+/// One shard's part of a transaction over several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    pub database: String,
+    pub shard: String,
+    pub gid: String,
+    pub age: Duration,
+    pub state: String,
+    pub reason: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HotRow {
     pub database: String,
@@ -266,6 +279,10 @@ pub mod fake {
         }
 
         fn tiers(&self) -> Vec<Tier> {
+            Vec::new()
+        }
+
+        fn transactions(&self) -> Vec<Prepared> {
             Vec::new()
         }
 

@@ -114,3 +114,53 @@ async fn be_durable(client: &Client, patience: Duration) -> Result<(), Error> {
     );
     client.batch_execute(&text).await.map_err(failed)
 }
+
+/// Something that is prepared on a server under a name of this cluster's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    pub gid: String,
+    pub age: Duration,
+}
+
+/// What is prepared there under a name that begins so.
+pub async fn prepared(client: &Client, prefix: &str) -> Result<Vec<Found>, Error> {
+    const LIST: &str = "\
+        SELECT gid, greatest(extract(epoch FROM clock_timestamp() - prepared), 0)::float8 \
+        FROM pg_catalog.pg_prepared_xacts \
+        WHERE database = current_database() AND starts_with(gid, $1) ORDER BY prepared";
+    let rows = client.query(LIST, &[&prefix]).await.map_err(failed)?;
+    let read = |row: &tokio_postgres::Row| {
+        let seconds: f64 = row.try_get(1)?;
+        let age = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        Ok(Found { gid: row.try_get(0)?, age })
+    };
+    rows.iter().map(read).collect::<Result<_, _>>().map_err(failed)
+}
+
+/// What the anchor knows of a transaction without being asked to decide; `None`: nothing yet.
+pub async fn known(client: &Client, key: &str) -> Result<Option<Verdict>, Error> {
+    const READ: &str = "SELECT committed FROM weir.commit_record WHERE transaction = $1";
+    let row = client.query_opt(READ, &[&key]).await.map_err(failed)?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(match row.try_get(0).map_err(failed)? {
+        true => Verdict::Committed,
+        false => Verdict::Aborted,
+    }))
+}
+
+/// Removes records that nobody can need any more: a day old, and nothing is prepared under their names on
+/// any shard (`keys` are those where something is). A record that says "never" has to outlive every
+/// transaction that was open here when it was made, since that one might be the transaction itself. How
+/// many were removed.
+pub async fn prune(client: &Client, keys: &[String]) -> Result<u64, Error> {
+    // Without the right to see everybody's transactions nothing is known of them.
+    const DELETE: &str = "\
+        DELETE FROM weir.commit_record \
+        WHERE recorded < clock_timestamp() - interval '1 day' \
+          AND xid < pg_snapshot_xmin(pg_current_snapshot()) \
+          AND pg_has_role('pg_read_all_stats', 'USAGE') \
+          AND recorded < (SELECT coalesce(min(xact_start), 'infinity') FROM pg_stat_activity \
+                          WHERE datname = current_database() AND pid <> pg_backend_pid()) \
+          AND NOT transaction = ANY ($1)";
+    client.execute(DELETE, &[&keys]).await.map_err(failed)
+}

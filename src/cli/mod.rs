@@ -10,12 +10,14 @@
 //! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
+//! - `recover`: finish what transactions over several shards left behind
 //! - `gather`: the schema of the gather database
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
 pub mod explain;
 mod gather;
 pub mod demo;
+pub mod recover;
 pub mod rules;
 pub mod serve;
 pub mod servers;
@@ -58,6 +60,8 @@ enum Command {
     Setup(setup::Args),
     /// Change the rules that the shards accept.
     Rules(rules::Args),
+    /// Finish transactions over several shards that were left behind.
+    Recover(recover::Args),
 }
 
 /// Runs the command that the process's arguments name.
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Recover(args) => recover::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("weir: {failure}");

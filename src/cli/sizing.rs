@@ -298,39 +298,39 @@ mod tests {
 
     #[test]
     fn a_server_has_a_pool_for_each_user_and_tier() {
-        check("", &[shop("shop", &[1, 2])], &["a", "b"], &[("h:1", 54), ("h:2", 54)]);
+        check("", &[shop("shop", &[1, 2])], &["a", "b"], &[("h:1", 57), ("h:2", 57)]);
         let tiers = "[pool]\nsize = 10\nreserve = 2\n[tier.reports]\nsize = 3\nreserve = 0\n";
-        // 12 + 7 + 3, and 4 of weir's own.
-        check(tiers, &[shop("shop", &[1])], &["a"], &[("h:1", 26)]);
+        // 12 + 7 + 3, and 7 of weir's own.
+        check(tiers, &[shop("shop", &[1])], &["a"], &[("h:1", 29)]);
     }
 
     #[test]
     fn databases_on_one_server_add_up() {
         let databases = [shop("shop", &[1, 2]), shop("crm", &[2])];
-        check("", &databases, &["a"], &[("h:1", 29), ("h:2", 58)]);
+        check("", &databases, &["a"], &[("h:1", 32), ("h:2", 64)]);
     }
 
     #[test]
     fn a_gather_database_counts_on_its_server() {
         let entry = "[gather]\ndsn = 'host=h port=2 dbname=gather'\n";
         let rules = rules::parse(&format!("{}{entry}", text_of("shop", &[1, 2])), "rules.toml");
-        check("", &[rules.unwrap()], &["a"], &[("h:1", 29), ("h:2", 58)]);
+        check("", &[rules.unwrap()], &["a"], &[("h:1", 32), ("h:2", 64)]);
     }
 
     #[test]
     fn users_and_databases_have_limits() {
         let one = [shop("shop", &[1])];
         let limit = "[database.shop]\nmax_server_connections = 30\n";
-        check(limit, &one, &["a", "b", "c"], &[("h:1", 34)]);
+        check(limit, &one, &["a", "b", "c"], &[("h:1", 37)]);
         let user = "[[user]]\nname = 'a'\nmax_server_connections = 10\n";
-        check(user, &one, &["a", "b"], &[("h:1", 39)]);
+        check(user, &one, &["a", "b"], &[("h:1", 42)]);
         // The lower of both sums.
-        check(&format!("{limit}{user}"), &one, &["a", "b"], &[("h:1", 34)]);
+        check(&format!("{limit}{user}"), &one, &["a", "b"], &[("h:1", 37)]);
     }
 
     #[test]
     fn with_no_known_user_one_is_counted() {
-        check("", &[shop("shop", &[1])], &[], &[("h:1", 29)]);
+        check("", &[shop("shop", &[1])], &[], &[("h:1", 32)]);
     }
 
     #[test]
@@ -339,19 +339,19 @@ mod tests {
         let users = ["ada", "bob", "eve"].map(str::to_owned);
         let mut demands = demands(&config, &[shop("shop", &[1])], &users);
         let demand = demands.remove("h:1").unwrap();
-        assert_eq!(demand.sum(), 68);
+        assert_eq!(demand.sum(), 71);
         assert_eq!(demand.clone().exceeds("h:1", ROOM, 1), None);
         let warning = demand.exceeds("h:1", ROOM, 2).unwrap().to_string();
         assert_eq!(
             warning,
             "server h:1 (shard s1 of shop) has room for 97 connections (max_connections 100 - 3 \
-             reserved), and 2 weirs may open 136:\n  \
+             reserved), and 2 weirs may open 142:\n  \
              shop: 1 user x (interactive 9 + batch 5) = 14\n  \
              shop: 2 users x (interactive 20 + batch 5) = 50\n  \
-             weir's own: 4 (limits.control_connections)\n  \
-             2 weirs x 68 = 136\n  \
+             weir's own: 7 (limits.control_connections)\n  \
+             2 weirs x 71 = 142\n  \
              each weir has room for 48: lower pool.size or the tiers' sizes, set \
-             max_server_connections for users or databases, or raise max_connections to 139"
+             max_server_connections for users or databases, or raise max_connections to 145"
         );
     }
 

@@ -24,7 +24,7 @@ use crate::session::cancel::Clients;
 use crate::session::startup::Door;
 use crate::session::{self, Commons, GatherState, Limits, ServerSet, Servers, Serving};
 use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
-use crate::txn::footing::Footing;
+use crate::txn::footing::{self, Footing};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::Path;
@@ -45,7 +45,8 @@ pub struct Shared {
     tiers: Vec<String>,
     pub seats: Seats,
     budget: Budget,
-    /// For `auth.query`, one connection each: what probes, schema and placement leave of weir's own.
+    /// For `auth.query`, one connection each: what probes, schema, placement and recovery leave of weir's
+    /// own.
     lookups: Semaphore,
     pub connecting: Connecting,
     /// No new client is wanted: weir is about to end.
@@ -61,6 +62,8 @@ pub struct Source {
     pub fence: ArcSwap<Fence>,
     pub keeper: Option<Keeper>,
     pub commons: Commons,
+    /// What was prepared on the shards at the last look.
+    pub in_doubt: ArcSwap<Vec<recovery::Leftover>>,
 }
 
 /// What all connections to servers have in common.
@@ -82,6 +85,10 @@ impl Connecting {
 pub fn rules_version(rules: &Rules) -> i64 {
     i64::try_from(rules.version.0).unwrap_or(i64::MAX)
 }
+
+/// Connections of weir's own to one server: probe, schema, placement, recovery, and those of sessions that
+/// finish transactions.
+const BUSY: usize = 4 + footing::PLACES;
 
 impl Shared {
     pub async fn assemble(config: &Arc<Config>) -> Result<Self, Error> {
@@ -111,7 +118,7 @@ impl Shared {
             tiers: config.tiers(),
             seats: Seats::default(),
             budget: Budget::default(),
-            lookups: Semaphore::new(config.limits.control_connections.saturating_sub(3).max(1)),
+            lookups: Semaphore::new(config.limits.control_connections.saturating_sub(BUSY).max(1)),
             connecting,
             draining: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::default(),
@@ -253,7 +260,13 @@ impl Source {
         let serving = known.serving(Arc::new(rules), servers, None);
         let serving = Arc::new(ArcSwap::from_pointee(serving));
         let keeper = Keeper::start(&serving, config);
-        Ok(Self { serving, fence: ArcSwap::new(fence), keeper, commons })
+        Ok(Self {
+            serving,
+            fence: ArcSwap::new(fence),
+            keeper,
+            commons,
+            in_doubt: ArcSwap::default(),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ mod health;
 mod tiers;
 mod units;
 
-pub use health::{Breaker, Probe, Replicas, StatementBreaker};
+pub use health::{Breaker, Probe, Recovery, Replicas, StatementBreaker};
 pub use read::{Loaded, Problems};
 pub use tiers::{BATCH, INTERACTIVE, Limit, MAX_TIERS, Pool, PoolMode, Tier, TierSettings};
 
@@ -53,6 +53,7 @@ pub struct Config {
     pub probe: Probe,
     pub breaker: Breaker,
     pub replicas: Replicas,
+    pub recovery: Recovery,
     pub limits: Limits,
     pub console: Console,
     pub logging: Logging,
@@ -259,6 +260,7 @@ impl Default for Config {
             probe: Probe::default(),
             breaker: Breaker::default(),
             replicas: Replicas::default(),
+            recovery: Recovery::default(),
             limits: Limits::default(),
             console: Console::default(),
             logging: Logging::default(),
@@ -316,7 +318,7 @@ impl Default for Limits {
             cached_plans: 5_000,
             hot_row_queue: 1_000,
             merge_size: 64 << 20,
-            control_connections: 4,
+            control_connections: 7,
         }
     }
 }

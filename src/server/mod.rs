@@ -23,7 +23,7 @@ mod fence;
 pub mod gather;
 mod lookout;
 mod operations;
-mod recovery;
+pub mod recovery;
 mod reload;
 mod schema;
 mod seats;
@@ -99,6 +99,7 @@ impl Server {
             })
             .collect::<Result<_, _>>()?;
         tokio::spawn(lookout::watch(shared.clone()));
+        tokio::spawn(recovery::watch(shared.clone()));
         Ok(Self { shared, clients, admin, workers, phase })
     }
 

@@ -2,8 +2,10 @@
 use super::assemble::{Shared, Source};
 use super::config::{Config, PoolMode};
 use super::console::{self, Console};
+use super::recovery::{Fate, Leftover};
 use crate::admin::system::{
-    Breaker, Doing, HotRow, Place, Pool, Probe, Role, Server, Sizes, StatementBreaker, System, Tier,
+    Breaker, Doing, HotRow, Place, Pool, Prepared, Probe, Role, Server, Sizes, StatementBreaker,
+    System, Tier,
 };
 use crate::backend::Address;
 use crate::backend::address::Host;
@@ -88,6 +90,30 @@ impl System for Console {
         rows.sort_by_key(|row| std::cmp::Reverse((row.waiting, row.waits)));
         rows.truncate(HOTTEST);
         rows
+    }
+
+    fn transactions(&self) -> Vec<Prepared> {
+        let of_source = |(database, source): (&str, &Source)| -> Vec<Prepared> {
+            let left = source.in_doubt.load_full();
+            let show = |left: &Leftover| {
+                let (state, reason) = match &left.fate {
+                    Fate::Young => ("prepared", None),
+                    Fate::Finished(_) => ("finished", None),
+                    Fate::Undecided => ("in doubt", None),
+                    Fate::Stays(why) => ("in doubt", Some(why.clone())),
+                };
+                Prepared {
+                    database: database.to_owned(),
+                    shard: left.shard.clone(),
+                    gid: left.gid.clone(),
+                    age: left.age,
+                    state: state.to_owned(),
+                    reason,
+                }
+            };
+            left.iter().map(show).collect()
+        };
+        sources(&self.shared).into_iter().flat_map(of_source).collect()
     }
 
     fn tiers(&self) -> Vec<Tier> {

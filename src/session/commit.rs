@@ -58,6 +58,7 @@ impl Session {
         show: Show,
     ) -> Result<(), Stop> {
         self.drain().await?;
+        let began = Instant::now();
         let parties = self.parties(writers);
         let key = self.new_key(parties.anchor)?;
         let decided = match self.prepare_all(Preparing::new(key.clone()), &parties).await {
@@ -67,12 +68,18 @@ impl Session {
         match decided {
             Ok(decided) => self.carry_out(decided, &parties).await,
             Err(trouble) => {
+                let outcome = match trouble {
+                    Trouble::Unknown(_) => "unknown",
+                    Trouble::Refused(..) | Trouble::RolledBack | Trouble::Lost(_) => "rolled_back",
+                };
+                self.database.counters.ended_over_shards(outcome, began.elapsed());
                 self.undo(&key, matches!(trouble, Trouble::Unknown(_))).await;
                 self.txn.end(Ending::RolledBack);
                 self.part_with_lost().await?;
                 return self.tell_trouble(trouble, show);
             }
         }
+        self.database.counters.ended_over_shards("committed", began.elapsed());
         self.txn.end(Ending::Committed);
         if show == Show::Forward {
             self.complete("COMMIT")?;
@@ -265,7 +272,7 @@ impl Session {
             }
         }
         if unknown || self.txn.participants.iter().any(|other| other.is_lost()) {
-            self.serving.servers.footing.left_behind.notify_one();
+            self.serving.servers.footing.leave_behind(key);
         }
     }
 
@@ -282,7 +289,7 @@ impl Session {
         let finished = matches!(tokio::time::timeout(limit, finishing).await, Ok(Some(())));
         if !finished {
             tracing::warn!(%gid, ?verdict, "a prepared transaction is left for recovery");
-            self.serving.servers.footing.left_behind.notify_one();
+            self.serving.servers.footing.leave_behind(&gid.key);
         }
         finished
     }

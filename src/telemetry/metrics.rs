@@ -51,6 +51,11 @@ metrics! {
     gather_limited: IntCounterVec = "weir_gather_limited_total" ["database"] "statements that would have brought too much to the gather database";
     snapshots: Histogram = "weir_snapshot_seconds" [] "time that reads over several shards took to see all of them at one moment";
     snapshot_retries: IntCounterVec = "weir_snapshot_retries_total" ["database"] "times that such a read let writers go first";
+    several_commits: IntCounterVec = "weir_commits_over_shards_total" ["database", "outcome"] "transactions that wrote on several shards, by how their COMMIT ended";
+    commit_seconds: Histogram = "weir_commit_over_shards_seconds" [] "time that COMMIT took on several shards";
+    in_doubt: IntGaugeVec = "weir_transactions_in_doubt" ["database"] "prepared transactions older than the grace period that could not be finished at the last look";
+    in_doubt_seconds: GaugeVec = "weir_transactions_in_doubt_seconds" ["database"] "age of the oldest of them";
+    recovered: IntCounterVec = "weir_recovered_total" ["database", "outcome"] "prepared transactions that recovery has finished, by how";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     panics: IntCounter = "weir_panics_total" [] "panics in the work for a client: faults of weir's own, each in the log";
@@ -113,6 +118,8 @@ pub struct DatabaseMetrics {
     gather_limited: IntCounter,
     snapshots: Histogram,
     snapshot_retries: IntCounter,
+    commits_over_shards: IntCounterVec,
+    commit_seconds: Histogram,
     database: String,
     refused: IntCounterVec,
 }
@@ -192,6 +199,8 @@ impl Metrics {
             gather_limited: self.gather_limited.with_label_values(&[database]),
             snapshots: self.snapshots.clone(),
             snapshot_retries: self.snapshot_retries.with_label_values(&[database]),
+            commits_over_shards: self.several_commits.clone(),
+            commit_seconds: self.commit_seconds.clone(),
             database: database.to_owned(),
             refused: self.refused.clone(),
         }
@@ -378,6 +387,12 @@ impl DatabaseMetrics {
             true => self.commits.inc(),
             false => self.rollbacks.inc(),
         }
+    }
+
+    /// Counts a transaction that wrote on several shards, and the time that its COMMIT took.
+    pub fn ended_over_shards(&self, outcome: &str, took: Duration) {
+        self.commits_over_shards.with_label_values(&[&self.database, outcome]).inc();
+        self.commit_seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a query over several shards that weir has merged.

@@ -3,8 +3,13 @@
 use crate::backend::commit_record::Offers;
 use crate::error::Error;
 use crate::ids::ShardId;
+use crate::txn::two_phase::Key;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Notify, Semaphore};
+
+/// More are finished when the grace period is over.
+const MOST_GIVEN_UP: usize = 10_000;
 
 /// Connections of weir's own that sessions may use at a time to finish transactions.
 pub const PLACES: usize = 2;
@@ -14,6 +19,7 @@ pub const PLACES: usize = 2;
 pub struct Footing {
     cluster: Option<String>,
     lacks: Mutex<Vec<Option<Lack>>>,
+    given_up: Mutex<BTreeSet<Key>>,
     /// Something was left behind that can be finished.
     pub left_behind: Notify,
     pub places: Semaphore,
@@ -32,6 +38,7 @@ impl Footing {
         Self {
             cluster,
             lacks: Mutex::default(),
+            given_up: Mutex::default(),
             left_behind: Notify::new(),
             places: Semaphore::new(PLACES),
         }
@@ -57,6 +64,25 @@ impl Footing {
         let news = lack.filter(|_| *known != lack);
         *known = lack;
         news
+    }
+
+    /// A session leaves something of this transaction to recovery, which need not wait until it is old.
+    pub fn leave_behind(&self, key: &Key) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if given_up.len() < MOST_GIVEN_UP {
+            given_up.insert(key.clone());
+        }
+        self.left_behind.notify_one();
+    }
+
+    pub fn given_up(&self) -> Vec<Key> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Nothing is left of these.
+    pub fn forget(&self, finished: &[Key]) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.retain(|key| !finished.contains(key));
     }
 
     /// Whether that shard may be written together with others.

@@ -127,9 +127,9 @@ impl Preparing {
         format!("{}, {DURABLY};PREPARE TRANSACTION {gid}", barrier::enter())
     }
 
-    /// For the anchor.
+    /// For the anchor. What its COMMIT could refuse, or be slow at, comes out now: the decision is short.
     pub fn enter(&self) -> String {
-        format!("{}, {DURABLY}", barrier::enter())
+        format!("SET CONSTRAINTS ALL IMMEDIATE;{}, {DURABLY}", barrier::enter())
     }
 
     /// Every writer has answered PREPARE with its own tag.

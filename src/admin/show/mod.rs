@@ -8,6 +8,7 @@ pub mod probes;
 pub mod breakers;
 pub mod hot_rows;
 pub mod tiers;
+pub mod transactions;
 
 use super::system::System;
 use super::table::{Cell, Table};

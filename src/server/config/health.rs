@@ -1,4 +1,5 @@
-//! `[probe]`, `[breaker]`, `[replicas]`: when a server is well enough to be given work.
+//! `[probe]`, `[breaker]`, `[replicas]`: when a server is well enough to be given work. `[recovery]`: what
+//! was left behind when one was not.
 use super::units::{duration, duration_or_off};
 use serde::Deserialize;
 use std::time::Duration;
@@ -54,6 +55,24 @@ pub struct StatementBreaker {
     pub calls: u32,
     #[serde(deserialize_with = "duration")]
     pub open: Duration,
+}
+
+/// How transactions over several shards are finished that were left behind.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recovery {
+    /// Between two looks at all shards.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// What was prepared less long ago is left alone: its own weir may be at work.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), grace: Duration::from_secs(10) }
+    }
 }
 
 /// When a replica may answer.

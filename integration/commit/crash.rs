@@ -1,0 +1,179 @@
+//! weir is killed, or a shard is, exactly at each durable step of commit and of recovery. All of these are
+//! things that weir says to a shard, so they are caught on the line, before the shard hears them or before
+//! weir hears the answer: what runs is the program as it is shipped.
+use super::gate::{Gate, When};
+use super::*;
+use crate::weir::wait_for;
+use std::thread::{self, JoinHandle};
+
+/// Who dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Dies {
+    Weir,
+    /// The shard at the end of that line, with kill -9; it is started again.
+    Shard,
+}
+
+/// What is left of the transaction when all is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Left {
+    All,
+    Nothing,
+}
+
+const QUICK: &str = "[recovery]\ninterval = '100ms'\ngrace = '1ms'\n";
+const SLOW: &str = "[recovery]\ninterval = '300ms'\ngrace = '20s'\n";
+
+struct Stage {
+    // Dropped in this order.
+    bank: Bank,
+    gates: Vec<Gate>,
+    /// How much user 0 has given to user 1 and user 2.
+    given: i64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let bank = Bank::new(3, 0, "");
+        let gates = bank.cluster.shards().iter().map(|shard| Gate::new(shard.port())).collect();
+        Self { bank, gates, given: 0 }
+    }
+
+    /// One that reaches the shards through the gates.
+    fn weir(&self, recovery: &str) -> Weir {
+        let ports: Vec<u16> = self.gates.iter().map(|gate| gate.port()).collect();
+        Weir::with_rules(&self.bank.cluster, &rules(&ports, ""), &format!("{SETTINGS}{recovery}"))
+    }
+
+    /// User 0, whose shard decides, gives 1 to user 1 and to user 2.
+    fn transfer(&self, weir: &Weir) -> JoinHandle<String> {
+        let port = weir.port();
+        thread::spawn(move || {
+            let mut client = Raw::connect(port, &[("user", "postgres"), ("database", DATABASE)]);
+            client.patient(std::time::Duration::from_secs(30));
+            run(&mut client, &["BEGIN", &take(0, 2), &take(1, -1), &take(2, -1)]);
+            client.query("COMMIT");
+            client.take_transcript()
+        })
+    }
+
+    fn die(&mut self, who: Dies, weir: &mut Weir, shard: usize) {
+        match who {
+            Dies::Weir => weir.kill(),
+            Dies::Shard => self.bank.cluster.kill(shard),
+        }
+        self.gates[shard].open();
+        if who == Dies::Shard {
+            self.bank.cluster.restart(shard);
+        }
+    }
+
+    /// Nothing is in doubt any more, and all of the transaction is there or nothing.
+    #[track_caller]
+    fn check(&mut self, answer: &str, expected: Left, what: &str) {
+        wait_for("recovery", || self.bank.left() == (0, 0));
+        self.given += i64::from(expected == Left::All);
+        let balances = self.bank.balances(&[0, 1, 2]);
+        let given = self.given;
+        assert_eq!(balances, [100 - 2 * given, 100 + given, 100 + given], "{what}: {answer}");
+        let acknowledged = answer.contains("C COMMIT");
+        assert!(!acknowledged || expected == Left::All, "{what}: {answer}");
+        let refused = answer.contains("E S=") || answer.contains("E V=");
+        let unknown = answer.contains("C=08007");
+        assert!(!refused || unknown || expected == Left::Nothing, "{what}: {answer}");
+    }
+
+    /// Dies at one step of COMMIT.
+    fn at_commit(&mut self, dies: Dies, step: (usize, &str, When), expected: Left) {
+        let (shard, word, when) = step;
+        let what = format!("{dies:?} dies {when:?} {word} on s{shard}");
+        let mut weir = self.weir(SLOW);
+        self.gates[shard].arm(word, when);
+        let client = self.transfer(&weir);
+        self.gates[shard].wait();
+        self.die(dies, &mut weir, shard);
+        let answer = client.join().unwrap();
+        let second = (dies == Dies::Weir).then(|| self.weir(QUICK));
+        self.check(&answer, expected, &what);
+        if dies == Dies::Shard && expected == Left::All {
+            assert!(answer.contains("C COMMIT"), "{what}: {answer}");
+        }
+        drop((weir, second));
+    }
+
+    /// weir dies at one step of COMMIT, and then another one, or a shard, while it recovers.
+    fn at_recovery(&mut self, dies: Dies, step: (usize, &str, When), decided: Left) {
+        let (shard, word, when) = step;
+        let what = format!("{dies:?} dies {when:?} {word} on s{shard}, {decided:?} decided");
+        let mut weir = self.weir(SLOW);
+        let (first, said) = match decided {
+            Left::All => (1, "COMMIT PREPARED"),
+            Left::Nothing => (0, "INSERT INTO weir.commit_record"),
+        };
+        self.gates[first].arm(said, When::Before);
+        let client = self.transfer(&weir);
+        self.gates[first].wait();
+        self.die(Dies::Weir, &mut weir, first);
+        let answer = client.join().unwrap();
+        self.gates[shard].arm(word, when);
+        let mut second = self.weir(QUICK);
+        self.gates[shard].wait();
+        self.die(dies, &mut second, shard);
+        let third = (dies == Dies::Weir).then(|| self.weir(QUICK));
+        self.check(&answer, decided, &what);
+        drop((weir, second, third));
+    }
+}
+
+const COMMIT_STEPS: [(usize, &str, When, Left); 6] = [
+    (1, "PREPARE TRANSACTION", When::Before, Left::Nothing),
+    (1, "PREPARE TRANSACTION", When::After, Left::Nothing),
+    (0, "INSERT INTO weir.commit_record", When::Before, Left::Nothing),
+    (0, "INSERT INTO weir.commit_record", When::After, Left::All),
+    (1, "COMMIT PREPARED", When::Before, Left::All),
+    (1, "COMMIT PREPARED", When::After, Left::All),
+];
+
+/// The anchor is asked for the record under its key, which ends with the anchor's name.
+const RECOVERY_STEPS: [(usize, &str, When, Left); 8] = [
+    (0, "_s0", When::Before, Left::Nothing),
+    (0, "_s0", When::After, Left::Nothing),
+    (0, "_s0", When::Before, Left::All),
+    (0, "_s0", When::After, Left::All),
+    (1, "ROLLBACK PREPARED", When::Before, Left::Nothing),
+    (1, "ROLLBACK PREPARED", When::After, Left::Nothing),
+    (1, "COMMIT PREPARED", When::Before, Left::All),
+    (1, "COMMIT PREPARED", When::After, Left::All),
+];
+
+#[test]
+fn weir_killed_at_any_step_of_commit_leaves_all_or_nothing() {
+    let mut stage = Stage::new();
+    for (shard, word, when, expected) in COMMIT_STEPS {
+        stage.at_commit(Dies::Weir, (shard, word, when), expected);
+    }
+}
+
+#[test]
+fn a_shard_killed_at_any_step_of_commit_leaves_all_or_nothing() {
+    let mut stage = Stage::new();
+    for (shard, word, when, expected) in COMMIT_STEPS {
+        stage.at_commit(Dies::Shard, (shard, word, when), expected);
+    }
+}
+
+#[test]
+fn weir_killed_at_any_step_of_recovery_leaves_it_to_the_next() {
+    let mut stage = Stage::new();
+    for (shard, word, when, decided) in RECOVERY_STEPS {
+        stage.at_recovery(Dies::Weir, (shard, word, when), decided);
+    }
+}
+
+#[test]
+fn a_shard_killed_at_any_step_of_recovery_is_recovered_when_it_is_back() {
+    let mut stage = Stage::new();
+    for (shard, word, when, decided) in RECOVERY_STEPS {
+        stage.at_recovery(Dies::Shard, (shard, word, when), decided);
+    }
+}
