@@ -11,8 +11,8 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 impl Session {
-    /// The home shard first, the gather database last. As far as a shard can refuse, it does so before any has committed; what can still happen
-    /// is that one is lost.
+    /// The home shard first, the gather database last. As far as a shard can refuse, it does so before
+    /// any has committed; what can still happen is that one is lost.
     pub(super) async fn commit_in_turn(&mut self, show: Show) -> Result<(), Stop> {
         let home = self.serving.rules.home;
         let gather = self.serving.rules.gather_shard();
