@@ -1,5 +1,6 @@
 //! Queries that the gather database finishes: what the client gets is what one PostgreSQL with all rows
 //! gives, and nothing stays behind.
+mod averages;
 mod cancels;
 mod limits;
 

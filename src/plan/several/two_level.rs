@@ -261,10 +261,22 @@ impl<'c, 'q> Splitter<'c, 'q> {
             }
             "avg" if self.begins_with_all(&arguments) => return None,
             "avg" => {
-                // Times 1, a real is a double precision, and nothing else changes its type.
-                let sum = self.part(part("pg_catalog.sum((", &arguments, ") * 1)"));
+                // A real becomes a double precision, as avg() adds it up, and nothing else another type
+                // in which it would lose digits: the second branch only says the type.
+                let mut widened = Template::default();
+                widened.text("pg_catalog.sum(CASE WHEN true THEN (");
+                widened.range(arguments.clone());
+                widened.text(") ELSE (");
+                widened.range(arguments.clone());
+                widened.text(") * 1 END)");
+                widened.range(filter.clone());
+                let sum = self.part(widened);
                 let count = self.part(part("pg_catalog.count(", &arguments, ")"));
-                format!("(pg_catalog.sum({sum}) / pg_catalog.sum({count}))")
+                // avg() begins with 0, where -0 becomes 0.
+                let plus = "OPERATOR(pg_catalog.+) '0'";
+                format!(
+                    "((pg_catalog.sum({sum}) {plus}) OPERATOR(pg_catalog./) pg_catalog.sum({count}))"
+                )
             }
             "min" | "max" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or" | "bit_xor" => {
                 let column = self.part(plain);
