@@ -4,8 +4,8 @@ use crate::raw::Raw;
 
 const MERGED: &[&str] = &[
     "SELECT id AS g, count(*), sum(user_id) FROM orders GROUP BY g ORDER BY g",
-    "SELECT DISTINCT order_id, n FROM items ORDER BY order_id, n",
-    "SELECT DISTINCT id FROM orders ORDER BY id DESC LIMIT 100 OFFSET 3",
+    "SELECT DISTINCT n, order_id FROM items WHERE n <> 9 ORDER BY n",
+    "SELECT DISTINCT id, id % 7 FROM orders ORDER BY id DESC LIMIT 100 OFFSET 3",
     "SELECT n % 140 AS g, min(order_id), bool_and(n > 3) FROM items WHERE n <> $1 GROUP BY 1 ORDER BY 1",
 ];
 
@@ -52,8 +52,15 @@ fn what_a_merge_cannot_hold_is_gathered() {
             assert_eq!(gathered(&world), before + 2, "{text} was merged first, then gathered");
         }
     }
-    // What fits is merged.
+    // What fits is merged, and where rows come sorted by all that they show nothing is held.
     let before = gathered(&world);
+    for text in [
+        "SELECT DISTINCT n, order_id FROM items ORDER BY n, order_id",
+        "SELECT DISTINCT id FROM orders ORDER BY id DESC OFFSET 3",
+    ] {
+        super::same(&world, &[text]);
+    }
+    assert_eq!(gathered(&world), before);
     assert_eq!(weir.value("SELECT count(*) FROM (SELECT DISTINCT mood FROM users) m"), "4");
     weir.query("SELECT DISTINCT n % 3 FROM items");
     assert!(gathered(&world) <= before + 1);

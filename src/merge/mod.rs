@@ -128,7 +128,7 @@ pub struct Merger {
     /// Given and not taken yet.
     ready: Option<Bytes>,
     seen: Option<Seen>,
-    /// Rows without duplicates, until all are there.
+    /// Rows without duplicates, until all are there that the client is to get.
     held: VecDeque<Bytes>,
     offset: u64,
     limit: Option<u64>,
@@ -154,11 +154,21 @@ enum Source {
     Grouped(Groups),
 }
 
-/// Rows that have been given already.
+/// Rows of which each is given once.
 struct Seen {
     parts: Vec<Part>,
-    keys: HashSet<Vec<u8>>,
-    bytes: usize,
+    before: Before,
+}
+
+/// What a row may be equal to.
+enum Before {
+    /// Rows come sorted by all that they show, so equal ones come one after the other: nothing is held.
+    Last(Option<Vec<u8>>),
+    Any {
+        keys: HashSet<Vec<u8>>,
+        /// What is left of the memory.
+        bytes: usize,
+    },
 }
 
 /// The last row of the limit, under the order.
@@ -211,7 +221,12 @@ impl Merger {
         if merge.rows == Rows::Distinct {
             let equal = |column| Part::equal(column, columns, merge.texts, printing);
             let parts = (0..visible).map(equal).collect::<Option<_>>()?;
-            seen = Some(Seen { parts, keys: HashSet::new(), bytes: bounds.bytes });
+            let sorts = |column| merge.order.iter().any(|key| key.column == column);
+            let before = match (0..visible).all(sorts) {
+                true => Before::Last(None),
+                false => Before::Any { keys: HashSet::new(), bytes: bounds.bytes },
+            };
+            seen = Some(Seen { parts, before });
         }
         let ties = match merge.ties {
             Ties::Cut => None,
@@ -224,8 +239,9 @@ impl Merger {
     }
 
     pub fn step(&mut self) -> Result<Step, MergeError> {
-        if self.seen.is_none() {
-            return self.advance();
+        match &self.seen {
+            None | Some(Seen { before: Before::Last(_), .. }) => return self.advance(),
+            Some(Seen { before: Before::Any { .. }, .. }) => {}
         }
         loop {
             match self.advance()? {
@@ -339,12 +355,19 @@ impl Seen {
         /// What a set takes for each of its members, and the row that is held, about.
         const OVERHEAD: usize = 96;
         let key = key_of(row, &self.parts)?;
-        if self.keys.contains(&key) {
-            return Ok(false);
+        match &mut self.before {
+            Before::Last(last) if last.as_ref() == Some(&key) => Ok(false),
+            Before::Last(last) => {
+                *last = Some(key);
+                Ok(true)
+            }
+            Before::Any { keys, .. } if keys.contains(&key) => Ok(false),
+            Before::Any { keys, bytes } => {
+                let left = bytes.checked_sub(key.len() + row.len() + OVERHEAD);
+                *bytes = left.ok_or(MergeError::TooLarge)?;
+                Ok(keys.insert(key))
+            }
         }
-        let left = self.bytes.checked_sub(key.len() + row.len() + OVERHEAD);
-        self.bytes = left.ok_or(MergeError::TooLarge)?;
-        Ok(self.keys.insert(key))
     }
 }
 

@@ -187,6 +187,36 @@ fn more_groups_than_memory_are_an_error() {
     assert_eq!(pushed, Err(MergeError::TooLarge));
 }
 
+/// How many rows are taken before the first is given, and of how many.
+fn taken_before_the_first(order: Vec<SortKey>, limit: Option<u64>, bytes: usize) -> Option<i32> {
+    let merge = merge(Rows::Distinct, order);
+    let columns = [Column { type_oid: oid::INT4, format: Format::Text }];
+    let bounds = Bounds { offset: 3, limit, bytes };
+    let mut merger = Merger::new(&merge, &columns, 1, bounds, EXACT).unwrap();
+    for n in 0.. {
+        match merger.step() {
+            Ok(Step::Row(_)) => return Some(n),
+            Ok(Step::Any | Step::Of(_)) if n < 1000 => {
+                merger.push(0, message(&[Some((n / 2).to_string())])).unwrap();
+            }
+            Ok(Step::Any | Step::Of(_)) => merger.end(0),
+            Ok(Step::Done) | Err(_) => return None,
+        }
+    }
+    None
+}
+
+#[test]
+fn distinct_rows_are_given_as_soon_as_no_more_are_needed() {
+    let sorted = || vec![sort(0, Direction::Ascending, Nulls::Last)];
+    // The fourth of them.
+    assert_eq!(taken_before_the_first(sorted(), None, 0), Some(7));
+    // The seventh: 3 and 4.
+    assert_eq!(taken_before_the_first(vec![], Some(4), 1 << 20), Some(13));
+    assert_eq!(taken_before_the_first(vec![], None, 1 << 20), Some(1001));
+    assert_eq!(taken_before_the_first(vec![], None, 1000), None);
+}
+
 type Value = Option<String>;
 
 fn merge(rows: Rows, order: Vec<SortKey>) -> Merge {
