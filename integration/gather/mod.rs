@@ -3,6 +3,7 @@
 mod averages;
 mod cancels;
 mod limits;
+mod places;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

@@ -103,10 +103,7 @@ impl Session {
     ) -> Result<Answer, Stop> {
         let began = Instant::now();
         self.limit_time();
-        let places = match place {
-            Place::Taken(place) => place,
-            Place::Open { fresh } => self.late_place(asked, fresh).await?,
-        };
+        let places = self.place_for(asked, place).await?;
         let params = Params { types: asked.types, values: asked.values };
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
         let reads = self.reading(gather, &shards);

@@ -46,8 +46,20 @@ impl Session {
         })?)
     }
 
+    /// The place that was taken, or one now.
+    pub(super) async fn place_for(
+        &mut self,
+        asked: &Asked<'_>,
+        place: Place,
+    ) -> Result<OwnedSemaphorePermit, Stop> {
+        match place {
+            Place::Taken(place) => Ok(place),
+            Place::Open { fresh } => self.late_place(asked, fresh).await,
+        }
+    }
+
     /// A place for a query whose merge has turned out not to fit.
-    pub(super) async fn late_place(
+    async fn late_place(
         &mut self,
         asked: &Asked<'_>,
         fresh: bool,

@@ -8,6 +8,7 @@
 mod page;
 
 use super::gather::Site;
+use super::place::Place;
 use super::several::{Asked, columns, formats};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
@@ -26,7 +27,6 @@ use crate::wire::server::{DataRow, Field, RowDescription};
 pub(super) use page::Told;
 use page::{Node, actual_rows};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// An EXPLAIN that is being answered.
 struct Explaining<'e> {
@@ -131,9 +131,10 @@ impl Session {
         let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
+        let fresh = self.txn.participants.is_empty();
         let place = match (merge, gather) {
-            (Err(_), Ok(_)) => Some(self.place(asked.planned).await?),
-            (Ok(_), _) | (Err(_), Err(_)) => None,
+            (Err(_), Ok(_)) => Place::Taken(self.place(asked.planned).await?),
+            (Ok(_), _) | (Err(_), Err(_)) => Place::Open { fresh },
         };
         self.take_snapshot(&self.asked_shards(asked)?).await?;
         let moment = if *tells_time { Some(self.moment(asked).await?) } else { None };
@@ -201,16 +202,13 @@ impl Session {
         &mut self,
         asked: &Asked<'_>,
         gather: &Gather,
-        place: Option<OwnedSemaphorePermit>,
+        place: Place,
         unmerged: &str,
         explaining: &mut Explaining<'_>,
     ) -> Result<Node, Stop> {
         let runs = explaining.explained.runs();
         self.limit_time();
-        let places = match place {
-            Some(place) => place,
-            None => self.place(asked.planned).await?,
-        };
+        let places = self.place_for(asked, place).await?;
         let reads = self.reading(gather, &self.asked_shards(asked)?);
         let all: Vec<ShardId> = reads.iter().map(|(shard, _)| *shard).collect();
         if !self.txn.reads_together(&all) {
