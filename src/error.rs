@@ -28,6 +28,7 @@ impl SqlState {
     pub const INVALID_SAVEPOINT: Self = Self(*b"3B001");
     pub const INVALID_CURSOR_NAME: Self = Self(*b"34000");
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
+    pub const UNTRANSLATABLE_CHARACTER: Self = Self(*b"22P05");
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
     pub const INVALID_BINARY_REPRESENTATION: Self = Self(*b"22P03");
     pub const SYNTAX_ERROR: Self = Self(*b"42601");

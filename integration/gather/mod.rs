@@ -4,6 +4,7 @@ mod averages;
 mod cancels;
 mod limits;
 mod places;
+mod texts;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

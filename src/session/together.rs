@@ -360,6 +360,17 @@ impl Session {
                 .detail(fields.message());
                 error_response::write(&error, &mut message);
             }
+            // One PostgreSQL would not write it: the client gets something else that is made of it.
+            Ok(fields)
+                if wording.tells == Tells::Shard && code == SqlState::UNTRANSLATABLE_CHARACTER =>
+            {
+                let error = Error::refused(
+                    "the query reads a text on a shard that client_encoding cannot write",
+                    "SET client_encoding to the databases' own encoding",
+                )
+                .detail(fields.message());
+                error_response::write(&error, &mut message);
+            }
             Ok(fields) if wording.tells != Tells::Client => {
                 fields.write_without(b'E', POSITIONS, &mut message);
             }
