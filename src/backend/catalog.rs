@@ -27,7 +27,8 @@ WITH spaces AS MATERIALIZED (
     WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'weir')
       AND nspname !~ '^pg_(toast_)?temp_'
 ), relations AS MATERIALIZED (
-    SELECT c.oid, s.nspname, c.relname, c.relkind FROM pg_catalog.pg_class c
+    SELECT c.oid, s.nspname, c.relname, c.relkind, c.relhasrules, c.relrowsecurity
+    FROM pg_catalog.pg_class c
     JOIN spaces s ON s.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND NOT (c.relname ~ '^pg_' AND EXISTS (
@@ -61,7 +62,10 @@ WITH spaces AS MATERIALIZED (
           ELSE false END
 )
 (SELECT 'relation', r.oid::text, r.nspname::text, r.relname::text, r.relkind::text,
-        parent.oid::text, owner.refobjid::text, NULL
+        parent.oid::text, owner.refobjid::text,
+        pg_catalog.concat_ws(' ',
+            CASE WHEN r.relhasrules AND r.relkind IN ('r', 'p') THEN 'rules' END,
+            CASE WHEN r.relrowsecurity THEN 'policies' END)
  FROM relations r
  LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid AND i.inhseqno = 1
  LEFT JOIN relations parent ON parent.oid = i.inhparent
@@ -121,7 +125,8 @@ WITH spaces AS MATERIALIZED (
 )
 SELECT 'fingerprint', pg_catalog.concat_ws('.',
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
-            c.oid, s.nspname, c.relname, c.relkind, c.reltype, c.relnatts), 0))
+            c.oid, s.nspname, c.relname, c.relkind, c.reltype, c.relnatts,
+            c.relhasrules, c.relrowsecurity), 0))
      FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
      WHERE c.relkind <> 'i'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
@@ -187,6 +192,7 @@ impl Contents {
         let owned = |index: usize| text(index).map(str::to_owned);
         match text(0)? {
             "relation" => {
+                let notes = || text(7).unwrap_or_default().split(' ');
                 self.positions.insert(owned(1)?, self.relations.len());
                 self.references.push((owned(5), owned(6)));
                 self.relations.push(Relation {
@@ -196,6 +202,8 @@ impl Contents {
                     columns: Vec::new(),
                     parent: None,
                     owner: None,
+                    rules: notes().any(|note| note == "rules"),
+                    policies: notes().any(|note| note == "policies"),
                 });
             }
             "column" => {

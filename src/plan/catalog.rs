@@ -26,6 +26,10 @@ pub struct Relation {
     pub parent: Option<(String, String)>,
     /// The owner of a serial column's or identity column's sequence: schema, table.
     pub owner: Option<(String, String)>,
+    /// A table with rules: CREATE RULE.
+    pub rules: bool,
+    /// Row security is on.
+    pub policies: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -212,6 +216,8 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
         columns,
         parent,
         owner: None,
+        rules: false,
+        policies: false,
     });
 }
 
@@ -223,5 +229,7 @@ fn bare(name: &Name, kind: RelationKind) -> Relation {
         columns: Vec::new(),
         parent: None,
         owner: None,
+        rules: false,
+        policies: false,
     }
 }

@@ -64,8 +64,12 @@ impl Session {
         let others: Vec<ShardId> =
             self.serving.rules.shard_ids().filter(|&id| id != home).collect();
         let at = self.site_on(home, self.need(asked.planned)).await?;
-        for lock in &copies.locks {
-            self.say(at, &copies::lock(&lock.table, lock.mode), Show::Swallow).await?;
+        // On all shards, since they do not commit at the same time; the home shard decides who waits.
+        for shard in [home].into_iter().chain(others.iter().copied()) {
+            let at = self.site_on(shard, self.need(asked.planned)).await?;
+            for lock in &copies.locks {
+                self.say(at, &copies::lock(&lock.table, lock.mode), Show::Swallow).await?;
+            }
         }
         let outcome = match &copies.how {
             How::Everywhere => {

@@ -139,11 +139,38 @@ fn told(text: &str, tokens: &[Token], first: usize) -> Option<(Time, usize)> {
     Some((Time { at, precision, teller, is_rows: false }, last))
 }
 
+/// Whether PostgreSQL could read that text as a time that depends on when it reads it: `now`,
+/// `today 10:00`, `[yesterday,)`.
+pub fn is_relative(text: &str) -> bool {
+    const RELATIVE: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+    const BESIDE: [&str; 7] = ["allballs", "am", "gmt", "pm", "utc", "z", "zulu"];
+    let is = |word: &str, list: &[&str]| list.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let mut relative = false;
+    for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
+        match (is(word, &RELATIVE), is(word, &BESIDE)) {
+            (true, _) => relative = true,
+            (false, true) => {}
+            (false, false) => return false,
+        }
+    }
+    relative
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rewrite::Template;
     use super::super::shape::shape;
     use super::*;
+
+    #[test]
+    fn times_that_depend_on_when_they_are_read_are_known() {
+        for text in ["now", " NOW ", "today 10:00", "{now}", "[yesterday,tomorrow 04:05 UTC)"] {
+            assert!(is_relative(text), "{text}");
+        }
+        for text in ["", "2026-11-22", "infinity", "nowhere", "call me today", "utc"] {
+            assert!(!is_relative(text), "{text}");
+        }
+    }
 
     fn check(text: &str, expected: &str) {
         let moment = Moment { transaction: "T".into(), statement: "S".into() };

@@ -1,5 +1,5 @@
-//! Between writers of a reference table: one at a time, by a lock on the home shard that ends with the
-//! transaction. Prepared transactions keep it.
+//! Between writers of a reference table: one at a time, by a lock on every shard, the home shard first,
+//! that ends with the transaction there. Prepared transactions keep it.
 use super::settings::quote_literal;
 use crate::backend::members::LOCK_CLASS;
 use crate::plan::several::copies::Mode;
@@ -7,7 +7,7 @@ use crate::plan::several::copies::Mode;
 /// Behind the class of weir's other locks: here the second number is the table's.
 const COPIES: i32 = LOCK_CLASS + 1;
 
-/// Said on the home shard before anything of the statement.
+/// Said on every shard before anything of the statement.
 pub fn lock(table: &str, mode: Mode) -> String {
     let shared = match mode {
         Mode::Shared => "_shared",

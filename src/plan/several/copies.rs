@@ -5,7 +5,7 @@
 //! and whatever else gives another value each time are worked out once. Either way each shard answers
 //! with the rows that it has written, as they are now, and the answers are compared.
 //!
-//! Before it, the statement takes a lock of its table on the home shard. Otherwise two statements could
+//! Before it, the statement takes a lock of its table on every shard. Otherwise two statements could
 //! see each other's rows on one shard and not on the other.
 use super::Template;
 use super::rows::listed;
@@ -31,7 +31,7 @@ pub struct Copies {
     pub table: String,
 }
 
-/// A lock on the home shard.
+/// A lock on every shard.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Lock {
     pub table: String,
@@ -113,6 +113,13 @@ impl Plan<'_, '_, '_> {
         let home = analyst.context.rules.home;
         if let Some(need) = analyst.needs.iter().find(|need| need.shard != home) {
             return Err(self.refuse(&need.what));
+        }
+        let relation = self.site.found.relation;
+        if relation.is_some_and(|relation| relation.rules) {
+            return Err(self.refuse("a rule"));
+        }
+        if relation.is_some_and(|relation| relation.policies) {
+            return Err(self.refuse("row security"));
         }
         if self.written.analysis.notes.current_of.is_some() {
             return Err(self.refuse("WHERE CURRENT OF"));

@@ -14,13 +14,17 @@ use super::copies::{self, Copies, How};
 use super::rows::{self, Split};
 use super::{Template, inside};
 use crate::plan::analyst::{Analyst, WriteSite};
+use crate::plan::ddl::Words;
 use crate::plan::names::{Found, Home};
 use crate::plan::several::tokens::Tokens;
-use crate::plan::{Splice, Unroutable};
+use crate::plan::{Planned, Splice, Unroutable};
 use crate::sql::compat::Analysis;
 use crate::sql::moment;
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Action, Assignment, Expr, From, Source, Statement};
+use crate::wire::params::{Params, Value};
+use crate::wire::value::oid;
+use std::borrow::Cow;
 
 /// How a write is done whose rows are on several shards.
 #[derive(Debug)]
@@ -51,6 +55,31 @@ pub struct Written<'s, 'a> {
 }
 
 impl Scattered {
+    /// Values that every server would work out for itself: `'now'`, `'today'`.
+    pub fn admit_values(
+        &self,
+        planned: &Planned,
+        statement: &str,
+        params: &Params<'_>,
+    ) -> Result<(), Unroutable> {
+        if matches!(&self.way, Way::Copies(Copies { how: How::Home { .. }, .. })) {
+            return Ok(());
+        }
+        let literals = planned.shape.literals.iter().filter_map(|literal| literal.value(statement));
+        let texts =
+            params.values.iter().zip(params.types).filter_map(|(value, &type_oid)| {
+                match (value, type_oid) {
+                    (_, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) => None,
+                    (Value::Text(bytes), _) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+                    (Value::Null | Value::Binary(_), _) => None,
+                }
+            });
+        match literals.chain(texts).find(|text| moment::is_relative(text)) {
+            Some(text) => Err(Unroutable::NotScattered { what: format!("the time '{text}'") }),
+            None => Ok(()),
+        }
+    }
+
     /// `None`: it is no write that could concern several shards. `Err`: it is not proved to be possible.
     pub fn plan(written: &Written<'_, '_>) -> Option<Result<Self, Unroutable>> {
         match written.statement {
@@ -138,6 +167,13 @@ impl Written<'_, '_> {
         let queries = inside::queries(self.statement);
         if let Some(what) = queries.iter().find_map(|query| inside::unsteady(query, self.analyst)) {
             return refuse(what);
+        }
+        let arrays = Words::new(&self.shape.text).has("array");
+        if arrays && !queries.is_empty() && self.analyst.references > 0 {
+            return refuse("ARRAY beside a subquery and reference tables");
+        }
+        if self.analyst.writes.iter().any(|site| site.found.relation.is_some_and(|r| r.rules)) {
+            return refuse("a table with rules");
         }
         let found = self.analyst.writes.last().map(|site| &site.found);
         let timed = found.and_then(time_default);
