@@ -130,8 +130,11 @@ impl Analyst<'_> {
             Keys::AnyOf(_) => key_type.typname().to_owned(),
             Keys::Elements(_) => format!("{}[]", key_type.typname()),
         };
-        for operand in keys.operands() {
-            self.typed_param(operand, &type_name);
+        // In a list, values of other types decide the type of all: `key IN ($1, 4.5)`.
+        if keys.operands().len() == 1 || keys.operands().iter().all(|one| one.param().is_some()) {
+            for operand in keys.operands() {
+                self.typed_param(operand, &type_name);
+            }
         }
         if self.limited(&found, limits) {
             self.facts.limit(found.cell.var, keys);

@@ -20,6 +20,7 @@ use crate::sql::control::Control;
 use crate::wire::encode;
 use crate::wire::frontend::{self, Format, Object};
 use crate::wire::params::{Params, Value};
+use crate::wire::value::oid;
 use std::rc::Rc;
 
 /// What a client has bound.
@@ -192,7 +193,15 @@ impl Session {
             let params = Params { types: &statement.types, values };
             return self.forwarded_route(&control.clone(), &params);
         }
-        if statement.planned.plan.needs_types() && statement.identity.described.get().is_none() {
+        // Types that the client gives for some parameters may decide others: `key IN ($1, $2)`.
+        let declared = statement
+            .types
+            .iter()
+            .filter(|given| !matches!(**given, Oid(0) | oid::UNKNOWN))
+            .count();
+        let partly = declared > 0 && declared < values.len();
+        let asks = statement.planned.plan.needs_types() || partly;
+        if asks && statement.identity.described.get().is_none() {
             let described = self.described_types(statement).await?;
             // Another bind of the same statement may have been quicker: both learnt the same.
             drop(statement.identity.described.set(described));

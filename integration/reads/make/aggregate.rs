@@ -45,6 +45,8 @@ impl Maker<'_> {
             (_, Type::Rough) => Type::Rough,
             ("sum", Type::Int2 | Type::Int4) => Type::Int8,
             ("sum", Type::Float4) => Type::Float4,
+            // Its quotients, added up again, depend on the order.
+            ("avg", Type::Float4 | Type::Float8) => Type::Rough,
             (_, Type::Float4 | Type::Float8) => Type::Float8,
             _ => Type::Numeric,
         };
