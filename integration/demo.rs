@@ -74,7 +74,8 @@ impl Demo {
 #[test]
 fn the_suggested_statements_behave_as_told_and_ctrl_c_removes_everything() {
     let demo = Demo::start(&[]);
-    let [explain, transaction, united, gathered, refused] = demo.suggestions().try_into().unwrap();
+    let [explain, transaction, united, gathered, written, refused] =
+        demo.suggestions().try_into().unwrap();
 
     let explained = demo.answer(&explain);
     assert!(explained.contains("shard s") && explained.contains("user_id"), "{explained}");
@@ -88,6 +89,9 @@ fn the_suggested_statements_behave_as_told_and_ctrl_c_removes_everything() {
     let by_status = "paid|5|157.10\nnew|2|53.00\nshipped|3|33.00\ncancelled|2|29.70";
     assert_eq!(demo.answer(&united), by_status);
     assert_eq!(demo.answer(&gathered), "16.80");
+
+    assert_eq!(demo.answer(&written).lines().count(), 2);
+    assert_eq!(demo.answer(&written), "");
 
     let console = demo.welcome.lines().find_map(|line| line.strip_prefix("Console:")).unwrap();
     let console = console.split_whitespace().nth(1).unwrap();

@@ -205,7 +205,7 @@ Ready. One order system on {count} shards (s0 to s{last}), reached as if it were
 
     psql {address}
 
-Five statements to try there:
+Six statements to try there:
 
 1. A user's orders live on one shard with the user. EXPLAIN (WEIR) names the shard and the reason;
    without it, the rows come.
@@ -224,9 +224,13 @@ Five statements to try there:
 
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM orders;
 
-5. What is not built or not proved is refused, never guessed. The error says why, and its hint what to do.
+5. A write for everybody happens on all shards or on none, whatever dies meanwhile.
 
-    UPDATE orders SET status = 'paid' WHERE status = 'new';
+    UPDATE orders SET status = 'paid' WHERE status = 'new' RETURNING order_no;
+
+6. What is not built or not proved is refused, never guessed. The error says why, and its hint what to do.
+
+    UPDATE orders SET user_id = 7 WHERE order_no = 'A-1008';
 
 Rules and settings: {folder}/rules.toml, {folder}/weir.toml
 One shard alone:   {one_shard}
