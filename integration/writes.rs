@@ -533,6 +533,44 @@ fn writers_of_a_reference_table_take_turns() {
 }
 
 #[test]
+fn a_writer_of_a_reference_table_finds_what_the_one_before_has_written_on_every_copy() {
+    let stage = Stage::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = stage.client();
+            for n in 100..160 {
+                let text = format!("INSERT INTO numbers VALUES ({n}, 'new')");
+                let heard = client.query(&text).take_transcript();
+                assert!(heard.contains("C INSERT 0 1"), "{heard}");
+            }
+        });
+        scope.spawn(|| {
+            let mut client = stage.client();
+            for _ in 0..60 {
+                let text = "UPDATE numbers SET word = word || '.' WHERE n >= 100";
+                let heard = client.query(text).take_transcript();
+                assert!(heard.contains("C UPDATE"), "{heard}");
+            }
+        });
+    });
+}
+
+#[test]
+fn tables_whose_writes_do_more_than_they_say_are_refused() {
+    let stage = Stage::new();
+    let mut client = stage.client();
+    let rule = "CREATE RULE count AS ON UPDATE TO users DO ALSO UPDATE numbers SET word = 'x'";
+    stage.cluster.on_every_shard(rule);
+    // A schema statement makes weir look at all of the schema.
+    let heard = client.query("ALTER TABLE words ENABLE ROW LEVEL SECURITY").take_transcript();
+    assert!(heard.contains("C ALTER TABLE"), "{heard}");
+    for refused in ["UPDATE users SET n = 1 WHERE id > 0", "UPDATE words SET word = 'c'"] {
+        let heard = client.query(refused).take_transcript();
+        assert!(heard.contains("C=0A000") && heard.contains(" H="), "{refused}: {heard}");
+    }
+}
+
+#[test]
 fn truncate_empties_all_shards_or_none() {
     let stage = Stage::new();
     stage.check(|c| {
@@ -555,6 +593,10 @@ fn what_is_not_proved_is_refused_and_nothing_is_written() {
         "DELETE FROM users WHERE ctid = '(0,1)'",
         "UPDATE users SET name = (SELECT word FROM numbers LIMIT 1)",
         "UPDATE users SET n = (SELECT random())",
+        "UPDATE users SET seen = 'now'",
+        "INSERT INTO users (id, seen) VALUES (900, 'today'), (901, ' Now ')",
+        "UPDATE users SET name = ARRAY(SELECT word FROM numbers)::text",
+        "UPDATE users SET name = (SELECT sum(n::float8 / 3.3)::text FROM numbers)",
         "UPDATE users SET n = 1 WHERE tableoid = 'users'::regclass",
         "INSERT INTO users (id) SELECT id FROM orders",
         "INSERT INTO users (id, name) SELECT user_id, note FROM orders LIMIT 3",
