@@ -124,8 +124,8 @@ fn pools_that_are_larger_than_their_servers_are_warned_about() {
     let ask = "SELECT current_setting('superuser_reserved_connections')::int \
                + coalesce(current_setting('reserved_connections', true)::int, 0)";
     let reserved: usize = server.sql("postgres", ask).unwrap().parse().unwrap();
-    // One weir fits to the last connection: its pool, batch and four of its own.
-    let size = allowed - reserved - 5 - 4;
+    // One weir fits to the last connection: its pool, batch and seven of its own.
+    let size = allowed - reserved - 5 - 7;
     let settings = format!("[pool]\nsize = {size}\n[[user]]\nname = 'app'\n");
     let home = Home::new(&cluster, &rules, &settings);
     let check = |weirs: &str| {
