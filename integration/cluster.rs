@@ -7,7 +7,8 @@
 //! cluster.add_replica(0);                               // streams from shard 0
 //! cluster.kill(1); cluster.restart(1);                  // shard 1; (0, 0) is the first replica of shard 0
 //! ```
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use weir::cli::throwaway::{Farm, Postgres};
 
 /// The database on every server.
@@ -43,7 +44,7 @@ impl From<(usize, usize)> for Place {
 impl Cluster {
     /// Starts `shards` servers, named s0, s1, …, on free ports.
     pub fn start(shards: usize) -> Self {
-        let farm = Farm::temporary(Some(Path::new(env!("CARGO_TARGET_TMPDIR"))))
+        let farm = Farm::temporary(&scratch(), Some(Path::new(env!("CARGO_TARGET_TMPDIR"))))
             .expect("PostgreSQL's server programs are installed");
         let names: Vec<String> = (0..shards).map(|index| format!("s{index}")).collect();
         let shards = start_all(&farm, &names);
@@ -138,6 +139,24 @@ impl Cluster {
     /// One plain PostgreSQL more, to compare answers with.
     pub fn oracle(&self) -> Postgres {
         start_all(&self.farm, &["oracle".to_owned()]).pop().expect("one was asked for")
+    }
+}
+
+/// In memory where there is room: a server's thousand files are most of the work of a short test on a
+/// disk. `TMPDIR` says otherwise.
+fn scratch() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    const ROOM_KB: u64 = 4 << 20;
+    if std::env::var_os("TMPDIR").is_some() {
+        return std::env::temp_dir();
+    }
+    let free = Command::new("df").args(["--output=avail", "-k", MEMORY]).output();
+    let free = free.ok().and_then(|output| {
+        String::from_utf8_lossy(&output.stdout).lines().last()?.trim().parse::<u64>().ok()
+    });
+    match free {
+        Some(free) if free >= ROOM_KB => MEMORY.into(),
+        Some(_) | None => std::env::temp_dir(),
     }
 }
 

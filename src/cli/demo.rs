@@ -63,7 +63,7 @@ async fn demo(args: &Args) -> Result<ExitCode, Failure> {
     steps.say("making a PostgreSQL data directory");
     let farm = match &args.keep {
         Some(folder) => Farm::kept(folder)?,
-        None => Farm::temporary(None)?,
+        None => Farm::temporary(&std::env::temp_dir(), None)?,
     };
     if end.came().await {
         return Ok(ExitCode::SUCCESS);

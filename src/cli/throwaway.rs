@@ -185,11 +185,11 @@ pub enum Keep {
 }
 
 impl Farm {
-    /// A folder of its own below the temporary directory. `cache`, if given, is a folder where the
-    /// template is looked for, and left for the next farm.
-    pub fn temporary(cache: Option<&Path>) -> Result<Self, Failure> {
+    /// A folder of its own below `parent`. `cache`, if given, is a folder where the template is looked
+    /// for, and left for the next farm.
+    pub fn temporary(parent: &Path, cache: Option<&Path>) -> Result<Self, Failure> {
         let programs = Programs::find()?;
-        let folder = std::env::temp_dir().join(format!("weir-{:016x}", rand::random::<u64>()));
+        let folder = parent.join(format!("weir-{:016x}", rand::random::<u64>()));
         fs::create_dir(&folder)?;
         programs.own(&folder)?;
         let template = folder.join("template");
