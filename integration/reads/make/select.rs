@@ -263,7 +263,7 @@ impl Maker<'_> {
             (self.alias("a"), value),
         ];
         let sortable = Sortable {
-            outputs: outputs.clone(),
+            outputs: sortable_sets(&outputs, &body),
             hidden: Vec::new(),
             total: None,
             expressions: false,
@@ -281,6 +281,19 @@ fn query(sql: Sql, outputs: Vec<Named>, key: Option<Vec<String>>) -> Query {
     let column =
         |(name, output): Named| Column { name, kind: output.kind, certainty: output.certainty };
     Query { sql, columns: outputs.into_iter().map(column).collect(), key }
+}
+
+/// Before version 18 PostgreSQL does not sort by a column that WHERE makes constant, though sets make
+/// it NULL in some rows.
+fn sortable_sets(outputs: &[Named], body: &Sql) -> Vec<Named> {
+    let body = text_of(body);
+    let constant = |sql: &Sql| {
+        let said = text_of(sql);
+        [format!("{said} ="), format!("= {said}"), format!("{said} IN"), format!("{said} IS")]
+            .iter()
+            .any(|equal| body.contains(equal))
+    };
+    outputs.iter().filter(|(_, output)| !constant(&output.sql)).cloned().collect()
 }
 
 /// The outputs that tell rows apart, if the sources' keys are among them.
