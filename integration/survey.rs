@@ -71,6 +71,9 @@ async fn each_difference_between_shards_is_named() {
              ALTER TABLE orders ALTER order_no TYPE text COLLATE \"C\"; \
              ALTER TABLE products ADD color text; \
              DROP TABLE payments; \
+             ALTER DATABASE shop SET DateStyle = 'German'; CREATE ROLE painter; \
+             ALTER ROLE painter SET extra_float_digits = 0; \
+             ALTER ROLE painter IN DATABASE shop SET TimeZone = 'Asia/Tokyo'; \
              CREATE TABLE strangers (id int)",
         )
         .unwrap();
@@ -90,6 +93,11 @@ async fn each_difference_between_shards_is_named() {
     assert_eq!(
         new,
         [
+            "problem: the default of datestyle differs: German, DMY on s1, ISO, MDY on s0",
+            "problem: the default of extra_float_digits of role painter differs: 0 on s1, nothing on \
+             s0",
+            "problem: the default of timezone of role painter in the database differs: Asia/Tokyo on \
+             s1, nothing on s0",
             "problem: public.order_items: column user_id differs: bigint on s0, integer on s1",
             "problem: public.order_items: user_id is integer, but the distribution's key_type is \
              bigint",

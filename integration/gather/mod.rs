@@ -4,7 +4,7 @@ mod averages;
 mod cancels;
 mod limits;
 mod places;
-mod texts;
+mod printing;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

@@ -1,6 +1,7 @@
 //! What a server connection has SET and prepared, so that it can serve one client after another.
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The state of one server session, as weir has brought it about.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +11,8 @@ pub struct ServerSession {
     pub prepared: Prepared,
     /// The statement that the unnamed prepared statement holds.
     pub unnamed: Option<u64>,
+    /// The defaults of settings that it reports only when asked, and when it was.
+    pub defaults: Option<(Instant, Vec<String>)>,
 }
 
 /// Which of weir's statements the server knows, oldest first.

@@ -15,6 +15,20 @@ const DATABASE: &str = "\
 /// From PostgreSQL 15 on; older servers keep no version for a database's collation.
 const COLLATION_VERSION: &str = "SELECT pg_database_collation_actual_version($1)";
 
+/// What decides how values look: the defaults of this login, and those of each role.
+const SETTINGS: &str = "\
+    WITH wanted (name) AS (VALUES ('timezone'), ('datestyle'), ('intervalstyle'), \
+        ('extra_float_digits'), ('bytea_output'), ('lc_monetary')) \
+    SELECT lower(s.name), s.reset_val FROM pg_settings s JOIN wanted w ON w.name = lower(s.name) \
+    UNION ALL \
+    SELECT concat(w.name, ' of role ', r.rolname, \
+                  CASE WHEN s.setdatabase <> 0 THEN ' in the database' END), \
+           substr(c, strpos(c, '=') + 1) \
+    FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole \
+    CROSS JOIN unnest(s.setconfig) c JOIN wanted w ON w.name = lower(split_part(c, '=', 1)) \
+    WHERE s.setdatabase = 0 \
+       OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 /// Ordinary and partitioned tables, without partitions: what applies to one applies to its parent.
 const TABLES: &str = "\
     SELECT c.oid, n.nspname::text, c.relname::text \
@@ -81,9 +95,13 @@ pub async fn survey(client: &Client) -> Result<ShardSurvey, Error> {
     let mut survey = ShardSurvey {
         encoding: get(&database, 2)?,
         collation,
+        settings: BTreeMap::new(),
         tables: Vec::new(),
         sequences: sequences::read(client).await?,
     };
+    for row in client.query(SETTINGS, &[]).await.map_err(failed)? {
+        survey.settings.insert(get(&row, 0)?, get(&row, 1)?);
+    }
     let mut position = BTreeMap::new();
     for row in client.query(TABLES, &[]).await.map_err(failed)? {
         position.insert(get::<u32>(&row, 0)?, survey.tables.len());

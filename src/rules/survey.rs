@@ -6,7 +6,7 @@ use super::sequences::{self, Fills, Sequence};
 use super::{Placement, Rules, Table};
 use crate::ids::ShardId;
 use crate::sharding::KeyType;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One shard, as its catalogs describe it.
@@ -15,6 +15,8 @@ pub struct ShardSurvey {
     pub encoding: String,
     /// The database's collation with its version, e.g. `de_DE.UTF-8 2.36`.
     pub collation: String,
+    /// Defaults that decide how values look, some of them a role's: name and value.
+    pub settings: BTreeMap<String, String>,
     /// Every table of the database that is not the system's.
     pub tables: Vec<TableFacts>,
     /// What fills columns, sharded tables' or not.
@@ -108,6 +110,7 @@ impl fmt::Display for Difference {
 pub fn compare(rules: &Rules, surveys: &[ShardSurvey]) -> Vec<Difference> {
     let mut judge = Judge { rules, surveys, found: Vec::new() };
     judge.databases();
+    judge.settings();
     for table in &rules.tables {
         judge.table(table);
     }
@@ -168,6 +171,20 @@ impl<'a> Judge<'a> {
             let values = self.shards().map(|(shard, survey)| (shard, of(survey).clone())).collect();
             if let Some(text) = self.disagreement(values) {
                 self.problem("", format!("the databases' {what} differs: {text}"));
+            }
+        }
+    }
+
+    fn settings(&mut self) {
+        let names: BTreeSet<&String> =
+            self.surveys.iter().flat_map(|survey| survey.settings.keys()).collect();
+        for name in names {
+            let value = |survey: &ShardSurvey| {
+                survey.settings.get(name).map_or("nothing", String::as_str).to_owned()
+            };
+            let values = self.shards().map(|(shard, survey)| (shard, value(survey))).collect();
+            if let Some(text) = self.disagreement(values) {
+                self.problem("", format!("the default of {name} differs: {text}"));
             }
         }
     }

@@ -77,8 +77,8 @@ impl Session {
                 self.run_on_copies(asked, copies, &all).await?
             }
             How::Home { table, generated } => {
-                let printing = self.ask_printing(&[at], self.reported_printing(&[at])).await?;
-                check_printing(printing)?;
+                self.learn_defaults(&[at]).await?;
+                check_printing(self.printing(&[at]))?;
                 let mut outcome = self.run_on_copies(asked, copies, &[home]).await?;
                 self.hand_over(asked, &mut outcome, &others, table, generated).await?;
                 outcome

@@ -115,8 +115,8 @@ impl Session {
         let sites = self.site_all(&all, asked.planned).await?;
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
         self.check_requested()?;
-        let site = Site { at: self.site_gather(asked.planned).await?, places };
-        self.check_alike(&[sites.as_slice(), &[site.at]].concat())?;
+        let site = Site { at: self.site_gather(asked.planned, &sites).await?, places };
+        self.check_reported(&[sites.as_slice(), &[site.at]].concat())?;
         let mut meter = Meter::new(self.gather_rules()?);
         let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
         self.check_requested()?;
@@ -204,14 +204,20 @@ impl Session {
         Ok((self.told_columns(&fan, &results, 0)?, results))
     }
 
-    /// A connection to the gather database with a transaction of weir's own.
-    pub(super) async fn site_gather(&mut self, planned: &Planned) -> Result<usize, Stop> {
+    /// A connection to the gather database with a transaction of weir's own, where values are written
+    /// as these shards write them.
+    pub(super) async fn site_gather(
+        &mut self,
+        planned: &Planned,
+        shards: &[usize],
+    ) -> Result<usize, Stop> {
         let shard = self.serving.rules.gather_shard();
         let shard = shard.ok_or_else(|| Error::internal("there is no gather database"))?;
         // One where the client's transaction has changed the schema must see that.
         let of_client = self.txn.find(shard).filter(|&at| self.begun(at) == Some(Begun::Block));
         if let Some(at) = of_client {
             self.ask(at, "SAVEPOINT weir_gather", Show::Swallow);
+            self.print_alike(at, shards).await?;
             return Ok(at);
         }
         let unused = self.txn.find(shard).filter(|&at| self.begun(at) == Some(Begun::No));
@@ -236,6 +242,7 @@ impl Session {
             // What it says of its settings now is compared with what the shards have said.
             self.drain().await?;
         }
+        self.print_alike(at, shards).await?;
         Ok(at)
     }
 
@@ -377,28 +384,15 @@ impl Session {
                 results.get_mut(columns.clone()).unwrap_or_default().fill(Format::Text);
             }
         }
-        if results.contains(&Format::Text) && !self.text_is_exact() {
+        let sites: Vec<usize> = fan.at(0).into_iter().collect();
+        if results.contains(&Format::Text) && !self.text_is_exact(&sites) {
             return Err(Error::refused(
-                "values whose type ids differ between servers, under settings that shorten their text",
-                "RESET extra_float_digits and IntervalStyle, or create the types in the same order on all \
-                 servers",
+                "values whose type ids differ between servers, under settings that change their text",
+                "SET extra_float_digits = 1, DateStyle = 'ISO', IntervalStyle = 'postgres', \
+                 client_encoding = 'UTF8', or create the types in the same order on all servers",
             ));
         }
         Ok(results)
-    }
-
-    /// What servers write as text they read back as the same value.
-    fn text_is_exact(&self) -> bool {
-        let digits = self.txn.settings.get("extra_float_digits");
-        let intervals = self.txn.settings.get("intervalstyle");
-        digits.is_none_or(|digits| matches!(digits.trim(), "1" | "2" | "3"))
-            && intervals.is_none_or(|style| !style.eq_ignore_ascii_case("sql_standard"))
-            && self.txn.settings.get("client_encoding").is_none_or(|encoding| {
-                matches!(
-                    encoding.to_ascii_uppercase().replace('-', "").as_str(),
-                    "UTF8" | "UNICODE"
-                )
-            })
     }
 
     /// One table: its definition, its rows, and the gather database's answers.

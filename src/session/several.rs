@@ -269,7 +269,7 @@ impl Session {
         let described = fan.description(0).cloned().unwrap_or_default();
         let formats = formats(asked.results, &described, merge.hidden)?;
         let columns = columns(&described, &formats);
-        let Some(merger) = self.merger(merge, &columns, &sites, bounds).await? else {
+        let Some(merger) = self.merger(merge, &columns, &sites, bounds) else {
             fan.close(&mut self.txn.participants);
             self.go(&mut fan).await?;
             self.finish(&mut fan, &wording).await?;

@@ -131,6 +131,7 @@ impl Session {
             self.count(planned, at);
             sites.push(at);
         }
+        self.learn_defaults(&sites).await?;
         self.check_alike(&sites)?;
         Ok(sites)
     }

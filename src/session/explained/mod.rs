@@ -176,7 +176,7 @@ impl Session {
         self.finish(&mut fan, &wording).await?;
         let described = fan.description(0).cloned().unwrap_or_default();
         let types = columns(&described, &formats(&[], &described, merge.hidden)?);
-        if self.merger(merge, &types, &sites, bounds).await?.is_none() {
+        if self.merger(merge, &types, &sites, bounds).is_none() {
             return Ok(None);
         }
         let began = Instant::now();
@@ -226,8 +226,8 @@ impl Session {
             let plans = self.plans(asked, &at, text, Tells::Shard, explaining).await?;
             steps.push((query, of, plans));
         }
-        let site = Site { at: self.site_gather(asked.planned).await?, places };
-        self.check_alike(&[sites.as_slice(), &[site.at]].concat())?;
+        let site = Site { at: self.site_gather(asked.planned, &sites).await?, places };
+        self.check_reported(&[sites.as_slice(), &[site.at]].concat())?;
         let (began, mut meter) = (Instant::now(), Meter::new(self.gather_rules()?));
         let rows = match runs {
             true => self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?,
