@@ -39,3 +39,4 @@ mod faults;
 mod gather;
 mod explained;
 mod load;
+mod loading;

@@ -120,6 +120,40 @@ async fn each_difference_between_shards_is_named() {
     );
 }
 
+#[tokio::test]
+async fn constraints_that_cannot_hold_across_shards_are_named() {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard(shop::SCHEMA);
+    let rules = shop_rules(&cluster);
+    setup::set_up(&rules, &Servers::new("postgres")).await.expect("new shards");
+    let before = differences(&rules).await;
+    cluster.on_every_shard(
+        "CREATE EXTENSION btree_gist; \
+         ALTER TABLE products ADD best bigint REFERENCES users; \
+         ALTER TABLE audit_log ADD who bigint REFERENCES users, ADD what bigint REFERENCES products, \
+                               ADD before int REFERENCES audit_log (id); \
+         ALTER TABLE users ADD seen daterange, \
+                           ADD CONSTRAINT seen_once EXCLUDE USING gist (seen WITH &&), \
+                           ADD CONSTRAINT each_once EXCLUDE USING gist (id WITH =, seen WITH &&), \
+                           ADD CONSTRAINT other_once EXCLUDE USING gist (id WITH <>, name WITH =)",
+    );
+    let after = differences(&rules).await;
+    let new: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(
+        new,
+        [
+            "problem: public.audit_log: audit_log_who_fkey references public.users, which is sharded: \
+             no shard has all of its rows",
+            "problem: public.products: products_best_fkey references public.users, which is sharded: \
+             no shard has all of its rows",
+            "note: public.users: other_once (name) does not exclude by equal keys: it holds on each \
+             shard only",
+            "note: public.users: seen_once does not exclude by equal keys: it holds on each shard only",
+        ],
+        "{new:#?}"
+    );
+}
+
 #[test]
 fn pools_that_are_larger_than_their_servers_are_warned_about() {
     let cluster = Cluster::start(1);

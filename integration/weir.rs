@@ -257,7 +257,7 @@ impl Drop for Weir {
 
 /// The program under test, which ends with this process even if that is killed. WEIR_PROGRAM is another
 /// build of it: an optimised one, for measurements and long runs.
-fn command() -> Command {
+pub fn command() -> Command {
     let program = std::env::var_os("WEIR_PROGRAM")
         .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_weir")));
     let mut command = Command::new("setpriv");

@@ -22,6 +22,7 @@
 //! - `commit_record`: `weir.commit_record` on the servers, and what is prepared there
 //! - `sequences`: generated ids, brought into line by set-up
 //! - `survey`: the tables, as `weir check --connect` compares them
+//! - `load`: an existing database, on its way to the shards
 //!
 //! Invariant: only a connection whose health is `Clean` is ever given to another client.
 pub mod address;
@@ -46,6 +47,7 @@ pub mod placement;
 pub mod commit_record;
 pub mod sequences;
 pub mod survey;
+pub mod load;
 
 pub use address::Address;
 pub use connection::{Connection, Health};

@@ -2,7 +2,9 @@
 use super::control::{Client, failed};
 use super::sequences;
 use crate::error::Error;
-use crate::rules::survey::{ColumnFacts, Filled, ForeignKey, ShardSurvey, TableFacts, Unique};
+use crate::rules::survey::{
+    ColumnFacts, Filled, ForeignKey, ShardSurvey, TableFacts, Unique, UniqueBy,
+};
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -63,6 +65,16 @@ const UNIQUES: &str = "\
     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid \
     WHERE i.indisunique AND i.indrelid = ANY ($1) ORDER BY 1, 2";
 
+/// The columns that are compared by `=`.
+const EXCLUSIONS: &str = "\
+    SELECT c.conrelid, c.conname::text, \
+           ARRAY(SELECT a.attname::text \
+                 FROM unnest(c.conkey, c.conexclop) WITH ORDINALITY k(num, operator, place) \
+                 JOIN pg_operator o ON o.oid = k.operator AND o.oprname = '=' \
+                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num \
+                 ORDER BY k.place) \
+    FROM pg_constraint c WHERE c.contype = 'x' AND c.conrelid = ANY ($1) ORDER BY 1, 2";
+
 const FOREIGN_KEYS: &str = "\
     SELECT c.conrelid, c.conname::text, n.nspname::text, r.relname::text, \
            ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(num, place) \
@@ -112,6 +124,7 @@ pub async fn survey(client: &Client) -> Result<ShardSurvey, Error> {
     for (query, add) in [
         (COLUMNS, column as fn(&Row, &mut TableFacts) -> Result<(), Error>),
         (UNIQUES, unique),
+        (EXCLUSIONS, exclusion),
         (FOREIGN_KEYS, foreign_key),
         (TRIGGERS, trigger),
     ] {
@@ -145,7 +158,14 @@ fn column(row: &Row, facts: &mut TableFacts) -> Result<(), Error> {
 }
 
 fn unique(row: &Row, facts: &mut TableFacts) -> Result<(), Error> {
-    facts.uniques.push(Unique { name: get(row, 1)?, columns: get(row, 2)? });
+    let by = UniqueBy::Equality;
+    facts.uniques.push(Unique { name: get(row, 1)?, columns: get(row, 2)?, by });
+    Ok(())
+}
+
+fn exclusion(row: &Row, facts: &mut TableFacts) -> Result<(), Error> {
+    let by = UniqueBy::Exclusion;
+    facts.uniques.push(Unique { name: get(row, 1)?, columns: get(row, 2)?, by });
     Ok(())
 }
 

@@ -10,6 +10,7 @@
 //! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
+//! - `load`: an existing database, copied into the shards
 //! - `recover`: finish what transactions over several shards left behind
 //! - `gather`: the schema of the gather database
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
@@ -17,6 +18,7 @@ pub mod check;
 pub mod explain;
 mod gather;
 pub mod demo;
+pub mod load;
 pub mod recover;
 pub mod rules;
 pub mod serve;
@@ -44,6 +46,7 @@ Examples:
   weir serve --config weir.toml               serve the shards that your rules file names
   weir check rules/shop/rules.toml            say what is wrong with a rules file
   weir explain --rules rules/shop/rules.toml 'SELECT 1'    say where a statement would go
+  weir load --from 'host=db dbname=shop' --rules rules.toml    copy an existing database
 `weir help COMMAND` says more about each.";
 
 #[derive(Subcommand, Debug)]
@@ -60,6 +63,8 @@ enum Command {
     Setup(setup::Args),
     /// Change the rules that the shards accept.
     Rules(rules::Args),
+    /// Copy an existing database into the shards.
+    Load(load::Args),
     /// Finish transactions over several shards that were left behind.
     Recover(recover::Args),
 }
@@ -73,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Recover(args) => recover::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
@@ -102,6 +108,10 @@ impl Failure {
     pub fn within(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    pub fn has_hint(&self) -> bool {
+        self.hint.is_some()
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

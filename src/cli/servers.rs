@@ -7,7 +7,7 @@ use crate::backend::{Address, ConnectOptions};
 use crate::rules::Rules;
 use std::{fs, path::PathBuf, process::Command};
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Servers {
     /// The user on the servers, unless an address in the rules names one.
     #[arg(long, env = "PGUSER", default_value = "postgres", value_name = "NAME")]

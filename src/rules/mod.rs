@@ -2,8 +2,8 @@
 //!
 //! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
 //! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
-//! reads a server's address, `gather` checks the gather database's entry, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `live` hands out
-//! the snapshot in force.
+//! reads a server's address, `gather` checks the gather database's entry, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `rows` finds the
+//! shard of a row that is loaded, `live` hands out the snapshot in force.
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
 //! every bucket has a shard.
@@ -21,6 +21,7 @@ mod gather;
 mod live;
 pub mod placement;
 mod problem;
+pub mod rows;
 pub mod sequences;
 pub mod survey;
 mod table;

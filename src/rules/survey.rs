@@ -1,9 +1,10 @@
 //! What `weir check --connect` compares: the tables as the shards have them, and where they cannot
 //! do what the rules say.
 //!
-//! [`ShardSurvey`] is what one server says; [`compare`] judges all of them together.
+//! [`ShardSurvey`] is what one server says; [`compare`] judges all of them together, [`suits`] a
+//! database that is to be loaded into them.
 use super::sequences::{self, Fills, Sequence};
-use super::{Placement, Rules, Table};
+use super::{Placement, Rules, Table, Unlisted};
 use crate::ids::ShardId;
 use crate::sharding::KeyType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,8 +65,17 @@ pub enum Filled {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Unique {
     pub name: String,
-    /// Expressions count as no column.
+    /// Expressions count as no column; nor does what an exclusion constraint compares otherwise than by `=`.
     pub columns: Vec<String>,
+    pub by: UniqueBy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum UniqueBy {
+    #[default]
+    Equality,
+    /// An exclusion constraint's operators.
+    Exclusion,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -108,23 +118,44 @@ impl fmt::Display for Difference {
 
 /// Everything that differs; the surveys come in the order of the rules' shards. Problems first.
 pub fn compare(rules: &Rules, surveys: &[ShardSurvey]) -> Vec<Difference> {
-    let mut judge = Judge { rules, surveys, found: Vec::new() };
+    let mut judge = Judge { rules, surveys, of: Of::Shards, found: Vec::new() };
     judge.databases();
     judge.settings();
     for table in &rules.tables {
         judge.table(table);
     }
     judge.unlisted();
+    judge.unlisted_foreign_keys();
     judge.sequences();
-    judge.found.sort();
-    judge.found.dedup();
-    judge.found
+    judge.sorted()
+}
+
+/// What stands in the way of loading this database, and what will not hold on the shards as it holds
+/// there. Problems first.
+pub fn suits(rules: &Rules, source: &ShardSurvey) -> Vec<Difference> {
+    let surveys = std::slice::from_ref(source);
+    let mut judge = Judge { rules, surveys, of: Of::Source, found: Vec::new() };
+    for table in &rules.tables {
+        judge.table(table);
+    }
+    judge.unlisted_foreign_keys();
+    judge.homeless();
+    judge.sorted()
 }
 
 struct Judge<'a> {
     rules: &'a Rules,
     surveys: &'a [ShardSurvey],
+    of: Of,
     found: Vec<Difference>,
+}
+
+/// Whose tables are judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Shards,
+    /// One database, which has all of them.
+    Source,
 }
 
 impl<'a> Judge<'a> {
@@ -138,6 +169,12 @@ impl<'a> Judge<'a> {
 
     fn note(&mut self, table: &str, text: impl Into<String>) {
         self.add(Weight::Note, table, text);
+    }
+
+    fn sorted(mut self) -> Vec<Difference> {
+        self.found.sort();
+        self.found.dedup();
+        self.found
     }
 
     fn shards(&self) -> impl Iterator<Item = (ShardId, &'a ShardSurvey)> + use<'a> {
@@ -203,12 +240,17 @@ impl<'a> Judge<'a> {
     fn table(&mut self, rule: &Table) {
         let mut named: BTreeMap<String, Vec<(ShardId, &TableFacts)>> = BTreeMap::new();
         for (shard, survey) in self.shards() {
-            for facts in survey.tables.iter().filter(|facts| rule_means(rule, facts)) {
+            for facts in survey.tables.iter().filter(|facts| rule.means(&facts.schema, &facts.name))
+            {
                 named.entry(full(facts)).or_default().push((shard, facts));
             }
         }
         if named.is_empty() {
-            self.note(&rule.name, "no shard has this table yet");
+            let text = match self.of {
+                Of::Shards => "no shard has this table yet",
+                Of::Source => "the rules name it, but the source does not have it",
+            };
+            self.note(&rule.name, text);
         }
         if named.len() > 1 {
             let all: Vec<&str> = named.keys().map(String::as_str).collect();
@@ -216,16 +258,21 @@ impl<'a> Judge<'a> {
             self.problem(&rule.name, text);
         }
         for (name, places) in &named {
-            self.presence(rule, name, places);
-            self.columns(name, places);
+            if self.of == Of::Shards {
+                self.presence(rule, name, places);
+                self.columns(name, places);
+            }
             self.hot_key(rule, name, places);
+            if let Some((_, facts)) = places.first() {
+                self.foreign_keys(&rule.placement, name, facts);
+            }
             if let Placement::Sharded { key, distribution, fallback } = &rule.placement {
                 let key_type = |id| self.rules.distribution(id).map(|entry| entry.key_type);
                 let mut keys = vec![(key.as_str(), key_type(*distribution))];
                 keys.extend(fallback.as_ref().map(|f| (f.key.as_str(), key_type(f.distribution))));
                 self.keys(name, places, &keys);
                 if let Some((_, facts)) = places.first() {
-                    self.constraints(rule, name, facts, &keys);
+                    self.uniques(name, facts, &keys);
                 }
             }
         }
@@ -316,10 +363,13 @@ impl<'a> Judge<'a> {
         keys: &[(&str, Option<KeyType>)],
     ) {
         for (shard, facts) in places {
-            let shard = self.rules.shard_name(*shard).to_owned();
+            let place = match self.of {
+                Of::Shards => format!(" on {}", self.rules.shard_name(*shard)),
+                Of::Source => String::new(),
+            };
             for (key, key_type) in keys {
                 let Some(column) = column_of(facts, key) else {
-                    self.problem(name, format!("has no key column {key} on {shard}"));
+                    self.problem(name, format!("has no key column {key}{place}"));
                     continue;
                 };
                 let wanted = key_type.map_or("", KeyType::typname);
@@ -365,14 +415,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn constraints(
-        &mut self,
-        rule: &Table,
-        name: &str,
-        facts: &TableFacts,
-        keys: &[(&str, Option<KeyType>)],
-    ) {
-        let is_key = |column: &String| keys.iter().any(|(key, _)| key == column);
+    fn uniques(&mut self, name: &str, facts: &TableFacts, keys: &[(&str, Option<KeyType>)]) {
         for unique in &facts.uniques {
             if unique
                 .columns
@@ -384,70 +427,120 @@ impl<'a> Judge<'a> {
             let sequence = unique.columns.iter().any(|column| {
                 column_of(facts, column).is_some_and(|c| c.filled == Filled::Sequence)
             });
-            let (columns, constraint) = (unique.columns.join(", "), &unique.name);
-            let text = if sequence {
-                format!(
-                    "{constraint} ({columns}) holds on each shard; values drawn from its sequence differ everywhere"
-                )
-            } else {
-                format!(
-                    "{constraint} ({columns}) does not contain the key: unique on each shard only"
-                )
+            let constraint = match unique.columns.is_empty() {
+                true => unique.name.clone(),
+                false => format!("{} ({})", unique.name, unique.columns.join(", ")),
             };
-            self.note(name, text);
+            let text = match (unique.by, sequence) {
+                (UniqueBy::Equality, true) => {
+                    "holds on each shard; values drawn from its sequence differ everywhere"
+                }
+                (UniqueBy::Equality, false) => {
+                    "does not contain the key: unique on each shard only"
+                }
+                (UniqueBy::Exclusion, _) => {
+                    "does not exclude by equal keys: it holds on each shard only"
+                }
+            };
+            self.note(name, format!("{constraint} {text}"));
         }
+    }
+
+    /// A key is checked on the shard of the row that has it: the row that it references has to be there.
+    fn foreign_keys(&mut self, ours: &Placement, name: &str, facts: &TableFacts) {
         for foreign in &facts.foreign_keys {
-            let constraint = &foreign.name;
-            let other = self.rules.tables.iter().find(|table| {
-                table.name == foreign.table
-                    && table.schema.as_ref().is_none_or(|schema| *schema == foreign.schema)
-            });
             let target = format!("{}.{}", foreign.schema, foreign.table);
-            match other.map(|table| &table.placement) {
-                None => {
-                    let text = format!("{constraint} references {target}, which no rule names");
-                    self.problem(name, text);
+            let of = format!("{} references {target}", foreign.name);
+            let other = self.rules.table(&foreign.schema, &foreign.table);
+            let theirs = match (other.map(|table| &table.placement), self.rules.unlisted) {
+                (Some(placement), _) => placement.clone(),
+                (None, Unlisted::Shard(shard)) => Placement::Single(shard),
+                (None, Unlisted::Refuse) => {
+                    self.problem(name, format!("{of}, which no rule names"));
+                    continue;
                 }
-                Some(Placement::Reference) => (),
-                Some(Placement::Single(shard)) => {
+            };
+            match (ours, &theirs) {
+                (_, Placement::Reference) => (),
+                (Placement::Single(one), Placement::Single(other)) if one == other => (),
+                (_, Placement::Single(shard)) => {
                     let shard = self.rules.shard_name(*shard);
-                    let text =
-                        format!("{constraint} references {target}, which lives on {shard} only");
+                    self.problem(name, format!("{of}, which lives on {shard} only"));
+                }
+                (Placement::Single(_) | Placement::Reference, Placement::Sharded { .. }) => {
+                    let text = format!("{of}, which is sharded: no shard has all of its rows");
                     self.problem(name, text);
                 }
-                Some(other) if same_distributions(&rule.placement, other) => {
-                    let pairs = foreign.columns.iter().zip(&foreign.referenced);
-                    let by_key = pairs.into_iter().any(|(ours, theirs)| {
-                        is_key(ours) && key_of(other).is_some_and(|key| key == theirs)
-                    });
-                    if !by_key {
-                        let text = format!(
-                            "{constraint} references {target} without the key: both rows must \
-                             carry the same one"
-                        );
-                        self.note(name, text);
+                (Placement::Sharded { key, .. }, Placement::Sharded { key: their_key, .. }) => {
+                    if !same_distributions(ours, &theirs) {
+                        let text = "which is distributed otherwise: the rows may be on two shards";
+                        self.problem(name, format!("{of}, {text}"));
+                        continue;
                     }
-                }
-                Some(Placement::Sharded { .. }) => {
-                    let text = format!(
-                        "{constraint} references {target}, which is distributed otherwise: the \
-                         rows may be on two shards"
-                    );
-                    self.problem(name, text);
+                    let mut pairs = foreign.columns.iter().zip(&foreign.referenced);
+                    if !pairs.any(|(ours, theirs)| ours == key && theirs == their_key) {
+                        let text = "without the key: both rows must carry the same one";
+                        self.note(name, format!("{of} {text}"));
+                    }
                 }
             }
         }
     }
 
+    /// Those of tables that live on one shard because no rule names them.
+    fn unlisted_foreign_keys(&mut self) {
+        let Unlisted::Shard(shard) = self.rules.unlisted else { return };
+        for facts in self.surveys.iter().flat_map(|survey| &survey.tables) {
+            if self.rules.table(&facts.schema, &facts.name).is_none() {
+                self.foreign_keys(&Placement::Single(shard), &full(facts), facts);
+            }
+        }
+    }
+
+    /// Tables of a source for which no rule says where they would live, and what a rule could say.
+    fn homeless(&mut self) {
+        for facts in self.surveys.iter().flat_map(|survey| &survey.tables) {
+            if self.rules.destination(&facts.schema, &facts.name).is_none() {
+                let lines = self.rule_for(facts);
+                let text = format!("no rule says where it lives. One of these would:\n{lines}");
+                self.problem(&full(facts), text);
+            }
+        }
+    }
+
+    /// As a rules file has it: by a key of other tables that this one has, too, or whole.
+    fn rule_for(&self, facts: &TableFacts) -> String {
+        let name = match facts.schema.as_str() {
+            "public" => facts.name.clone(),
+            _ => full(facts),
+        };
+        let by_key = self.rules.tables.iter().find_map(|rule| match &rule.placement {
+            Placement::Sharded { key, distribution, .. } => {
+                let distribution = self.rules.distribution(*distribution)?;
+                let column = column_of(facts, key)?;
+                (column.typname == distribution.key_type.typname())
+                    .then(|| format!("distribution = {:?}\nkey = {key:?}", distribution.name))
+            }
+            Placement::Reference | Placement::Single(_) => None,
+        });
+        let home = self.rules.shard_name(self.rules.home);
+        let ways = by_key
+            .into_iter()
+            .chain([String::from("reference = true"), format!("shard = {home:?}")]);
+        let block = |way: String| format!("[[table]]\nname = {name:?}\n{way}");
+        let text = ways.map(block).collect::<Vec<_>>().join("\n");
+        text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    }
+
     /// Tables that exist but that no rule names.
     fn unlisted(&mut self) {
-        if self.rules.is_plain() || self.rules.unlisted != super::Unlisted::Refuse {
+        if self.rules.is_plain() || self.rules.unlisted != Unlisted::Refuse {
             return;
         }
         let mut names: Vec<String> = Vec::new();
         for (_, survey) in self.shards() {
             let stranger =
-                |facts: &&TableFacts| !self.rules.tables.iter().any(|rule| rule_means(rule, facts));
+                |facts: &&TableFacts| self.rules.table(&facts.schema, &facts.name).is_none();
             names.extend(survey.tables.iter().filter(stranger).map(full));
         }
         names.sort();
@@ -462,19 +555,8 @@ fn full(facts: &TableFacts) -> String {
     format!("{}.{}", facts.schema, facts.name)
 }
 
-fn rule_means(rule: &Table, facts: &TableFacts) -> bool {
-    rule.name == facts.name && rule.schema.as_ref().is_none_or(|schema| *schema == facts.schema)
-}
-
 fn column_of<'a>(facts: &'a TableFacts, name: &str) -> Option<&'a ColumnFacts> {
     facts.columns.iter().find(|column| column.name == name)
-}
-
-fn key_of(placement: &Placement) -> Option<&String> {
-    match placement {
-        Placement::Sharded { key, .. } => Some(key),
-        Placement::Reference | Placement::Single(_) => None,
-    }
 }
 
 /// Rows with equal keys of the two are on one shard.
