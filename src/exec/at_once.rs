@@ -1,8 +1,9 @@
 //! Words of weir's own, said to several servers at the same time. Each one's answer is its own: one that
 //! refuses, or is lost, ends nobody else's.
+use super::broken::{self, Broken};
 use super::fan_out::Lines;
 use super::line;
-use super::relay::{self, Broken};
+use super::relay::MAX_INSPECTED_BYTES;
 use crate::error::{Blame, Error, SqlState};
 use crate::txn::{Begun, Participant};
 use crate::wire::server::{self, ErrorFields};
@@ -116,15 +117,15 @@ impl Asked {
             return Poll::Ready(Err(Broken::Server(at, error)));
         };
         if participant.lease.work.is_cut_off() {
-            return Poll::Ready(Err(relay::cut_off(at, participant)));
+            return Poll::Ready(Err(broken::cut_off(at, participant)));
         }
         let connection = &mut *participant.lease;
         let flushed = line::poll_flush(&mut connection.stream, &mut connection.output, cx);
         if let Poll::Ready(Err(error)) = flushed {
-            return Poll::Ready(Err(relay::lost(at, participant, &error)));
+            return Poll::Ready(Err(broken::lost(at, participant, &error)));
         }
         while self.owes > 0 {
-            match frame::scan(&participant.lease.input, relay::MAX_INSPECTED_BYTES) {
+            match frame::scan(&participant.lease.input, MAX_INSPECTED_BYTES) {
                 Ok(Some(header)) if participant.lease.input.len() >= header.len => {
                     let message = participant.lease.input.split_to(header.len).freeze();
                     if matches!(header.kind, b'N' | b'A') {
@@ -144,7 +145,7 @@ impl Asked {
                 Ok(_) => {}
                 Err(_) => {
                     let what = "a message of impossible length";
-                    return Poll::Ready(Err(relay::desync(at, participant, what)));
+                    return Poll::Ready(Err(broken::desync(at, participant, what)));
                 }
             }
             let connection = &mut *participant.lease;
@@ -152,10 +153,10 @@ impl Asked {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(Ok(_)) => {
                     let eof = io::ErrorKind::UnexpectedEof.into();
-                    return Poll::Ready(Err(relay::lost(at, participant, &eof)));
+                    return Poll::Ready(Err(broken::lost(at, participant, &eof)));
                 }
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(relay::lost(at, participant, &error)));
+                    return Poll::Ready(Err(broken::lost(at, participant, &error)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -169,7 +170,7 @@ impl Asked {
                 let fields = ErrorFields::read(&body).ok();
                 if let Some(fields) = fields.as_ref().filter(|fields| fields.is_fatal()) {
                     let error = fields.to_error(Blame::Shard);
-                    return Err(relay::ended(self.at, participant, error));
+                    return Err(broken::ended(self.at, participant, error));
                 }
                 let code = fields.map_or(SqlState::INTERNAL_ERROR, |fields| fields.code());
                 // The first is the reason.
@@ -184,17 +185,17 @@ impl Asked {
             }
             b'S' => {
                 let heard = participant.lease.hear_parameter(&body);
-                heard.map_err(|reason| relay::desync(self.at, participant, reason))?;
+                heard.map_err(|reason| broken::desync(self.at, participant, reason))?;
             }
             b'Z' => match server::ready_status(&body) {
                 Ok(status) => {
                     participant.status = status;
                     self.owes -= 1;
                 }
-                Err(_) => return Err(relay::desync(self.at, participant, "no status")),
+                Err(_) => return Err(broken::desync(self.at, participant, "no status")),
             },
             b'T' | b'D' | b'I' => {}
-            _ => return Err(relay::desync(self.at, participant, "a message out of turn")),
+            _ => return Err(broken::desync(self.at, participant, "a message out of turn")),
         }
         Ok(())
     }

@@ -6,9 +6,9 @@
 //!
 //! Memory: a server is read only when a row of its is wanted and none lies ready. What it sends
 //! meanwhile stays in the socket, so the server itself has to wait. A row is held whole.
+use super::broken::{self, Broken};
 use super::budget::Budget;
 use super::line::{self, Line};
-use super::relay::{self, Broken};
 use crate::error::{Blame, Error, SqlState};
 use crate::ids::Oid;
 use crate::txn::{Begun, Participant};
@@ -601,7 +601,7 @@ impl Stream {
                 Ok(header) => header,
                 Err(_) => {
                     let what = "a message of impossible length";
-                    return Poll::Ready(Err(relay::desync(self.at, participant, what)));
+                    return Poll::Ready(Err(broken::desync(self.at, participant, what)));
                 }
             };
             if let Some(header) = header
@@ -628,11 +628,11 @@ impl Stream {
             match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
                 Poll::Ready(Ok(0)) => {
                     let eof = io::ErrorKind::UnexpectedEof.into();
-                    return Poll::Ready(Err(relay::lost(self.at, participant, &eof)));
+                    return Poll::Ready(Err(broken::lost(self.at, participant, &eof)));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(relay::lost(self.at, participant, &error)));
+                    return Poll::Ready(Err(broken::lost(self.at, participant, &error)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -652,7 +652,7 @@ impl Stream {
             (b'E', _) => return self.hear_error(body, participant),
             (b'S', _) => {
                 let heard = participant.lease.hear_parameter(&body);
-                heard.map_err(|reason| relay::desync(self.at, participant, reason))?;
+                heard.map_err(|reason| broken::desync(self.at, participant, reason))?;
                 return Ok(Said::Nothing);
             }
             (b't', Some(Owed::Describe)) => {
@@ -692,7 +692,7 @@ impl Stream {
         if let Ok(fields) = ErrorFields::read(&body)
             && fields.is_fatal()
         {
-            return Err(relay::ended(self.at, participant, fields.to_error(Blame::Shard)));
+            return Err(broken::ended(self.at, participant, fields.to_error(Blame::Shard)));
         }
         // Up to the Sync, if there is one, it ignores everything.
         self.owed.retain(|owed| *owed == Owed::Sync);
@@ -701,7 +701,7 @@ impl Stream {
     }
 
     fn alien(&self, participant: &mut Participant) -> Broken {
-        relay::desync(self.at, participant, "a message out of turn")
+        broken::desync(self.at, participant, "a message out of turn")
     }
 }
 
@@ -710,12 +710,12 @@ impl Lines<'_> {
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
         for (index, participant) in self.participants.iter_mut().enumerate() {
             if participant.lease.work.is_cut_off() {
-                return Err(Halt::Broken(relay::cut_off(index, participant)));
+                return Err(Halt::Broken(broken::cut_off(index, participant)));
             }
             let connection = &mut *participant.lease;
             let flushed = line::poll_flush(&mut connection.stream, &mut connection.output, cx);
             if let Poll::Ready(Err(error)) = flushed {
-                return Err(Halt::Broken(relay::lost(index, participant, &error)));
+                return Err(Halt::Broken(broken::lost(index, participant, &error)));
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! - `line`: the client's socket and its buffers
 //! - `budget`: how much longer the statement that runs may take
+//! - `broken`: what ends a session or a participant
 //! - `relay`: carries answers to the client in the order of the questions
 //! - `fan_out`: one query on several servers at the same time
 //! - `at_once`: words of weir's own, said to several servers at the same time
@@ -9,6 +10,7 @@
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
 pub mod budget;
+pub mod broken;
 pub mod relay;
 pub mod fan_out;
 pub mod at_once;

@@ -2,8 +2,8 @@
 use super::{Session, Stop};
 use crate::backend::cancel::cancel;
 use crate::error::{Blame, Error, SqlState};
+use crate::exec::broken::Broken;
 use crate::exec::budget::{self, GRACE, Stage};
-use crate::exec::relay::Broken;
 use crate::ids::TierId;
 use crate::plan::{Access, Command, Planned, Route};
 use crate::pool::breaker::Reason;

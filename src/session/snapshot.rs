@@ -7,8 +7,9 @@
 use super::{Session, Stop, cancel};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
+use crate::exec::broken::Broken;
 use crate::exec::budget::{self, GRACE};
-use crate::exec::relay::{Broken, Show};
+use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::pool::Wanted;

@@ -3,9 +3,9 @@
 use super::several::Asked;
 use super::{Protocol, Session, Stop, cancel};
 use crate::error::{Error, SqlState};
+use crate::exec::broken::Broken;
 use crate::exec::budget;
 use crate::exec::fan_out::{Failure, FanOut, Halt, Heard, Which, Within};
-use crate::exec::relay::Broken;
 use crate::ids::{Oid, ShardId};
 use crate::plan::Planned;
 use crate::sql::rewrite::{Rendered, Template};
