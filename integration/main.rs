@@ -22,6 +22,7 @@ mod schema;
 mod several;
 mod snapshot;
 mod commit;
+mod deadlocks;
 mod survey;
 mod sighting;
 mod pool;

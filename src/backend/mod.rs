@@ -20,6 +20,7 @@
 //! - `misplaced`: rows that are not where the rules look for them
 //! - `placement`: `weir.placement` on the servers
 //! - `commit_record`: `weir.commit_record` on the servers, and what is prepared there
+//! - `lock_waits`: who waits for a lock on a server, and `weir.waiting`
 //! - `sequences`: generated ids, brought into line by set-up
 //! - `survey`: the tables, as `weir check --connect` compares them
 //! - `load`: an existing database, on its way to the shards
@@ -45,6 +46,7 @@ pub mod members;
 pub mod misplaced;
 pub mod placement;
 pub mod commit_record;
+pub mod lock_waits;
 pub mod sequences;
 pub mod survey;
 pub mod load;

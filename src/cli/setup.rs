@@ -2,7 +2,7 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check, gather};
 use crate::backend::placement::{self, SetUp};
-use crate::backend::{commit_record, sequences};
+use crate::backend::{commit_record, lock_waits, sequences};
 use crate::rules::Rules;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,6 +57,9 @@ async fn set_up_all(rules: &Rules, servers: &Servers) -> Result<(SetUp, Vec<Stri
     let set_up = placement::set_up(&mut clients, rules).await?;
     for client in &clients {
         commit_record::set_up(client).await?;
+    }
+    if let Some(home) = clients.get(usize::from(rules.home.0)) {
+        lock_waits::set_up(home).await?;
     }
     Ok((set_up, sequences::set_up(&clients, rules).await?))
 }

@@ -5,9 +5,11 @@
 //! its connection is given up. As with PostgreSQL's statement_timeout, each statement of a simple query
 //! and each Execute of a pipeline has a time of its own, and what a client does between its messages
 //! does not count. Off, it costs nothing; on, one timer for each session.
+use super::doom::Doom;
 use crate::error::{Error, SqlState};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep_until};
@@ -22,6 +24,8 @@ pub struct Budget {
     idle: Option<Instant>,
     /// A cancel request was sent since the statement, or the pipeline, began.
     cancelled: bool,
+    /// What else may end it.
+    pub doom: Arc<Doom>,
     /// Made once, and set anew.
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -112,9 +116,9 @@ impl Budget {
         self.stage
     }
 
-    /// Whether it was weir that a server's "canceling statement" speaks of.
-    pub fn was_cancelled(&self) -> bool {
-        self.cancelled
+    /// What a server's "canceling statement" means, if weir itself has asked for it.
+    pub fn verdict(&self) -> Option<Error> {
+        self.doom.get().or_else(|| self.cancelled.then(canceled))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -176,9 +180,11 @@ mod tests {
         assert_eq!(budget.left(LONG, now + LONG), Duration::ZERO);
         budget.cancels(now + 5 * SECOND);
         assert_eq!(budget.left(LONG, now + 5 * SECOND), GRACE);
-        assert!(budget.was_cancelled());
+        assert_eq!(budget.verdict(), Some(canceled()));
         budget.end();
-        assert!(!budget.was_cancelled() && !budget.is_on());
+        assert!(budget.verdict().is_none() && !budget.is_on());
+        budget.doom.set(Error::internal("it has to end"));
+        assert_eq!(budget.verdict(), Some(Error::internal("it has to end")));
         assert_eq!(budget.left(LONG, now), LONG);
     }
 

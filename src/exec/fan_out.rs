@@ -244,27 +244,51 @@ impl FanOut {
         text: impl Fn(usize) -> &'t [u8],
         types: &[Oid],
     ) {
-        for (index, stream) in self.streams.iter_mut().enumerate() {
-            let Some(participant) = participants.get_mut(stream.at) else { continue };
-            stream.clear_failed(participant);
-            let name = self.name.as_bytes();
-            let out = &mut participant.lease.output;
-            // An error, or another transaction's end, may have kept an earlier one from being closed.
-            encode::close(Object::Portal, name, out);
-            encode::close(Object::Statement, name, out);
-            let there = |&oid: &Oid| match &participant.translation {
-                Some(translation) => translation.type_there(oid),
-                None => oid,
-            };
-            encode::parse(name, text(index), types.iter().map(there), out);
-            encode::describe(Object::Statement, name, out);
-            stream.owed.extend([Owed::Close, Owed::Close, Owed::Parse, Owed::Describe]);
-            stream.open = true;
+        for index in 0..self.streams.len() {
+            self.parse_on(index, participants, text(index), types);
         }
+    }
+
+    /// The same on one of them.
+    pub fn parse_on(
+        &mut self,
+        index: usize,
+        participants: &mut [Participant],
+        text: &[u8],
+        types: &[Oid],
+    ) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        let Some(participant) = participants.get_mut(stream.at) else { return };
+        stream.clear_failed(participant);
+        let name = self.name.as_bytes();
+        let out = &mut participant.lease.output;
+        // An error, or another transaction's end, may have kept an earlier one from being closed.
+        encode::close(Object::Portal, name, out);
+        encode::close(Object::Statement, name, out);
+        let there = |&oid: &Oid| match &participant.translation {
+            Some(translation) => translation.type_there(oid),
+            None => oid,
+        };
+        encode::parse(name, text, types.iter().map(there), out);
+        encode::describe(Object::Statement, name, out);
+        stream.owed.extend([Owed::Close, Owed::Close, Owed::Parse, Owed::Describe]);
+        stream.open = true;
     }
 
     /// Has every server bind and run what it has parsed.
     pub fn open(&mut self, participants: &mut [Participant], binding: Binding<'_>) {
+        for index in 0..self.streams.len() {
+            self.open_on(index, participants, binding);
+        }
+    }
+
+    /// The same on one of them.
+    pub fn open_on(
+        &mut self,
+        index: usize,
+        participants: &mut [Participant],
+        binding: Binding<'_>,
+    ) {
         let mut tail = binding.parameters.to_vec();
         tail.extend((binding.results.len() as u16).to_be_bytes());
         for format in binding.results {
@@ -273,16 +297,15 @@ impl FanOut {
                 Format::Binary => [0, 1],
             });
         }
-        for stream in &mut self.streams {
-            let Some(participant) = participants.get_mut(stream.at) else { continue };
-            let (name, out) = (self.name.as_bytes(), &mut participant.lease.output);
-            encode::bind_with_tail(name, name, &tail, out);
-            encode::execute(name, self.batch, out);
-            stream.owed.extend([Owed::Bind, Owed::Execute]);
-            stream.rows = Rows::Coming;
-            if self.batch == 0 {
-                stream.close(&self.name, participant);
-            }
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        let Some(participant) = participants.get_mut(stream.at) else { return };
+        let (name, out) = (self.name.as_bytes(), &mut participant.lease.output);
+        encode::bind_with_tail(name, name, &tail, out);
+        encode::execute(name, self.batch, out);
+        stream.owed.extend([Owed::Bind, Owed::Execute]);
+        stream.rows = Rows::Coming;
+        if self.batch == 0 {
+            stream.close(&self.name, participant);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Run a plan over connections.
 //!
 //! - `line`: the client's socket and its buffers
+//! - `doom`: why a statement is cancelled, if its client has not asked for it
 //! - `budget`: how much longer the statement that runs may take
 //! - `broken`: what ends a session or a participant
 //! - `relay`: carries answers to the client in the order of the questions
@@ -9,6 +10,7 @@
 //! - `gather`: rows on their way into the gather database
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
+pub mod doom;
 pub mod budget;
 pub mod broken;
 pub mod relay;

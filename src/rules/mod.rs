@@ -249,6 +249,12 @@ impl Rules {
         self.distributions.is_empty()
     }
 
+    /// By which statements lock what they need on several shards, the least first: the home shard, then the
+    /// others in the order of the file. Who keeps to it never waits in a circle with others who do.
+    pub fn rank(&self, shard: ShardId) -> (bool, ShardId) {
+        (shard != self.home, shard)
+    }
+
     pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + '_ {
         (0..self.shards.len()).map(|index| ShardId(index as u16))
     }

@@ -87,7 +87,7 @@ pub fn rules_version(rules: &Rules) -> i64 {
 }
 
 /// Connections of weir's own to one server: probe, schema, placement, recovery, and those of sessions that
-/// finish transactions.
+/// finish transactions, one of which whoever looks for deadlocks takes.
 const BUSY: usize = 4 + footing::PLACES;
 
 impl Shared {

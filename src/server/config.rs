@@ -181,6 +181,10 @@ pub struct Timeouts {
     /// For a COMMIT on several shards to hear from one that was lost meanwhile.
     #[serde(deserialize_with = "duration")]
     pub resolution: Duration,
+    /// For a statement of a transaction over several shards to wait for a lock before weir looks whether
+    /// it is in a deadlock.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub deadlock: Option<Duration>,
     /// For a client to go on with its open transaction.
     #[serde(deserialize_with = "duration_or_off")]
     pub idle_in_transaction: Option<Duration>,
@@ -297,6 +301,7 @@ impl Default for Timeouts {
             total: None,
             primary: Duration::from_secs(10),
             resolution: Duration::from_secs(10),
+            deadlock: Some(Duration::from_secs(1)),
             idle_in_transaction: None,
             client_idle: None,
             server_idle: Some(Duration::from_secs(10 * 60)),

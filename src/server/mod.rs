@@ -11,6 +11,7 @@
 //! - `gather`: is the gather database fit to finish statements
 //! - `reload`: SIGHUP: all or nothing
 //! - `recovery`: what transactions over several shards have left behind
+//! - `deadlocks`: ends transactions over several shards that wait for each other
 //! - `operations`: weir as its console sees it
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
@@ -18,6 +19,7 @@
 pub mod config;
 mod assemble;
 mod console;
+mod deadlocks;
 mod door;
 mod fence;
 pub mod gather;
@@ -100,6 +102,7 @@ impl Server {
             .collect::<Result<_, _>>()?;
         tokio::spawn(lookout::watch(shared.clone()));
         tokio::spawn(recovery::watch(shared.clone()));
+        tokio::spawn(deadlocks::watch(shared.clone()));
         Ok(Self { shared, clients, admin, workers, phase })
     }
 

@@ -156,7 +156,7 @@ impl Session {
         let detail =
             format!("shard {name} did not answer the cancel request, so its connection is closed");
         let mut error = match self.slot.is_requested() {
-            true => super::cancel::requested(),
+            true => self.slot.reason(),
             false => budget::canceled(),
         };
         // 57014 promises that nothing was done, but a server that goes on runs what it has read. In a

@@ -1,12 +1,14 @@
 //! Cancel keys of weir's own: each names one client, and cancels only what that client runs now.
+use crate::backend::cancel::cancel;
 use crate::backend::connection::CancelKey;
 use crate::error::{Error, SqlState};
+use crate::exec::doom::Doom;
 use crate::exec::fan_out::Halt;
 use dashmap::DashMap;
 use rand::Rng;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, Notify};
@@ -21,6 +23,19 @@ pub struct Slot {
     /// A cancel request has come since the client last began to speak: a statement of many steps may
     /// have been between two of them, when no server had anything to cancel.
     requested: AtomicBool,
+    /// Odd while weir answers; it grows whenever the client begins to speak, and when it is answered.
+    turn: AtomicU64,
+    /// Somebody is about to end what the client runs at this turn.
+    dooming: AtomicBool,
+    pub doom: Arc<Doom>,
+}
+
+/// Somebody whom weir has not answered yet, and whose transaction is on several servers.
+pub struct Busy {
+    pub client: u32,
+    pub turn: u64,
+    pub slot: Arc<Slot>,
+    pub running: Vec<CancelKey>,
 }
 
 /// All clients of this process, by the number each was given as its "process id".
@@ -49,7 +64,9 @@ impl Clients {
         let mut secret = vec![0; secret_bytes];
         rand::rng().fill_bytes(&mut secret);
         let (running, waiting, requested) = Default::default();
-        let slot = Arc::new(Slot { secret, running, waiting, requested });
+        let (turn, dooming, doom) = Default::default();
+        let slot = Slot { secret, running, waiting, requested, turn, dooming, doom };
+        let slot = Arc::new(slot);
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
             if pid != 0
@@ -72,6 +89,19 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Whose servers are being changed at this moment is left out.
+    pub fn busy(&self) -> Vec<Busy> {
+        let busy = |entry: dashmap::mapref::multiple::RefMulti<'_, u32, Arc<Slot>>| {
+            let (client, slot, turn) = (*entry.key(), entry.value().clone(), entry.turn());
+            if turn.is_multiple_of(2) {
+                return None;
+            }
+            let running = slot.running.try_lock().ok().filter(|running| running.len() > 1)?.clone();
+            Some(Busy { client, turn, slot, running })
+        };
+        self.slots.iter().filter_map(busy).collect()
     }
 
     /// The slot of the client that shows this key; nobody learns whether it exists.
@@ -130,15 +160,52 @@ impl Slot {
 
     /// Returns when no cancel request is on its way to a server.
     pub async fn calm(&self) {
-        if self.is_requested() {
+        if self.is_requested() || self.dooming.load(Ordering::SeqCst) {
             drop(self.running.lock().await);
         }
     }
 
     /// The client begins to speak: earlier requests concern nothing that comes now.
     pub async fn forget(&self) {
+        self.turn.fetch_or(1, Ordering::SeqCst);
         self.calm().await;
-        self.requested.store(false, Ordering::SeqCst);
+        if self.requested.swap(false, Ordering::SeqCst) {
+            self.doom.clear();
+        }
+    }
+
+    /// The client is answered, and may go on.
+    pub fn rests(&self) {
+        let turn = self.turn.load(Ordering::SeqCst);
+        self.turn.store((turn | 1) + 1, Ordering::SeqCst);
+    }
+
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::SeqCst)
+    }
+
+    /// Ends what the client runs at that turn, with this error. Whether it still does.
+    pub async fn end(&self, turn: u64, error: Error) -> bool {
+        let running = self.running.lock().await;
+        // Said before the turn is looked at: whoever begins another one waits for the lock.
+        self.dooming.store(true, Ordering::SeqCst);
+        let runs = self.turn() == turn && !running.is_empty();
+        if runs {
+            self.doom.set(error);
+            self.request();
+            for key in running.iter() {
+                if let Err(error) = cancel(key).await {
+                    tracing::warn!(?error, "a cancel request did not arrive");
+                }
+            }
+        }
+        self.dooming.store(false, Ordering::SeqCst);
+        runs
+    }
+
+    /// Why what runs has to end.
+    pub fn reason(&self) -> Error {
+        self.doom.get().unwrap_or_else(requested)
     }
 }
 
@@ -150,6 +217,8 @@ pub fn requested() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Address;
+    use crate::backend::dial::Line;
 
     #[test]
     fn only_the_right_secret_finds_a_client() {
@@ -161,6 +230,46 @@ mod tests {
         assert!(clients.find(pid + 1, &secret).is_none());
         drop(clients.present(pid));
         assert!(clients.find(pid, &secret).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_ends_with_its_turn_is_not_ended_later() {
+        let (_, slot) = Clients::default().register(4);
+        slot.forget().await;
+        let turn = slot.turn();
+        let error = || Error::client(SqlState(*b"40P01"), "deadlock detected");
+        assert!(!slot.end(turn, error()).await, "no server runs anything");
+        slot.running.lock().await.push(nowhere());
+        assert!(slot.end(turn, error()).await);
+        assert_eq!((slot.is_requested(), slot.reason()), (true, error()));
+        slot.rests();
+        assert!(!slot.end(turn, error()).await, "it is answered");
+        slot.forget().await;
+        assert_eq!((slot.is_requested(), slot.reason()), (false, requested()));
+        assert!(!slot.end(turn, error()).await, "it runs something else");
+        assert!(!slot.is_requested());
+    }
+
+    #[tokio::test]
+    async fn busy_are_those_on_several_servers_who_wait_for_an_answer() {
+        let clients = Clients::default();
+        let (pid, slot) = clients.register(4);
+        slot.running.lock().await.extend([nowhere(), nowhere()]);
+        let busy = || clients.busy().into_iter().map(|busy| busy.client).collect::<Vec<_>>();
+        assert!(busy().is_empty(), "it has said nothing");
+        slot.forget().await;
+        assert_eq!(busy(), [pid]);
+        slot.running.lock().await.pop();
+        assert!(busy().is_empty(), "a single server finds its own deadlocks");
+        slot.running.lock().await.push(nowhere());
+        slot.rests();
+        assert!(busy().is_empty(), "it is answered");
+    }
+
+    /// A server that is not there.
+    fn nowhere() -> CancelKey {
+        let address = Arc::new(Address::parse("host=127.0.0.1 port=1").unwrap());
+        CancelKey { address, pid: 1, secret: vec![1; 4], line: Line::Plain }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use crate::backend::commit_record::{self, Verdict};
 use crate::backend::members::NOTIFY_CHANGED;
 use crate::error::{Error, SqlState};
 use crate::exec::at_once::{Answer, AtOnce, Late};
-use crate::exec::budget::{self, Stage};
+use crate::exec::budget::Stage;
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::Access;
@@ -316,7 +316,10 @@ impl Session {
     }
 
     /// The answers that come in time.
-    async fn hear_at_once(&mut self, steps: Vec<(usize, String)>) -> Vec<(usize, Answer)> {
+    pub(super) async fn hear_at_once(
+        &mut self,
+        steps: Vec<(usize, String)>,
+    ) -> Vec<(usize, Answer)> {
         let mut asked = self.say_at_once(steps);
         let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
         let limit = self.database.limits.resolution;
@@ -347,10 +350,12 @@ impl Session {
 
     fn tell_trouble(&mut self, trouble: Trouble, show: Show) -> Result<(), Stop> {
         match trouble {
-            Trouble::Refused(SqlState::QUERY_CANCELED, _) if self.relay.budget.was_cancelled() => {
-                Err(budget::canceled().into())
-            }
             Trouble::Refused(code, body) => {
+                if code == SqlState::QUERY_CANCELED
+                    && let Some(verdict) = self.relay.budget.verdict()
+                {
+                    return Err(verdict.into());
+                }
                 self.client.output.extend_from_slice(&refusal(code, &body));
                 Err(Stop::Said)
             }

@@ -65,9 +65,11 @@ impl Session {
         greeted: Greeted,
         leaving: Rc<Cell<bool>>,
     ) -> Self {
+        let mut relay = Relay::default();
+        relay.budget.doom = greeted.slot.doom.clone();
         Self {
             client,
-            relay: Relay::default(),
+            relay,
             txn: Transaction::new(greeted.settings),
             serving: database.serving.load_full(),
             database,

@@ -8,7 +8,7 @@
 use super::place::Place;
 use super::several::{Answer, Asked, formats, same_types};
 use super::together::{Tells, Wording};
-use super::{Session, Stop, cancel};
+use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, Which};
 use crate::exec::gather::{self, Meter, Travel};
@@ -543,7 +543,7 @@ impl Session {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
             match self.slot.heeding(None, lines.make_room(at)).await {
                 Ok(()) => {}
-                Err(Halt::Requested) => return Err(cancel::requested().into()),
+                Err(Halt::Requested) => return Err(self.slot.reason().into()),
                 // Its shards may have nothing left to cancel.
                 Err(Halt::Late) if source.fan.running().is_empty() => self.late_on(&[at]).await?,
                 Err(halt) => self.halted(&mut source.fan, halt, &source.wording).await?,

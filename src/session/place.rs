@@ -4,7 +4,7 @@
 //! waits for connections. A query whose merge turns out not to fit has them already: it gives them back
 //! where it can, and waits with them where the client's transaction is on them.
 use super::several::Asked;
-use super::{Session, Stop, cancel};
+use super::{Session, Stop};
 use crate::error::{Blame, Error, SqlState};
 use crate::exec::budget;
 use crate::exec::relay::Show;
@@ -34,7 +34,7 @@ impl Session {
         let place = tokio::select! {
             biased;
             place = places.acquire_owned() => place.ok(),
-            () = self.slot.requested() => return Err(cancel::requested().into()),
+            () = self.slot.requested() => return Err(self.slot.reason().into()),
             () = self.relay.budget.spent() => return Err(budget::canceled().into()),
             () = tokio::time::sleep(patience) => None,
         };

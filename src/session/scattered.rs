@@ -6,12 +6,13 @@
 use super::several::{Answer, Asked, Kind, formats};
 use super::together::Wording;
 use super::{Session, Stop};
-use crate::exec::fan_out::Binding;
+use crate::error::Error;
+use crate::exec::fan_out::{Binding, FanOut};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::merge::Merger;
 use crate::plan::several::rows::Split;
-use crate::plan::several::{Scattered, Template, Way};
+use crate::plan::several::{Pace, Scattered, Template, Way};
 use crate::txn::{Isolation, Status};
 use crate::wire::frontend::Format;
 use crate::wire::params::Params;
@@ -23,6 +24,7 @@ struct Parts {
     wording: Wording,
     /// The shard's stream of each row, in the order of the statement.
     order: Option<Vec<usize>>,
+    pace: Pace,
 }
 
 impl Session {
@@ -47,14 +49,14 @@ impl Session {
         let parts = match &scattered.way {
             Way::Each(template) => {
                 let wording = Wording::new(template, asked);
-                Parts { shards, wording, order: None }
+                Parts { shards, wording, order: None, pace: scattered.pace }
             }
             Way::Copies(copies) => return self.write_copies(asked, copies).await,
             Way::Rows(split) => {
                 if split.looks_first {
                     self.look_at_whole(asked, &shards).await?;
                 }
-                self.by_rows(asked, split)?
+                self.by_rows(asked, split, scattered.pace)?
             }
         };
         self.send_parts(asked, parts).await
@@ -88,7 +90,7 @@ impl Session {
         self.finish(&mut fan, &wording).await
     }
 
-    fn by_rows(&self, asked: &Asked<'_>, split: &Split) -> Result<Parts, Stop> {
+    fn by_rows(&self, asked: &Asked<'_>, split: &Split, pace: Pace) -> Result<Parts, Stop> {
         let params = Params { types: asked.types, values: asked.values };
         let by_shard = split.by_shard(asked.planned, asked.text, &params, &self.serving.rules)?;
         let mut order: Vec<(usize, usize)> = Vec::new();
@@ -100,29 +102,16 @@ impl Session {
         order.sort_unstable();
         let order = order.into_iter().map(|(_, stream)| stream).collect();
         let wording = Wording::each(&texts, asked);
-        Ok(Parts { shards: by_shard.into_keys().collect(), wording, order: Some(order) })
+        Ok(Parts { shards: by_shard.into_keys().collect(), wording, order: Some(order), pace })
     }
 
     async fn send_parts(&mut self, asked: &Asked<'_>, parts: Parts) -> Result<Answer, Stop> {
-        let Parts { shards, wording, order } = parts;
+        let Parts { shards, wording, order, pace } = parts;
         let sites = self.site_all(&shards, asked.planned).await?;
-        let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
-        let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
-        let careful = strange && asked.results.contains(&Format::Binary);
-        if careful {
-            self.go(&mut fan).await?;
-            self.finish(&mut fan, &wording).await?;
-            let described = fan.description(0).cloned().unwrap_or_default();
-            let formats = formats(asked.results, &described, 0)?;
-            self.check_embedded(&fan, &formats)?;
-        }
-        // Formats that do not fit the columns are the servers' to refuse.
-        let binding = Binding { parameters: asked.parameters, results: asked.results };
-        fan.open(&mut self.txn.participants, binding);
-        self.go(&mut fan).await?;
-        if !careful {
-            self.await_descriptions(&mut fan, &wording).await?;
-        }
+        let fan = match pace {
+            Pace::AtOnce => self.begin_at_once(asked, &sites, &wording).await?,
+            Pace::InTurn => self.run_in_turn(asked, &shards, &sites, &wording).await?,
+        };
         let described = fan.description(0).cloned().unwrap_or_default();
         let formats = formats(asked.results, &described, 0)?;
         let merger = Merger::passing(fan.len(), order);
@@ -139,5 +128,68 @@ impl Session {
             fresh: false,
             kind: Kind::Write,
         })
+    }
+
+    /// All shards begin their parts.
+    async fn begin_at_once(
+        &mut self,
+        asked: &Asked<'_>,
+        sites: &[usize],
+        wording: &Wording,
+    ) -> Result<FanOut, Stop> {
+        let mut fan = self.fan_out(asked.name, sites, wording, asked.types);
+        let careful = self.must_be_careful(asked);
+        if careful {
+            self.go(&mut fan).await?;
+            self.finish(&mut fan, wording).await?;
+            self.check_described(asked, &fan, 0)?;
+        }
+        // Formats that do not fit the columns are the servers' to refuse.
+        let binding = Binding { parameters: asked.parameters, results: asked.results };
+        fan.open(&mut self.txn.participants, binding);
+        self.go(&mut fan).await?;
+        if !careful {
+            self.await_descriptions(&mut fan, wording).await?;
+        }
+        Ok(fan)
+    }
+
+    /// Each shard begins its part, the locks of parsing included, when the one before has done its own.
+    async fn run_in_turn(
+        &mut self,
+        asked: &Asked<'_>,
+        shards: &[ShardId],
+        sites: &[usize],
+        wording: &Wording,
+    ) -> Result<FanOut, Stop> {
+        let mut fan = self.unasked(asked.name, sites);
+        let careful = self.must_be_careful(asked);
+        let mut streams: Vec<(ShardId, usize)> = shards.iter().copied().zip(0..).collect();
+        streams.sort_by_key(|(shard, _)| self.serving.rules.rank(*shard));
+        for (_, stream) in streams {
+            self.check_requested()?;
+            self.parse_on(&mut fan, stream, wording, asked.types);
+            if careful {
+                self.go(&mut fan).await?;
+                self.await_descriptions(&mut fan, wording).await?;
+                self.check_described(asked, &fan, stream)?;
+            }
+            let binding = Binding { parameters: asked.parameters, results: asked.results };
+            fan.open_on(stream, &mut self.txn.participants, binding);
+            self.go(&mut fan).await?;
+            self.await_success(&mut fan, wording).await?;
+        }
+        Ok(fan)
+    }
+
+    /// Whether values may be written with ids that are not the home shard's.
+    fn must_be_careful(&self, asked: &Asked<'_>) -> bool {
+        let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
+        strange && asked.results.contains(&Format::Binary)
+    }
+
+    fn check_described(&self, asked: &Asked<'_>, fan: &FanOut, stream: usize) -> Result<(), Error> {
+        let described = fan.description(stream).cloned().unwrap_or_default();
+        self.check_embedded(fan, &formats(asked.results, &described, 0)?)
     }
 }

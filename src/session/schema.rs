@@ -50,7 +50,8 @@ impl Session {
         Ok(())
     }
 
-    /// The home shard's answer is shown. All shards commit or none: see `commit`.
+    /// In the order of all locks (`Rules::rank`). The home shard's answer is shown when all have answered.
+    /// All commit or none: see `commit`.
     async fn on_every_shard(&mut self, statement: &str, planned: &Planned) -> Result<usize, Stop> {
         if self.txn.status() == Status::Idle {
             self.txn.begin(Block::Implicit, "");
@@ -59,15 +60,17 @@ impl Session {
         self.keep_gather_in_step(statement, planned).await?;
         let home = self.serving.rules.home;
         let text = planned.text(statement).into_owned();
+        let at = self.site_on(home, self.need(planned)).await?;
+        self.say(at, &text, Show::Notices).await?;
+        let tag = String::from_utf8_lossy(&self.relay.tag).into_owned();
+        self.claim_sequences(at, home, statement).await?;
         let others: Vec<_> = self.serving.rules.shard_ids().filter(|&id| id != home).collect();
         for shard in others {
             let at = self.site_on(shard, self.need(planned)).await?;
             self.say(at, &text, Show::Swallow).await?;
             self.claim_sequences(at, shard, statement).await?;
         }
-        let at = self.site_on(home, self.need(planned)).await?;
-        self.say(at, &text, Show::Forward).await?;
-        self.claim_sequences(at, home, statement).await?;
+        self.complete(&tag)?;
         Ok(at)
     }
 

@@ -1,5 +1,5 @@
 //! Bring a shard into the transaction: lease, settings, BEGIN, savepoints.
-use super::{Protocol, Session, Stop, cancel};
+use super::{Protocol, Session, Stop};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
 use crate::exec::budget;
@@ -179,7 +179,7 @@ impl Session {
         tokio::select! {
             biased;
             lease = cluster.lease(ask) => lease,
-            () = self.slot.waiting.notified() => Err(cancel::requested()),
+            () = self.slot.waiting.notified() => Err(self.slot.reason()),
             () = self.relay.budget.spent() => Err(budget::canceled()),
         }
     }
@@ -349,6 +349,7 @@ impl Session {
     pub(super) fn ready(&mut self) {
         self.told.tell(&mut self.relay.reports, &mut self.client.output);
         encode::ready(self.txn.status().wire(), &mut self.client.output);
+        self.slot.rests();
         self.resting = true;
     }
 

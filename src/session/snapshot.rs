@@ -4,7 +4,7 @@
 //! Invariant: a lock that is held between the transactions of one session never stays on a connection
 //! that others get. Participants are `Busy`, so whoever is dropped on the way closes them; whoever fails
 //! on the way unlocks, and where that fails, too, the connections are closed.
-use super::{Session, Stop, cancel};
+use super::{Session, Stop};
 use crate::backend::Health;
 use crate::error::{Error, SqlState};
 use crate::exec::broken::Broken;
@@ -182,7 +182,7 @@ impl Session {
             let rest = patience.mul_f64(2.0 * rand::random::<f64>());
             tokio::select! {
                 biased;
-                () = self.slot.requested() => return Err(cancel::requested().into()),
+                () = self.slot.requested() => return Err(self.slot.reason().into()),
                 () = self.relay.budget.spent() => return Err(budget::canceled().into()),
                 () = self.client.hung_up() => return Err(Stop::End),
                 () = tokio::time::sleep(rest) => {}

@@ -1,10 +1,9 @@
 //! One query asked of several of the transaction's servers at the same time: what `exec::fan_out` does,
 //! with what a session has to do about time, cancel requests and errors.
 use super::several::Asked;
-use super::{Protocol, Session, Stop, cancel};
+use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::broken::Broken;
-use crate::exec::budget;
 use crate::exec::fan_out::{Failure, FanOut, Halt, Heard, Which, Within};
 use crate::ids::{Oid, ShardId};
 use crate::plan::Planned;
@@ -144,17 +143,34 @@ impl Session {
         wording: &Wording,
         types: &[Oid],
     ) -> FanOut {
-        let mut fan = FanOut::new(name, self.within());
-        for &at in sites {
-            fan.join(at);
-        }
+        let mut fan = self.unasked(name, sites);
         let texts = (0..sites.len()).map(|stream| &wording.of(stream).text);
         let texts: Vec<_> = texts.map(|text| self.encoding().bytes(text).into_owned()).collect();
         let text = |stream: usize| texts.get(stream).map(Vec::as_slice).unwrap_or_default();
         fan.parse(&mut self.txn.participants, text, types);
+        fan
+    }
+
+    /// The same for who tells one after the other, by `parse_on`.
+    pub(super) fn unasked(&mut self, name: &str, sites: &[usize]) -> FanOut {
+        let mut fan = FanOut::new(name, self.within());
+        for &at in sites {
+            fan.join(at);
+        }
         // A server that was only asked to describe something is one of a statement's from now on.
         self.relay.statements += 1;
         fan
+    }
+
+    pub(super) fn parse_on(
+        &mut self,
+        fan: &mut FanOut,
+        stream: usize,
+        wording: &Wording,
+        types: &[Oid],
+    ) {
+        let text = self.encoding().bytes(&wording.of(stream).text).into_owned();
+        fan.parse_on(stream, &mut self.txn.participants, &text, types);
     }
 
     /// Sends what `fan` has been told to ask, together with what opens a block where none is open yet.
@@ -341,7 +357,7 @@ impl Session {
     /// Between two steps of a statement nothing runs that a cancel request could end.
     pub(super) fn check_requested(&self) -> Result<(), Error> {
         match self.slot.is_requested() {
-            true => Err(cancel::requested()),
+            true => Err(self.slot.reason()),
             false => Ok(()),
         }
     }
@@ -349,10 +365,13 @@ impl Session {
     fn tell_failure(&mut self, failure: &Failure, wording: &Wording) {
         let code = failure.code();
         let mut message = BytesMut::new();
+        if code == SqlState::QUERY_CANCELED
+            && let Some(verdict) = self.relay.budget.verdict()
+        {
+            error_response::write(&verdict, &mut self.client.output);
+            return;
+        }
         match ErrorFields::read(&failure.body) {
-            _ if self.relay.budget.was_cancelled() && code == SqlState::QUERY_CANCELED => {
-                error_response::write(&budget::canceled(), &mut message);
-            }
             Ok(fields) if wording.tells == Tells::Gather && is_of_names(code) => {
                 let error = Error::refused(
                     "the gather database cannot finish this query as one PostgreSQL would",

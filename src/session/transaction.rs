@@ -204,6 +204,28 @@ impl Session {
         outcome
     }
 
+    /// PostgreSQL lets go of what a transaction holds when it fails, not when its client ends it. What is
+    /// open on the shards that have not failed is rolled back now, as far as the client cannot keep it.
+    pub(super) async fn let_go_of_locks(&mut self) {
+        if !matches!(self.txn.status(), Status::Failed(_)) {
+            return;
+        }
+        let text = self.txn.way_back();
+        let steps: Vec<_> = self.txn.holding().into_iter().map(|at| (at, text.clone())).collect();
+        if steps.is_empty() {
+            return;
+        }
+        for (at, answer) in self.hear_at_once(steps).await {
+            // The client's own ROLLBACK still comes there, or its connection is lost, and known to be.
+            if answer.is("ROLLBACK")
+                && text == "ROLLBACK"
+                && let Some(participant) = self.txn.participants.get_mut(at)
+            {
+                participant.rolled_back();
+            }
+        }
+    }
+
     fn needs_block(&self, what: &str) -> Result<(), Error> {
         match self.txn.status() {
             Status::Open(Block::Explicit) | Status::Failed(Block::Explicit) => Ok(()),

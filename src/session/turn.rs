@@ -2,7 +2,7 @@
 //!
 //! Whoever waits holds no server connection, and so no lock that another could wait for. The turn is
 //! kept until the transaction is over or has no server left; a transaction has one turn at most.
-use super::{Session, Stop, cancel};
+use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::budget;
 use crate::ids::{HotKey, TierId};
@@ -39,7 +39,7 @@ impl Session {
         let entered = tokio::select! {
             // Whoever is seen in line can be cancelled.
             biased;
-            () = self.slot.waiting.notified() => return Err(cancel::requested().into()),
+            () = self.slot.waiting.notified() => return Err(self.slot.reason().into()),
             () = self.relay.budget.spent() => return Err(budget::canceled().into()),
             () = self.client.hung_up() => return Err(Stop::End),
             entered = rows.enter(shard, row.clone(), patience) => entered,

@@ -56,6 +56,7 @@ metrics! {
     in_doubt: IntGaugeVec = "weir_transactions_in_doubt" ["database"] "prepared transactions older than the grace period that could not be finished at the last look";
     in_doubt_seconds: GaugeVec = "weir_transactions_in_doubt_seconds" ["database"] "age of the oldest of them";
     recovered: IntCounterVec = "weir_recovered_total" ["database", "outcome"] "prepared transactions that recovery has finished, by how";
+    deadlocks: IntCounterVec = "weir_deadlocks_total" ["database"] "deadlocks across shards that this weir has ended, by ending a transaction of its own";
     breaker_open: IntGaugeVec = "weir_statement_breaker_open" ["database"] "statement shapes that are refused now because they were slow or failed";
     breaker_trips: IntCounterVec = "weir_statement_breaker_trips_total" ["database"] "times that a statement shape began to be refused";
     panics: IntCounter = "weir_panics_total" [] "panics in the work for a client: faults of weir's own, each in the log";

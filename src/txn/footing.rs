@@ -5,13 +5,14 @@ use crate::error::Error;
 use crate::ids::ShardId;
 use crate::txn::two_phase::Key;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 
 /// More are finished when the grace period is over.
 const MOST_GIVEN_UP: usize = 10_000;
 
-/// Connections of weir's own that sessions may use at a time to finish transactions.
+/// Connections of weir's own to each server that sessions may use at a time to finish transactions. Who
+/// looks for deadlocks takes one of them for a while.
 pub const PLACES: usize = 2;
 
 /// Of one set of servers.
@@ -22,7 +23,7 @@ pub struct Footing {
     given_up: Mutex<BTreeSet<Key>>,
     /// Something was left behind that can be finished.
     pub left_behind: Notify,
-    pub places: Semaphore,
+    pub places: Arc<Semaphore>,
 }
 
 /// Why a shard takes no part.
@@ -40,7 +41,7 @@ impl Footing {
             lacks: Mutex::default(),
             given_up: Mutex::default(),
             left_behind: Notify::new(),
-            places: Semaphore::new(PLACES),
+            places: Arc::new(Semaphore::new(PLACES)),
         }
     }
 

@@ -6,6 +6,7 @@
 //! - `two_phase`: the names and the words of a commit on several shards
 //! - `footing`: what the shards offer to it
 //! - `copies`: between writers of a reference table
+//! - `waits`: deadlocks of which each server sees only a part
 //!
 //! Invariants: nothing is opened on a shard before the first statement that needs it; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
@@ -14,6 +15,7 @@ pub mod barrier;
 pub mod two_phase;
 pub mod footing;
 pub mod copies;
+pub mod waits;
 
 use crate::backend::Health;
 use crate::backend::translate::Translation;
@@ -400,6 +402,26 @@ impl Transaction {
     /// The participants on which a block is open.
     pub fn begun(&self) -> Vec<usize> {
         self.positions(|participant| participant.begun == Begun::Block)
+    }
+
+    /// The participants that hold what a transaction that has failed elsewhere has locked there. One alone
+    /// has failed itself, or has nothing more to lose.
+    pub fn holding(&self) -> Vec<usize> {
+        self.positions(|participant| {
+            participant.begun == Begun::Block
+                && participant.status == TransactionStatus::InTransaction
+                && !participant.is_lost()
+        })
+    }
+
+    /// As far back as a transaction that has failed has to go at least.
+    pub fn way_back(&self) -> String {
+        match self.savepoints.last() {
+            None => "ROLLBACK".to_owned(),
+            Some(savepoint) => {
+                format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(&savepoint.name))
+            }
+        }
     }
 
     /// The participants that were sent extended messages since their last Sync.

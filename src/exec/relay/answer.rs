@@ -3,7 +3,6 @@ use super::reply::{Edit, Show, Step};
 use super::{MAX_INSPECTED_BYTES, Relay};
 use crate::error::{Blame, Error, SqlState};
 use crate::exec::broken::{Broken, desync, ended};
-use crate::exec::budget;
 use crate::exec::describe::ResultShape;
 use crate::exec::line::Line;
 use crate::txn::{Begun, Participant};
@@ -158,12 +157,11 @@ impl Relay {
             self.hear_parameter(&body, participant)
                 .map_err(|reason| desync(at, participant, reason))?;
         }
-        let ours = header.kind == b'E'
-            && self.budget.was_cancelled()
-            && self.error == Some(SqlState::QUERY_CANCELED);
-        let translated = match ours {
-            true => Some(Ok(canceled())),
-            false => translated(header.kind, participant, from, header.len, edit.as_deref()),
+        let cancelled = header.kind == b'E' && self.error == Some(SqlState::QUERY_CANCELED);
+        let verdict = if cancelled { self.budget.verdict() } else { None };
+        let translated = match verdict {
+            Some(verdict) => Some(Ok(told(&verdict))),
+            None => translated(header.kind, participant, from, header.len, edit.as_deref()),
         };
         let shown = shows(header.kind, show);
         if translated.is_some() || !shown {
@@ -177,7 +175,7 @@ impl Relay {
                 (Show::Capture, _) => self.captured.extend_from_slice(sent),
                 (Show::Forward, Some(Ok(told))) => self.note_description(header.kind, told),
                 (Show::Forward, Some(Err(_)) | None) => self.note_description(header.kind, sent),
-                (Show::Swallow | Show::Discard, _) => {}
+                (Show::Swallow | Show::Notices | Show::Discard, _) => {}
             }
         }
         match translated {
@@ -283,10 +281,10 @@ enum Seen {
     Alien,
 }
 
-/// A server's "canceling statement due to user request", where the user is weir.
-fn canceled() -> BytesMut {
+/// In the place of a server's "canceling statement due to user request", where the user is weir.
+fn told(verdict: &Error) -> BytesMut {
     let mut message = BytesMut::new();
-    error_response::write(&budget::canceled(), &mut message);
+    error_response::write(verdict, &mut message);
     message
 }
 
@@ -334,6 +332,7 @@ fn shows(kind: u8, show: Show) -> bool {
     match show {
         Show::Forward => !matches!(kind, b'Z' | b'S'),
         Show::Swallow | Show::Capture => matches!(kind, b'E' | b'A'),
+        Show::Notices => matches!(kind, b'E' | b'A' | b'N'),
         Show::Discard => kind == b'A',
     }
 }

@@ -89,7 +89,8 @@ impl Relay {
     }
 
     pub fn expect_edited(&mut self, at: usize, step: Step, show: Show, edit: Option<Rc<Edit>>) {
-        if show == Show::Forward && matches!(step, Step::Query | Step::Bind | Step::Execute) {
+        let runs = matches!(step, Step::Query | Step::Bind | Step::Execute);
+        if runs && matches!(show, Show::Forward | Show::Notices) {
             self.statements += 1;
         }
         self.replies.push_back(Reply::Server { at, step, show, edit });

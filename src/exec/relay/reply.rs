@@ -23,6 +23,8 @@ pub enum Show {
     Forward,
     /// Nothing, unless it is an error: that is the client's.
     Swallow,
+    /// The same, and what the server remarks.
+    Notices,
     /// Nothing, and rows and tags are kept for weir itself.
     Capture,
     /// Nothing at all, whatever comes.

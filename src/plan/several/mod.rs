@@ -42,7 +42,7 @@ pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
 use tokens::Tokens;
-pub use write::{Scattered, Way};
+pub use write::{Pace, Scattered, Way};
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
 #[derive(Debug)]

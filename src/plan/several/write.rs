@@ -30,8 +30,37 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct Scattered {
     pub way: Way,
+    pub pace: Pace,
     /// The time is asked for: whoever renders the texts has to know what time it is.
     pub tells_time: bool,
+}
+
+/// When the shards begin. Two statements that lock rows which others have, too, must not meet on their
+/// shards in different orders: each would wait for the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    AtOnce,
+    /// One after another, the home shard first.
+    InTurn,
+}
+
+impl Pace {
+    fn of(statement: &Statement) -> Self {
+        match statement {
+            Statement::Insert(insert) if insert.conflict.is_none() => Pace::AtOnce,
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
+            | Statement::Query(_)
+            | Statement::Copy(_)
+            | Statement::Explain { .. }
+            | Statement::Ddl(_)
+            | Statement::Lock(_)
+            | Statement::Notify
+            | Statement::Opaque(_) => Pace::InTurn,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -101,6 +130,7 @@ impl Scattered {
             Home::Reference if written.analyst.context.rules.shards.len() > 1 => {
                 let times = moment::times(&written.shape.text, &[]);
                 Some(copies::plan(written, site, &times).map(|copies| Self {
+                    pace: Pace::AtOnce,
                     tells_time: copies.how == How::Everywhere && !times.is_empty(),
                     way: Way::Copies(copies),
                 }))
@@ -119,11 +149,13 @@ impl Written<'_, '_> {
         {
             let split = rows::split(self, insert, rows, &site.found, &times)?;
             let tells_time = !times.is_empty() || split.tells_time();
-            return Ok(Scattered { way: Way::Rows(split), tells_time });
+            let pace = Pace::of(self.statement);
+            return Ok(Scattered { way: Way::Rows(split), pace, tells_time });
         }
         self.each(site)?;
         let template = Template::spliced(self.shape, self.splices).telling(&times);
-        Ok(Scattered { way: Way::Each(template), tells_time: !times.is_empty() })
+        let (pace, tells_time) = (Pace::of(self.statement), !times.is_empty());
+        Ok(Scattered { way: Way::Each(template), pace, tells_time })
     }
 
     /// What must not be in any of them.
