@@ -17,6 +17,7 @@ mod drivers;
 mod hot_rows;
 mod ids;
 mod in_step;
+mod isolation;
 mod placement;
 mod schema;
 mod several;
