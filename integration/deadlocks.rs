@@ -241,6 +241,50 @@ fn pipeline(client: &mut Raw, texts: &[&str]) {
 }
 
 #[test]
+fn a_commit_that_waits_for_whom_it_blocks_is_part_of_a_circle() {
+    let stage = Stage::new(2, QUICK);
+    let unique = |user: usize| format!("UPDATE users SET unique_n = 5 WHERE id = {user}");
+    // Whose COMMIT waits: the older one, then the younger one.
+    for older in [true, false] {
+        let (mut a, mut b) = (stage.client(0), stage.client(1));
+        let begin = |a: &mut Raw| run(a, &["BEGIN", &add(0), &add(2)]);
+        if older {
+            begin(&mut a);
+        }
+        run(&mut b, &["BEGIN", &unique(4), &add(3)]);
+        if !older {
+            begin(&mut a);
+        }
+        // Prepares on shard 2, and looks on shard 1 whether the other's value stays.
+        run(&mut a, &[&unique(1)]);
+        a.ask("COMMIT");
+        stage.await_waits(1, 1);
+        let mut beside = stage.beside(2);
+        wait_for("something prepared", || {
+            beside.value("SELECT count(*) FROM pg_prepared_xacts") == "1"
+        });
+        b.ask(&add(2));
+        let [of_a, of_b] = [said(&mut a), said(&mut b)];
+        match older {
+            true => {
+                assert_eq!(of_a, "C COMMIT\\x00\nZ I");
+                assert!(of_b.contains("C=40P01"), "{of_b}");
+                assert!(of_b.contains("blocked by a prepared transaction."), "{of_b}");
+                run(&mut b, &["ROLLBACK"]);
+                run(&mut a, &["UPDATE users SET unique_n = NULL WHERE id = 1"]);
+            }
+            false => {
+                assert!(of_a.contains("C=40P01") && of_a.ends_with("Z I"), "{of_a}");
+                assert_eq!(of_b, "C UPDATE 1\\x00\nZ T");
+                assert_eq!(run(&mut b, &["COMMIT"]), "C COMMIT\\x00\nZ I");
+            }
+        }
+        assert_eq!(beside.value("SELECT count(*) FROM pg_prepared_xacts"), "0");
+        stage.check_quiet();
+    }
+}
+
+#[test]
 fn who_only_waits_long_is_left_alone_and_locks_may_time_out_first() {
     let stage = Stage::new(1, QUICK);
     let (mut a, mut b, mut c) = (stage.client(0), stage.client(0), stage.client(0));
@@ -316,8 +360,10 @@ fn crowd(stage: &Stage, clients: usize, times: usize, texts: &[&str]) -> (Vec<St
 fn writes_of_the_same_rows_of_several_shards_follow_each_other() {
     let stage = Stage::new(2, QUICK);
     let texts = ["UPDATE users SET n = n + 1 WHERE id > 0", "UPDATE users SET n = n + 1"];
+    let (_, took) = crowd(&stage, 1, 100, &["UPDATE users SET n = n WHERE id > 0"]);
+    println!("100 scattered updates of one client: {took:?}");
     let (failed, took) = crowd(&stage, 4, 25, &texts);
-    println!("100 scattered updates of 4 clients: {took:?}");
+    println!("100 scattered updates of 4 clients: {took:?}, {} failed", failed.len());
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(stage.beside(1).value("SELECT n FROM users WHERE id = 1"), "100");
     // In any order of their rows.

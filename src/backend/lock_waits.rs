@@ -78,6 +78,13 @@ JOIN lock own ON own.pid = reached.pid AND own.locktype = 'virtualxid' AND own.g
 LEFT JOIN pg_catalog.pg_stat_activity activity ON activity.pid = own.pid
 LEFT JOIN wait ON wait.pid = own.pid";
 
+/// The names that prepared transactions had before.
+const PREPARED: &str = "\
+SELECT DISTINCT lock.virtualtransaction FROM pg_catalog.pg_prepared_xacts prepared
+JOIN pg_catalog.pg_locks lock ON lock.locktype = 'transactionid' AND lock.pid IS NULL
+     AND lock.granted AND lock.transactionid = prepared.transaction
+WHERE prepared.database = current_database() AND prepared.gid = $1";
+
 /// What is open on one server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Branch {
@@ -196,6 +203,13 @@ pub async fn look(client: &Client, shard: &str, pids: &[Pid]) -> Result<Vec<Seen
         Seen { branch: branch(&one.id), pid: one.pid, began: one.began, wait }
     });
     Ok(seen.collect())
+}
+
+/// The transaction that is prepared there under that name, if it is.
+pub async fn prepared(client: &Client, shard: &str, gid: &str) -> Result<Option<Branch>, Error> {
+    let row = client.query_opt(PREPARED, &[&gid]).await.map_err(failed)?;
+    let id = row.map(|row| row.try_get(0)).transpose().map_err(failed)?;
+    Ok(id.map(|id| Branch { shard: shard.to_owned(), id }))
 }
 
 /// A row of [`LOOK`].

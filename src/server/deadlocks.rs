@@ -11,11 +11,12 @@
 use super::assemble::{Shared, Source};
 use crate::backend::connection::CancelKey;
 use crate::backend::control::Client;
-use crate::backend::lock_waits::{self, Name, Pid, Seen, Spread};
+use crate::backend::lock_waits::{self, Branch, Name, Pid, Seen, Spread};
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::session::cancel::{Busy, Slot};
 use crate::session::{Servers, Serving};
+use crate::txn::two_phase::Key;
 use crate::txn::waits::{self, Deadlock};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -204,7 +205,13 @@ impl Detector {
         let line = self.line.insert(line);
         let own = held_up.iter().flat_map(|one| one.servers.iter().cloned());
         let seen = line.ask(serving, by_shard(own)).await;
-        let waiting: Vec<Spread> = held_up.iter().filter_map(|one| one.spread(&seen)).collect();
+        let mut waiting: Vec<Spread> = held_up.iter().filter_map(|one| one.spread(&seen)).collect();
+        for spread in &mut waiting {
+            let key = held_up.iter().find(|one| one.name == spread.name);
+            if let Some(key) = key.and_then(|one| one.slot.committing()) {
+                spread.branches.extend(line.prepared(serving, &key).await);
+            }
+        }
         for one in held_up {
             // Not worth another look soon.
             if !waiting.iter().any(|other| other.name == one.name) {
@@ -277,6 +284,23 @@ impl Line {
         all
     }
 
+    /// What is prepared already of a transaction that waits while it prepares the rest.
+    async fn prepared(&mut self, serving: &Serving, key: &Key) -> Vec<(Branch, Pid)> {
+        let mut found = Vec::new();
+        for id in serving.rules.shard_ids() {
+            let shard = serving.rules.shard_name(id);
+            let Ok(client) = self.client(serving, id).await else { continue };
+            let gid = key.on(shard).to_string();
+            match within(lock_waits::prepared(&client, shard, &gid)).await {
+                Ok(branch) => found.extend(branch.map(|branch| (branch, 0))),
+                Err(error) => {
+                    tracing::debug!(%error, shard, "a shard did not say what is prepared")
+                }
+            }
+        }
+        found
+    }
+
     async fn client(&mut self, serving: &Serving, id: ShardId) -> Result<Arc<Client>, Error> {
         let shard = serving.rules.shard_name(id);
         if let Some(client) = self.clients.get(shard).filter(|client| !client.is_closed()) {
@@ -316,7 +340,7 @@ impl HeldUp {
 
 fn by_shard(servers: impl Iterator<Item = (String, Pid)>) -> BTreeMap<String, Vec<Pid>> {
     let mut by_shard: BTreeMap<String, Vec<Pid>> = BTreeMap::new();
-    for (shard, pid) in servers {
+    for (shard, pid) in servers.filter(|(_, pid)| *pid != 0) {
         by_shard.entry(shard).or_default().push(pid);
     }
     by_shard

@@ -4,11 +4,12 @@ use crate::backend::connection::CancelKey;
 use crate::error::{Error, SqlState};
 use crate::exec::doom::Doom;
 use crate::exec::fan_out::Halt;
+use crate::txn::two_phase::Key;
 use dashmap::DashMap;
 use rand::Rng;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, Notify};
@@ -28,6 +29,8 @@ pub struct Slot {
     /// Somebody is about to end what the client runs at this turn.
     dooming: AtomicBool,
     pub doom: Arc<Doom>,
+    /// What the transaction is called that the client commits on several shards.
+    committing: std::sync::Mutex<Option<Key>>,
 }
 
 /// Somebody whom weir has not answered yet, and whose transaction is on several servers.
@@ -64,8 +67,8 @@ impl Clients {
         let mut secret = vec![0; secret_bytes];
         rand::rng().fill_bytes(&mut secret);
         let (running, waiting, requested) = Default::default();
-        let (turn, dooming, doom) = Default::default();
-        let slot = Slot { secret, running, waiting, requested, turn, dooming, doom };
+        let (turn, dooming, doom, committing) = Default::default();
+        let slot = Slot { secret, running, waiting, requested, turn, dooming, doom, committing };
         let slot = Arc::new(slot);
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
@@ -182,6 +185,15 @@ impl Slot {
 
     pub fn turn(&self) -> u64 {
         self.turn.load(Ordering::SeqCst)
+    }
+
+    /// The client's transaction begins to commit on several shards under that name, or has ended.
+    pub fn commits(&self, key: Option<Key>) {
+        *self.committing.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    pub fn committing(&self) -> Option<Key> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends what the client runs at that turn, with this error. Whether it still does.

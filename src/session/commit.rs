@@ -18,6 +18,7 @@ use crate::wire::server::{ErrorFields, TransactionStatus};
 use crate::wire::{encode, error_response};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// Between two attempts to ask the anchor what became of the decision.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -61,10 +62,12 @@ impl Session {
         let began = Instant::now();
         let parties = self.parties(writers);
         let key = self.new_key(parties.anchor)?;
+        self.slot.commits(Some(key.clone()));
         let decided = match self.prepare_all(Preparing::new(key.clone()), &parties).await {
             Ok(prepared) => self.decide(prepared, &parties).await,
             Err(trouble) => Err(trouble),
         };
+        self.slot.commits(None);
         match decided {
             Ok(decided) => self.carry_out(decided, &parties).await,
             Err(trouble) => {
@@ -233,17 +236,18 @@ impl Session {
         let commits = parties.others.iter().map(|&at| (at, decided.commit(&self.name_of(at))));
         let mut steps: Vec<_> = commits.collect();
         steps.extend(parties.gather.map(|at| (at, "COMMIT".to_owned())));
+        let mut left = Vec::new();
         for (at, answer) in self.hear_at_once(steps).await {
             if Some(at) == parties.gather {
                 if !answer.is("COMMIT") {
                     self.tell_out_of_step("it did not commit");
                 }
             } else if !answer.is("COMMIT PREPARED") {
-                let name = self.name_of(at);
-                if !self.finish_otherwise(at, &decided.gid(&name), Verdict::Committed).await {
-                    self.tell_unfinished(&name);
-                }
+                left.push((at, decided.gid(&self.name_of(at))));
             }
+        }
+        for name in self.finish_otherwise(left, Verdict::Committed).await {
+            self.tell_unfinished(&name);
         }
         let unlock = parties.lockers.iter().map(|&at| (at, "COMMIT".to_owned())).collect();
         // Who only holds locks has nothing to lose.
@@ -264,34 +268,44 @@ impl Session {
                 steps.push((at, "ROLLBACK".to_owned()));
             }
         }
+        let mut left = Vec::new();
         for (at, answer) in self.hear_at_once(steps).await {
             let prepared = self.txn.participants.get(at).is_some_and(|other| other.prepared);
             if prepared && !answer.is("ROLLBACK PREPARED") {
-                let gid = key.on(&self.name_of(at));
-                self.finish_otherwise(at, &gid, Verdict::Aborted).await;
+                left.push((at, key.on(&self.name_of(at))));
             }
         }
+        self.finish_otherwise(left, Verdict::Aborted).await;
         if unknown || self.txn.participants.iter().any(|other| other.is_lost()) {
             self.serving.servers.footing.leave_behind(key);
         }
     }
 
-    /// The client's own connection could not: it may be lost, run out of its own time, or be another
-    /// role's than the one that prepared. Whether weir's own could.
-    async fn finish_otherwise(&self, at: usize, gid: &Gid, verdict: Verdict) -> bool {
+    /// The client's own connections could not: they may be lost, run out of their own time, or be another
+    /// role's than the one that prepared. The shards where weir's own could not, either.
+    async fn finish_otherwise(&self, left: Vec<(usize, Gid)>, verdict: Verdict) -> Vec<String> {
         let limit = self.database.limits.resolution;
-        let finishing = async {
-            let servers = &self.serving.servers;
-            let _place = servers.footing.places.acquire().await.ok()?;
-            let client = servers.fleet.primary(self.shard_at(at)?).ok()?.control().await.ok()?;
-            commit_record::finish(&client, &gid.to_string(), verdict, limit).await.ok()
-        };
-        let finished = matches!(tokio::time::timeout(limit, finishing).await, Ok(Some(())));
-        if !finished {
+        let mut finishing = JoinSet::new();
+        for (at, gid) in left {
+            let (servers, shard) = (self.serving.servers.clone(), self.shard_at(at));
+            finishing.spawn(async move {
+                let finish = async {
+                    let _place = servers.footing.places.acquire().await.ok()?;
+                    let client = servers.fleet.primary(shard?).ok()?.control().await.ok()?;
+                    commit_record::finish(&client, &gid.to_string(), verdict, limit).await.ok()
+                };
+                let finished = tokio::time::timeout(limit, finish).await;
+                (gid, matches!(finished, Ok(Some(()))))
+            });
+        }
+        let mut unfinished = Vec::new();
+        while let Some(done) = finishing.join_next().await {
+            let Ok((gid, false)) = done else { continue };
             tracing::warn!(%gid, ?verdict, "a prepared transaction is left for recovery");
             self.serving.servers.footing.leave_behind(&gid.key);
+            unfinished.push(gid.participant);
         }
-        finished
+        unfinished
     }
 
     /// The statement's time is up, so these servers are asked to cancel it. An error: who has not
