@@ -10,7 +10,7 @@
 //! - `failover`: primaries that go, replicas that are promoted, primaries that come back
 //! - `replicas`: reads that are never too old, and replicas that go
 //! - `panic`: weir itself fails in the middle of a session
-mod proxy;
+pub mod proxy;
 mod load;
 mod ledger;
 mod death;

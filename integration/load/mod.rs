@@ -5,10 +5,12 @@
 //! - `bouncer`: the same through PgBouncer
 //! - `flood`: slow reports beside interactive work
 //! - `hot`: one row that everybody wants to lock
+//! - `across`: transactions on one shard and on several
 //!
 //! As tests they run for a moment. For figures, on a machine that does nothing else:
 //! `WEIR_LOAD_SECONDS=10 cargo test --release --test integration load:: -- --nocapture --test-threads 1`
 //! (with `WEIR_LOAD_WORKERS=2` for weir with two workers)
+mod across;
 mod bouncer;
 mod client;
 mod crowd;
@@ -79,10 +81,14 @@ impl Stage {
              [[table]]\nname = 'stock'\nshard = 's0'\n{stock}\n",
             cluster.shard(0).port()
         );
+        Self::over(cluster, &rules, settings)
+    }
+
+    fn over(cluster: Cluster, rules: &str, settings: &str) -> Self {
         let workers = std::env::var("WEIR_LOAD_WORKERS").unwrap_or_else(|_| "1".to_owned());
         let settings = format!("workers = {workers}\n[auth]\nmethod = 'trust'\n{settings}");
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, weir: Weir::with_rules(&cluster, &rules, &settings), cluster }
+        Self { runtime, weir: Weir::with_rules(&cluster, rules, &settings), cluster }
     }
 
     /// So many clients, connected, who have said what they are told to.
