@@ -15,8 +15,10 @@ const ROWS: usize = 4 * SHARDS;
 /// Half of the time to a shard and back, where round trips are counted.
 const AWAY: Duration = Duration::from_millis(20);
 
-/// What clients do again and again, and how many shards it writes on.
-const WORKLOADS: [(&str, fn(usize) -> Vec<Step>); 6] = [
+/// What a client does again and again, by its number.
+type Script = fn(usize) -> Vec<Step>;
+
+const WORKLOADS: [(&str, Script); 6] = [
     ("two rows of one shard", |client| block(client, &[0, SHARDS])),
     ("two rows of two shards", |client| block(client, &[0, 1])),
     ("four rows of one shard", |client| block(client, &[0, SHARDS, 2 * SHARDS, 3 * SHARDS])),
@@ -65,7 +67,7 @@ fn count_round_trips() {
     }
 }
 
-fn run(stage: &Stage, clients: usize, script: fn(usize) -> Vec<Step>) -> Figures {
+fn run(stage: &Stage, clients: usize, script: Script) -> Figures {
     let greeted = stage.clients(clients, &query("SELECT 1"));
     let mut crowd = Crowd::new(greeted, script).at_least(TURNS);
     let (mut figures, _) = stage.run(&mut [&mut crowd], "SELECT 0");
