@@ -1,6 +1,9 @@
 //! What is left behind, seen and finished: by hand and by itself.
 use super::*;
 use crate::weir::{said, wait_for};
+use std::time::Duration;
+use weir::backend::commit_record::{self, Verdict};
+use weir::cli::servers::Servers;
 use weir::txn::two_phase::Key;
 
 const NEVER: &str = "[recovery]\ninterval = '1h'\n";
@@ -77,6 +80,44 @@ fn a_transaction_in_doubt_is_shown_until_its_anchor_is_back() {
     wait_for("the metric's end", || !bank.in_doubt());
     let page = bank.weirs[0].page("/metrics").unwrap();
     assert!(page.contains("weir_recovered_total{database=\"shop\",outcome=\"rolled_back\"} 1"));
+}
+
+#[tokio::test]
+async fn weirs_user_finishes_what_roles_have_prepared_that_it_is_a_member_of() {
+    let bank = Bank::new(2, 1, NEVER);
+    for shard in 0..2 {
+        bank.beside(shard).query(
+            "CREATE ROLE app LOGIN; CREATE ROLE \"Odd one\" LOGIN; CREATE ROLE keeper LOGIN; \
+             GRANT app TO keeper; GRANT ALL ON accounts TO app, \"Odd one\"",
+        );
+    }
+    let prepare = |role: &str, user: usize| {
+        let key = Key::new("7f2c1f0e-9a54-4be8-8d3c-0123456789ab", user as u128, "s0");
+        let gid = key.on("s1").to_string();
+        let mut side = bank.beside(1);
+        side.query(&format!("SET ROLE {role}")).query("BEGIN").query(&take(user, 1));
+        side.query(&format!("PREPARE TRANSACTION '{gid}'"));
+        assert!(side.take_transcript().contains("C PREPARE"));
+        gid
+    };
+    let gids = [prepare("app", 1), prepare("\"Odd one\"", 3)];
+    let ports: Vec<u16> = bank.cluster.shards().iter().map(|shard| shard.port()).collect();
+    let rules =
+        weir::rules::parse(&rules(&ports, ""), "rules.toml").unwrap_or_else(|p| panic!("{p}"));
+    let clients = Servers::new("keeper").connect(&rules).await.unwrap();
+    assert_eq!(commit_record::strangers(&clients[1]).await.unwrap(), ["Odd one"]);
+    let finish = async |gid: &str| {
+        let patience = Duration::from_secs(5);
+        commit_record::finish(&clients[1], gid, Verdict::Committed, patience).await
+    };
+    let members = finish(&gids[0]).await;
+    let strangers = finish(&gids[1]).await;
+    assert_eq!(members, Ok(()));
+    assert_eq!(strangers.unwrap_err().code.as_str(), "42501");
+    assert_eq!(bank.balances(&[1, 3]), [99, 100]);
+    bank.beside(1).query(&format!("ROLLBACK PREPARED '{}'", gids[1]));
+    // The one that serves is a superuser: it has nothing to say.
+    assert!(!bank.weirs[0].log().contains("cannot finish"));
 }
 
 #[test]

@@ -25,16 +25,20 @@ const EXISTS: &str = "SELECT to_regclass('weir.commit_record') IS NOT NULL";
 
 const FOOTING: &str = "\
 SELECT to_regclass('weir.commit_record') IS NOT NULL,
-       current_setting('max_prepared_transactions')::int,
-       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
+       current_setting('max_prepared_transactions')::int";
+
+const STRANGERS: &str = "\
+SELECT rolname::text FROM pg_catalog.pg_roles
+WHERE rolcanlogin AND NOT rolsuper AND NOT rolreplication
+  AND NOT pg_catalog.pg_has_role(current_user, oid, 'MEMBER')
+  AND pg_catalog.has_database_privilege(oid, current_database(), 'CONNECT')
+ORDER BY 1 LIMIT 10";
 
 /// What a shard offers to transactions over several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offers {
     pub records: bool,
     pub prepares: bool,
-    /// Weir itself may finish what others have prepared.
-    pub superuser: bool,
 }
 
 /// What became of a transaction.
@@ -60,8 +64,13 @@ pub async fn offers(client: &Client) -> Result<Offers, Error> {
     Ok(Offers {
         records: row.try_get(0).map_err(failed)?,
         prepares: row.try_get::<_, i32>(1).map_err(failed)? > 0,
-        superuser: row.try_get::<_, Option<bool>>(2).map_err(failed)?.unwrap_or_default(),
     })
+}
+
+/// Roles that may log in there, and what they have prepared weir's own may not finish.
+pub async fn strangers(client: &Client) -> Result<Vec<String>, Error> {
+    let rows = client.query(STRANGERS, &[]).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
 }
 
 /// Finds out on its anchor what became of a transaction, or decides that it never commits. Waits for a
@@ -97,6 +106,25 @@ pub async fn finish(
     be_durable(client, patience).await?;
     let text = format!("{verb} PREPARED '{}'", gid.replace('\'', "''"));
     match client.batch_execute(&text).await.map_err(failed) {
+        Err(error) if error.code == SqlState::UNDEFINED_OBJECT => Ok(()),
+        Err(error) if error.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            finish_as_owner(client, gid, &text).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Only a superuser and the role itself that has prepared something may finish it; but its members may
+/// become that role.
+async fn finish_as_owner(client: &Client, gid: &str, text: &str) -> Result<(), Error> {
+    const OWNER: &str = "SELECT pg_catalog.quote_ident(owner::text) FROM pg_catalog.pg_prepared_xacts \
+        WHERE database = current_database() AND gid = $1";
+    let Some(row) = client.query_opt(OWNER, &[&gid]).await.map_err(failed)? else { return Ok(()) };
+    let owner: String = row.try_get(0).map_err(failed)?;
+    client.batch_execute(&format!("SET ROLE {owner}")).await.map_err(failed)?;
+    let outcome = client.batch_execute(text).await.map_err(failed);
+    client.batch_execute("RESET ROLE").await.map_err(failed)?;
+    match outcome {
         Err(error) if error.code == SqlState::UNDEFINED_OBJECT => Ok(()),
         outcome => outcome,
     }

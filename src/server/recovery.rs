@@ -260,15 +260,29 @@ pub async fn look_at_all(rules: &Rules, servers: &ServerSet) {
     }
     for shard in rules.shard_ids() {
         match look(servers, shard).await {
-            Ok(offers) => say(servers, shard, rules.shard_name(shard), offers),
+            Ok((offers, strangers)) => {
+                say(servers, shard, rules.shard_name(shard), offers);
+                say_strangers(rules.shard_name(shard), &strangers);
+            }
             Err(error) => tracing::debug!(%error, "a shard could not be looked at"),
         }
     }
 }
 
-async fn look(servers: &ServerSet, shard: ShardId) -> Result<Offers, Error> {
+async fn look(servers: &ServerSet, shard: ShardId) -> Result<(Offers, Vec<String>), Error> {
     let client = servers.fleet.primary(shard)?.control().await?;
-    commit_record::offers(&client).await
+    Ok((commit_record::offers(&client).await?, commit_record::strangers(&client).await?))
+}
+
+fn say_strangers(shard: &str, strangers: &[String]) {
+    if !strangers.is_empty() {
+        let message = format!(
+            "on shard {shard} weir's own user cannot finish transactions over several shards of {}",
+            strangers.join(", ")
+        );
+        let hint = "GRANT those of these roles that write to weir's user, or make it a superuser";
+        tracing::warn!(message = message, hint = hint);
+    }
 }
 
 fn say(servers: &ServerSet, shard: ShardId, name: &str, offers: Offers) {

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_shard_is_refused_for_as_long_as_it_lacks_something() {
         let footing = Footing::new(None);
-        let (all, shard) = (Offers { records: true, prepares: true, superuser: false }, ShardId(1));
+        let (all, shard) = (Offers { records: true, prepares: true }, ShardId(1));
         assert_eq!(footing.check(shard, "s1"), Ok(()));
         assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), Some(Lack::Preparing));
         assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), None, "no news");
