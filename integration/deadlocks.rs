@@ -378,6 +378,71 @@ fn writes_of_the_same_rows_of_several_shards_follow_each_other() {
     assert_eq!(stage.ended(0) + stage.ended(1), 0);
 }
 
+/// Transfers between users in any order, and statements that write all: half of it deadlocks. Nothing but
+/// 40P01 is heard, what has failed is said again until it succeeds, and nothing is lost or done twice.
+#[test]
+fn under_many_deadlocks_everybody_gets_through() {
+    const CLIENTS: usize = 6;
+    let stage = Stage::new(2, QUICK);
+    let (goal, deadline) = (12, Instant::now() + Duration::from_secs(120));
+    let done: Vec<(usize, usize)> = thread::scope(|scope| {
+        let running: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let mut client = stage.client(number % 2);
+                scope.spawn(move || {
+                    let (mut transfers, mut deadlocks, mut step) = (0, 0, number * 7 + 1);
+                    while transfers < goal {
+                        assert!(
+                            Instant::now() < deadline,
+                            "{transfers} transfers of client {number}"
+                        );
+                        // Users 0 to 3, on all shards: everybody meets everybody.
+                        step = (step * 31 + 17) % 10_007;
+                        let (from, to) = (step % 4, (step / 4) % 4);
+                        let [take, give] = [
+                            format!("UPDATE users SET n = n - 1 WHERE id = {from}"),
+                            format!("UPDATE users SET n = n + 1 WHERE id = {to}"),
+                        ];
+                        let all = "UPDATE users SET unique_n = NULL WHERE id < 6".to_owned();
+                        let script = if step % 5 == 0 {
+                            [take, all, give]
+                        } else {
+                            [take, give, "SELECT 1".to_owned()]
+                        };
+                        let begun = run(&mut client, &["BEGIN"]);
+                        assert_eq!(begun, "C BEGIN\\x00\nZ T");
+                        let failed = script.iter().find_map(|text| {
+                            let said = client.query(text).take_transcript();
+                            said.contains("C=").then_some(said)
+                        });
+                        let end = if failed.is_some() { "ROLLBACK" } else { "COMMIT" };
+                        let ended = run(&mut client, &[end]);
+                        match failed {
+                            Some(said) => {
+                                assert!(said.contains("C=40P01"), "{said}");
+                                assert_eq!(ended, "C ROLLBACK\\x00\nZ I");
+                                deadlocks += 1;
+                            }
+                            None => {
+                                assert_eq!(ended, "C COMMIT\\x00\nZ I");
+                                transfers += 1;
+                            }
+                        }
+                    }
+                    (transfers, deadlocks)
+                })
+            })
+            .collect();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let deadlocks: usize = done.iter().map(|(_, deadlocks)| deadlocks).sum();
+    let across = stage.ended(0) + stage.ended(1);
+    println!("{} transfers, {deadlocks} deadlocks, {across} of them across shards", CLIENTS * goal);
+    assert!(across > 0, "a test of nothing");
+    assert_eq!(stage.client(0).value("SELECT sum(n) FROM users"), "0");
+    stage.check_quiet();
+}
+
 #[test]
 fn schema_changes_and_writes_of_all_shards_follow_each_other() {
     let stage = Stage::new(1, QUICK);
