@@ -119,6 +119,165 @@ async fn a_generated_key_is_drawn_first_and_then_routed() {
     }
 }
 
+/// The only value that a query gives.
+async fn value(client: &Client, sql: &str) -> i64 {
+    texts(client, sql).await.first().unwrap_or_else(|| panic!("{sql}")).parse().unwrap()
+}
+
+const CURRVALS: [&str; 5] = [
+    "SELECT currval('orders_id_seq')",
+    "SELECT currval('public.orders_id_seq'::regclass)",
+    "SELECT currval(pg_get_serial_sequence('orders', 'id'))",
+    "SELECT pg_catalog.lastval()",
+    "SELECT lastval() AS id, currval('\"orders_id_seq\"')",
+];
+
+#[tokio::test]
+async fn what_a_transaction_has_drawn_is_asked_where_it_was_drawn() {
+    let cluster = Cluster::start(3);
+    let weirs = weirs(&cluster, 1);
+    let one = client(&weirs[0]).await;
+    one.batch_execute(
+        "CREATE TABLE orders (id bigserial PRIMARY KEY, user_id bigint); \
+         CREATE TABLE items (user_id bigint, note text); CREATE SEQUENCE free; \
+         CREATE TABLE users (id bigserial PRIMARY KEY, name text)",
+    )
+    .await
+    .unwrap();
+    let insert = |user: i64| format!("INSERT INTO orders (user_id) VALUES ({user}) RETURNING id");
+    let prepared = one
+        .prepare("INSERT INTO orders (user_id, id) VALUES ($1, DEFAULT) RETURNING id")
+        .await
+        .unwrap();
+    let all_refused = async |why: &str| {
+        for ask in CURRVALS {
+            // A refusal ends the transaction, so it is asked behind a savepoint that nobody goes back to.
+            let error = one.simple_query(ask).await.expect_err(why);
+            let error = error.as_db_error().unwrap();
+            assert_eq!(*error.code(), SqlState::FEATURE_NOT_SUPPORTED, "{why}: {ask}");
+            assert!(error.hint().unwrap().contains("RETURNING"), "{error:?}");
+            if why.starts_with("in") {
+                break;
+            }
+        }
+    };
+    all_refused("nothing was drawn").await;
+    for user in 0..6 {
+        one.batch_execute("BEGIN").await.unwrap();
+        let id = value(&one, &insert(user)).await;
+        for ask in CURRVALS {
+            assert_eq!(value(&one, ask).await, id, "{ask}");
+            assert_eq!(one.query_one(ask, &[]).await.unwrap().get::<_, i64>(0), id, "{ask}");
+        }
+        // Reads elsewhere draw nothing; another row, perhaps on another shard, does.
+        texts(&one, "SELECT count(*) FROM orders").await;
+        texts(&one, &format!("SELECT id FROM orders WHERE user_id = {}", user + 1)).await;
+        assert_eq!(value(&one, CURRVALS[0]).await, id);
+        let other = one.query_one(&prepared, &[&(user + 1)]).await.unwrap().get::<_, i64>(0);
+        assert_ne!(other, id);
+        assert_eq!(value(&one, CURRVALS[2]).await, other);
+        // In one pipeline.
+        let ask = one.prepare(CURRVALS[3]).await.unwrap();
+        let next = user + 2;
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&next];
+        let (inserted, asked) =
+            tokio::join!(one.query_one(&prepared, &values), one.query_one(&ask, &[]));
+        assert_eq!(inserted.unwrap().get::<_, i64>(0), asked.unwrap().get::<_, i64>(0));
+        one.batch_execute("COMMIT").await.unwrap();
+        all_refused("the connection is not ours any more").await;
+    }
+    // A sequence of its own, which counts at home.
+    one.batch_execute("BEGIN").await.unwrap();
+    let drawn = value(&one, "SELECT nextval('free')").await;
+    assert_eq!(value(&one, "SELECT currval('free')").await, drawn);
+    assert_eq!(value(&one, "SELECT lastval()").await, drawn);
+    one.batch_execute("ROLLBACK").await.unwrap();
+    for (before, why) in [
+        (vec!["INSERT INTO items VALUES (1, 'a')"], "in a transaction that has not drawn"),
+        (vec!["INSERT INTO orders VALUES (-1, 1)"], "in one that gave the value itself"),
+        (
+            vec![&insert(1), "UPDATE items SET note = 'b' WHERE user_id = 2"],
+            "in one that wrote elsewhere",
+        ),
+        (vec![&insert(1), "SELECT nextval('free')"], "in one that drew elsewhere"),
+        (vec!["SAVEPOINT a", &insert(1), "ROLLBACK TO a"], "in one that went back"),
+        (vec![&insert(1), "DISCARD SEQUENCES"], "in one that forgot"),
+        (vec!["INSERT INTO users (name) VALUES ('Ann')"], "in one that drew a key"),
+        (
+            vec!["INSERT INTO orders (user_id) VALUES (1), (2), (3)"],
+            "in one that wrote several shards",
+        ),
+    ] {
+        one.batch_execute("BEGIN").await.unwrap();
+        for sql in before {
+            one.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        }
+        all_refused(why).await;
+        one.batch_execute("ROLLBACK").await.unwrap();
+    }
+    // Bound, but never executed: nothing was drawn.
+    let mut two = client(&weirs[0]).await;
+    let transaction = two.transaction().await.unwrap();
+    let statement = transaction.prepare("INSERT INTO orders (user_id) VALUES (5)").await.unwrap();
+    let portal = transaction.bind(&statement, &[]).await.unwrap();
+    let error = transaction.query_one(CURRVALS[0], &[]).await.unwrap_err();
+    assert_eq!(*error.code().unwrap(), SqlState::FEATURE_NOT_SUPPORTED);
+    drop(portal);
+}
+
+#[tokio::test]
+async fn sequences_are_set_where_they_count() {
+    let cluster = Cluster::start(3);
+    let weirs = weirs(&cluster, 1);
+    let one = client(&weirs[0]).await;
+    one.batch_execute(
+        "CREATE SEQUENCE hibernate_sequence START WITH 1 INCREMENT BY 50; \
+         CREATE TABLE users (id bigserial PRIMARY KEY, name text); \
+         CREATE TABLE orders (id bigserial PRIMARY KEY, user_id bigint); \
+         CREATE TABLE products (id serial PRIMARY KEY, name text)",
+    )
+    .await
+    .unwrap();
+    // As pools of ids are drawn.
+    let next = "SELECT nextval('hibernate_sequence')";
+    assert_eq!([value(&one, next).await, value(&one, next).await], [1, 51]);
+    one.batch_execute("ALTER SEQUENCE hibernate_sequence RESTART WITH 1000").await.unwrap();
+    assert_eq!(value(&one, next).await, 1000);
+    assert_eq!(value(&one, "SELECT setval('hibernate_sequence', 5000)").await, 5000);
+    assert_eq!(value(&one, next).await, 5050);
+    // Keys count at home, and so do the ids of reference tables.
+    let user = "INSERT INTO users (name) VALUES ('Ann') RETURNING id";
+    let product = "INSERT INTO products (name) VALUES ('pen') RETURNING id";
+    assert_eq!(value(&one, "SELECT setval('users_id_seq', 100)").await, 100);
+    assert_eq!(value(&one, user).await, 101);
+    assert_eq!(
+        value(&one, "SELECT setval(pg_get_serial_sequence('users', 'id'), 200, false)").await,
+        200
+    );
+    assert_eq!(value(&one, user).await, 200);
+    assert_eq!(value(&one, "SELECT setval('public.products_id_seq', 7)").await, 7);
+    assert_eq!(value(&one, product).await, 8);
+    // Other columns of sharded tables count on each shard.
+    for set in [
+        "SELECT setval('orders_id_seq', 100)",
+        "SELECT setval('public.\"orders_id_seq\"'::regclass, 100, true)",
+        "SELECT setval(pg_get_serial_sequence('orders', 'id'), 100)",
+        "SELECT setval(pg_get_serial_sequence('orders', 'id'), coalesce(max(id), 1)) FROM orders",
+        "SELECT setval(('orders' || '_id_seq')::regclass, 100)",
+    ] {
+        let error = one.simple_query(set).await.expect_err(set);
+        let error = error.as_db_error().unwrap();
+        assert_eq!(*error.code(), SqlState::FEATURE_NOT_SUPPORTED, "{set}");
+        assert!(error.hint().unwrap().contains("ALTER SEQUENCE"), "{error:?}");
+    }
+    let mut seen = BTreeSet::new();
+    insert_everywhere(&one, "orders", &["id"], &mut seen).await;
+    one.batch_execute("ALTER SEQUENCE orders_id_seq RESTART WITH 9000").await.unwrap();
+    let mut later = BTreeSet::new();
+    insert_everywhere(&one, "orders", &["id"], &mut later).await;
+    assert!(later.iter().all(|id| *id >= 9000 && !seen.contains(id)), "{later:?}");
+}
+
 #[tokio::test]
 async fn rows_that_were_there_are_numbered_once_over_all_shards() {
     let cluster = Cluster::start(4);

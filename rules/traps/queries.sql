@@ -261,7 +261,17 @@ SELECT nextval('orders_id_seq');
 
 SELECT setval('orders_id_seq', 1);
 
+SELECT setval(pg_get_serial_sequence('orders', 'id'), 1);
+
+SELECT setval($1::regclass, 1);
+
 SELECT currval('orders_id_seq');
+
+SELECT lastval() FROM countries;
+
+SELECT currval('orders_id_seq') FROM orders WHERE user_id = 5;
+
+INSERT INTO orders (user_id, order_no) VALUES (5, lastval());
 
 SELECT query_to_xml('select * from orders', true, true, '');
 

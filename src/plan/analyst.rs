@@ -6,6 +6,7 @@ use super::insert::Passed;
 use super::keys::{Facts, Var};
 use super::lock::HotItem;
 use super::names::{self, Found, Home};
+use super::recall::{self, Recall, Recalled, SequenceName};
 use super::scope::{Cell, Columns, Item, Slot};
 use super::several::spread::Frame;
 use super::value::Operand;
@@ -47,6 +48,8 @@ pub struct Analyst<'a> {
     pub selected: Option<usize>,
     /// Temporary relations that the statement makes.
     pub temporary: Vec<String>,
+    /// It asks what the session has drawn from sequences.
+    pub recalled: Option<Recalled>,
     /// Another answer each time.
     pub random: bool,
     /// Calls set_config.
@@ -194,6 +197,7 @@ impl<'a> Analyst<'a> {
             random: false,
             settings: false,
             rather_home: false,
+            recalled: None,
             reading_function: None,
             state: false,
             peeked: Mutable::new(false),
@@ -381,9 +385,7 @@ impl<'a> Analyst<'a> {
                 self.home(format!("{}()", call.name));
                 self.at_least(Access::Write);
             }
-            Effect::Remembers => {
-                return Err(Unroutable::Remembers { function: call.name.to_string() });
-            }
+            Effect::Remembers => self.recall(call)?,
             Effect::HiddenTables => {
                 return Err(Unroutable::HiddenTables { function: call.name.to_string() });
             }
@@ -477,31 +479,21 @@ impl<'a> Analyst<'a> {
         effect.ok_or_else(unknown)
     }
 
-    /// Sequences of sharded tables give other values on each shard; all others count on the home
-    /// shard.
+    /// Sequences of sharded tables give other values on each shard, but keys are drawn on the home
+    /// shard, as from all other sequences.
     fn sequence(&mut self, call: &Call) -> Result<(), Unroutable> {
         self.at_least(Access::Lock);
-        let named = call.operands.first().and_then(|operand| self.text(operand));
-        let owner = named.as_deref().and_then(|text| {
-            let name = match text.split_once('.') {
-                Some((schema, name)) => {
-                    Name { schema: Some(unquoted(schema)), name: unquoted(name) }
-                }
-                None => Name::bare(unquoted(text)),
-            };
-            names::relation(&name, self.context)?.owner.clone()
-        });
-        let sharded = owner.is_some_and(|(schema, table)| {
-            let owner = Name { schema: Some(schema), name: table };
-            matches!(
-                names::find(&owner, self.context),
-                Ok(Found { home: Home::Sharded { .. }, .. })
-            )
-        });
-        match (sharded, call.name.name.as_str()) {
-            (true, "setval") => Err(Unroutable::OneShardOnly {
-                what: String::from("setval of a sharded table's sequence"),
-            }),
+        let named = call.operands.first().and_then(|operand| self.sequence_of(operand));
+        let of_shards = match &named {
+            Some(sequence) => self.fills_a_column(sequence) || self.is_owned_by_one(sequence),
+            // Perhaps one of them.
+            None => self.any_fills_a_column() && !self.is_constant(call.operands.first()),
+        };
+        match (of_shards, call.name.name.as_str()) {
+            (true, "setval") => {
+                let sequence = named.map_or_else(String::new, |it| it.name);
+                Err(Unroutable::SetSequence { sequence })
+            }
             (true, _) => {
                 self.rather_home = true;
                 Ok(())
@@ -511,6 +503,85 @@ impl<'a> Analyst<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// currval and lastval.
+    fn recall(&mut self, call: &Call) -> Result<(), Unroutable> {
+        let unknown = || Unroutable::Remembers { function: call.name.to_string() };
+        let ask = match (call.name.name.as_str(), call.operands.first()) {
+            ("lastval", None) => Recall::Last,
+            ("currval", Some(operand)) => {
+                Recall::Of(self.sequence_of(operand).ok_or_else(unknown)?)
+            }
+            _ => return Err(unknown()),
+        };
+        let function = call.name.to_string();
+        let recalled = self.recalled.get_or_insert(Recalled { function, asks: Vec::new() });
+        recalled.asks.push(ask);
+        Ok(())
+    }
+
+    /// A constant, or `pg_get_serial_sequence` of constants.
+    pub fn sequence_of(&self, expr: &Expr) -> Option<SequenceName> {
+        match expr {
+            Expr::Cast(inner, _) => self.sequence_of(inner),
+            Expr::Call(call) if call.name.name == "pg_get_serial_sequence" => {
+                let [table, column] = call.operands.as_slice() else { return None };
+                recall::serial_sequence(&self.text(table)?, &self.text(column)?, self.context)
+            }
+            other => recall::sequence(&self.text(other)?, self.context),
+        }
+    }
+
+    fn is_constant(&self, expr: Option<&Expr>) -> bool {
+        expr.is_some_and(|expr| self.text(expr).is_some())
+    }
+
+    /// Each shard draws from its own: it fills a column of a sharded table that is not the key.
+    fn fills_a_column(&self, sequence: &SequenceName) -> bool {
+        self.fills_columns(|text| {
+            // Reading every name would take longer than looking for this one in it.
+            (text.contains(&sequence.name) || sequence.name.contains('"'))
+                && recall::of_text(text).as_ref() == Some(sequence)
+        })
+    }
+
+    /// The same of a sequence that such a column owns, whatever it has as its default.
+    fn is_owned_by_one(&self, sequence: &SequenceName) -> bool {
+        let relation = self.context.catalog.relation(&sequence.schema, &sequence.name);
+        let Some((schema, table)) = relation.and_then(|relation| relation.owner.clone()) else {
+            return false;
+        };
+        match names::find(&Name { schema: Some(schema), name: table }, self.context) {
+            Ok(Found { home: Home::Sharded { key, .. }, relation, .. }) => {
+                let of_key =
+                    relation.and_then(|relation| relation.column(key)?.sequence.as_deref());
+                of_key.and_then(recall::of_text).as_ref() != Some(sequence)
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    fn any_fills_a_column(&self) -> bool {
+        self.fills_columns(|_| true)
+    }
+
+    /// Is there a column of a sharded table, and not its key, behind which is such a sequence?
+    fn fills_columns(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.context.catalog.relations().any(|relation| {
+            let behind = |column: &&Column| column.sequence.as_deref().is_some_and(&is_meant);
+            let mut columns = relation.columns.iter().filter(behind).peekable();
+            if columns.peek().is_none() {
+                return false;
+            }
+            let name = Name { schema: Some(relation.schema.clone()), name: relation.name.clone() };
+            match names::find(&name, self.context) {
+                Ok(Found { home: Home::Sharded { key, .. }, .. }) => {
+                    columns.any(|column| column.name != *key)
+                }
+                Ok(_) | Err(_) => false,
+            }
+        })
     }
 
     /// A lifted literal. Whoever asks makes the plan hold for this text only.
@@ -525,7 +596,7 @@ impl<'a> Analyst<'a> {
     }
 
     /// A constant's text. Whoever asks makes the plan hold for this text only.
-    fn text(&mut self, expr: &Expr) -> Option<String> {
+    fn text(&self, expr: &Expr) -> Option<String> {
         match expr {
             Expr::Literal(Literal::Text(text)) => Some(text.clone()),
             Expr::Literal(Literal::Lifted(index)) => {
@@ -580,12 +651,5 @@ fn text_type(type_name: &str) -> Option<KeyType> {
         "text" => Some(KeyType::Text),
         "varchar" | "character varying" => Some(KeyType::Varchar),
         _ => None,
-    }
-}
-
-fn unquoted(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_ascii_lowercase(),
     }
 }

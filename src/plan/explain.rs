@@ -24,6 +24,14 @@ pub fn explain(statement: &str, context: &Context<'_>, params: &Params<'_>) -> S
         );
         return text;
     }
+    if let Some(recalled) = planned.recalled() {
+        let mut text = format!(
+            "the server on which the transaction has drawn what {} asks for; refused if it has not",
+            recalled.function
+        );
+        end_line(&mut text, &planned.plan);
+        return text;
+    }
     match planned.route(statement, params, context.rules) {
         Ok(route) => told(&planned, route, statement, context.rules, params),
         // Without its parameters the plan can still be told.
@@ -131,6 +139,7 @@ fn requirements(plan: &Plan) -> &[Requirement] {
         | Target::EveryShard
         | Target::Several
         | Target::Drawn(_)
+        | Target::Recalled(_)
         | Target::Proxy => &[],
     }
 }

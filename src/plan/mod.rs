@@ -3,7 +3,7 @@
 //! - `planner`: text → plan, through the cache · `route`: plan and values → shard
 //! - `analyst`: walks a statement; `predicate`, `select`, `insert`, `update`, `delete`, `merge`, `write`
 //!   are its parts · `scope`: what names mean inside · `keys`: the proof
-//! - `lock`: the hot row that a statement locks
+//! - `lock`: the hot row that a statement locks · `draw`: keys that a sequence gives · `recall`: what has been drawn
 //! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
 //! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
 //! - `several`: queries whose rows are on several shards
@@ -28,6 +28,7 @@ pub mod names;
 mod plain;
 mod planner;
 mod predicate;
+mod recall;
 mod route;
 mod scope;
 mod select;
@@ -52,6 +53,7 @@ pub use draw::Draw;
 pub use explain::explain;
 pub use lock::LockTarget;
 pub use planner::Planner;
+pub use recall::{Recalled, SequenceName};
 use std::borrow::Cow;
 use std::sync::Arc;
 pub use unroutable::Unroutable;
@@ -98,6 +100,8 @@ pub struct Plan {
     pub settings: bool,
     /// The hot row that it locks.
     pub lock: Option<LockTarget>,
+    /// Sequences from which it certainly draws where it runs.
+    pub draws: Vec<SequenceName>,
     /// How it is answered if its rows are on several shards.
     pub several: Option<Box<several::Several>>,
     /// The same for a write.
@@ -162,6 +166,8 @@ pub enum Target {
     Several,
     /// Rows whose keys have to be drawn first: with them written in, the statement is planned anew.
     Drawn(Draw),
+    /// Asks what the session has drawn: the server on which its transaction did.
+    Recalled(Recalled),
     /// weir answers.
     Proxy,
 }
@@ -237,6 +243,7 @@ impl Plan {
             | Target::Shard(_)
             | Target::Keyed(_)
             | Target::Drawn(_)
+            | Target::Recalled(_)
             | Target::Proxy => TierId::INTERACTIVE,
         }
     }
@@ -252,6 +259,21 @@ impl Planned {
             | Target::Keyed(_)
             | Target::EveryShard
             | Target::Several
+            | Target::Recalled(_)
+            | Target::Proxy => None,
+        }
+    }
+
+    /// What of the session's draws it asks for.
+    pub fn recalled(&self) -> Option<&Recalled> {
+        match &self.plan.target {
+            Target::Recalled(recalled) => Some(recalled),
+            Target::AnyShard
+            | Target::Shard(_)
+            | Target::Keyed(_)
+            | Target::EveryShard
+            | Target::Several
+            | Target::Drawn(_)
             | Target::Proxy => None,
         }
     }

@@ -8,6 +8,7 @@ use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::draw::draw;
 use super::keys::Proof;
 use super::names::Home;
+use super::recall::{self, Recalled};
 use super::scope::Env;
 use super::several::write::{Written, refuse_reference_writes};
 use super::several::{Scattered, Several};
@@ -244,6 +245,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         replica,
         settings,
         lock,
+        draws: Vec::new(),
         several: None,
         scattered: None,
         asks,
@@ -297,7 +299,10 @@ fn analyse(
     analyst.locked = analysis.notes.locked.clone();
     analyst.row_lock = analysis.notes.row_lock;
     let state = RefCell::new(Vec::new());
-    let told = told(&mut analyst, &parsed, &root(&state))?;
+    let mut told = told(&mut analyst, &parsed, &root(&state))?;
+    if let Some(recalled) = analyst.recalled.take() {
+        told.target = Some(recalls(&parsed, &analyst, recalled)?);
+    }
     let several = match (&parsed, analysis.notes.row_lock) {
         (Statement::Query(query), None) => Several::plan(query, &analysis, shape, &analyst),
         _ => None,
@@ -335,6 +340,7 @@ fn analyse(
         | Target::EveryShard
         | Target::Several
         | Target::Drawn(_)
+        | Target::Recalled(_)
         | Target::Proxy => false,
     };
     let keep = match (told.command == Command::Query, analyst.peeked.get()) {
@@ -344,6 +350,7 @@ fn analyse(
     let plan = Plan {
         access: analyst.access,
         lock: analyst.lock_target(),
+        draws: recall::drawn(&parsed, context, |expr| analyst.sequence_of(expr)),
         replica: analyst.suits_replicas(),
         settings: analyst.settings,
         ties: analyst.ties,
@@ -358,6 +365,19 @@ fn analyse(
         needs_types,
     };
     Ok((plan, keep))
+}
+
+/// A query that asks nothing of tables' rows, and only reads.
+fn recalls(
+    statement: &Statement,
+    analyst: &Analyst<'_>,
+    recalled: Recalled,
+) -> Result<Target, Unroutable> {
+    let alone = matches!(statement, Statement::Query(_))
+        && analyst.access == Access::Read
+        && analyst.instances.is_empty()
+        && analyst.needs.is_empty();
+    if alone { Ok(Target::Recalled(recalled)) } else { Err(recalled.unknown()) }
 }
 
 /// What the parser does not know goes by its first words, or not at all.

@@ -72,6 +72,8 @@ impl Plan {
                 let (table, column) = (draw.table.clone(), draw.column.clone());
                 return Err(Unroutable::KeyUnknown { table, column, by: "a sequence" });
             }
+            // Who knows the session finds the server.
+            Target::Recalled(recalled) => return Err(recalled.unknown()),
             Target::Keyed(keyed) => keyed,
         };
         let (mut chosen, mut several) = (None, false);

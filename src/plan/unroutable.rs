@@ -124,6 +124,9 @@ pub enum Unroutable {
     OneShardOnly {
         what: String,
     },
+    SetSequence {
+        sequence: String,
+    },
     CopyKeyed {
         table: String,
     },
@@ -169,6 +172,7 @@ impl Unroutable {
             Self::SeveralStatements => "several_statements",
             Self::Opaque { .. } => "opaque",
             Self::OneShardOnly { .. } => "one_shard_only",
+            Self::SetSequence { .. } => "set_sequence",
             Self::CopyKeyed { .. } => "copy",
             Self::CopyServerFile => "copy_file",
             Self::SelectInto => "select_into",
@@ -290,7 +294,8 @@ impl From<Unroutable> for Error {
             ),
             U::Remembers { function } => Error::refused(
                 format!("{function} asks what this session did on one server"),
-                "use INSERT … RETURNING to learn generated values",
+                "use INSERT … RETURNING; or ask in the same transaction, right behind an INSERT \
+                 into one shard that draws the value",
             ),
             U::NotParsed { message } => {
                 Error::refused(format!("the statement is not understood: {message}"), HINT_SHARD)
@@ -315,6 +320,13 @@ impl From<Unroutable> for Error {
             U::OneShardOnly { what } => Error::refused(
                 format!("{what} cannot run in one transaction on every shard"),
                 "run it shard by shard: /* weir: shard=NAME */",
+            ),
+            U::SetSequence { sequence } => Error::refused(
+                "setval of a sequence from which each shard draws values of its own",
+                match sequence.as_str() {
+                    "" => String::from("ALTER SEQUENCE … RESTART WITH … sets it on all shards"),
+                    name => format!("ALTER SEQUENCE {name} RESTART WITH … sets it on all shards"),
+                },
             ),
             U::CopyKeyed { table } => Error::refused(
                 format!("COPY of the sharded table {table} concerns several shards"),

@@ -52,7 +52,10 @@ impl Session {
             Control::ResetAll => self.reset_all("RESET").await,
             Control::DiscardAll => self.discard_all().await,
             Control::DiscardPlans => self.complete("DISCARD PLANS"),
-            Control::DiscardSequences => self.complete("DISCARD SEQUENCES"),
+            Control::DiscardSequences => {
+                self.txn.draws_only_on(None);
+                self.complete("DISCARD SEQUENCES")
+            }
             Control::Prepare { name, types, statement: inner } => {
                 self.prepare_sql(name, &types, &inner, statement).await
             }
@@ -156,7 +159,7 @@ impl Session {
     /// Where the SQL cursor or portal of that name lives.
     pub(super) fn cursor_shard(&self, name: &str) -> Option<ShardId> {
         let portal = || match self.portals.get(name) {
-            Some(Portal::On(at, _)) => self.txn.participants.get(*at).map(|other| other.shard),
+            Some(Portal::On(at, ..)) => self.txn.participants.get(*at).map(|other| other.shard),
             Some(Portal::Own(_) | Portal::Spent(_) | Portal::Several(_)) | None => None,
         };
         self.cursors.get(name).copied().or_else(portal)
@@ -166,6 +169,9 @@ impl Session {
     pub(super) fn note_forwarded(&mut self, control: &Control, at: usize) {
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
         participant.used |= !matches!(control, Control::Show { .. });
+        // FETCH may draw from sequences.
+        self.txn.draws_only_on(None);
+        let Some(participant) = self.txn.participants.get_mut(at) else { return };
         match control {
             Control::DeclareCursor { name, hold, .. } => {
                 participant.tied |= *hold;

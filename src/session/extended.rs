@@ -14,7 +14,7 @@ use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Show, Step};
 use crate::ids::{HotKey, Oid};
-use crate::plan::{Command, Route};
+use crate::plan::{Command, Route, SharedPlan};
 use crate::pool::shapes::Shape;
 use crate::sql::control::Control;
 use crate::wire::encode;
@@ -26,8 +26,8 @@ use std::rc::Rc;
 /// What a client has bound.
 #[derive(Clone)]
 pub enum Portal {
-    /// On that participant, and the shape that its calls are counted as.
-    On(usize, Option<Shape>),
+    /// On that participant, the shape that its calls are counted as, and its plan if it draws from sequences.
+    On(usize, Option<Shape>, Option<SharedPlan>),
     /// A statement that weir acts on itself, when it is executed.
     Own(Rc<Statement>),
     /// The same after its Execute: it runs once.
@@ -128,6 +128,7 @@ impl Session {
                 Some(Rc::new(self.prepare("", &text, types, Form::Parse, Naming::Unnamed)?))
             }
         };
+        let has_drawn_key = drawn.is_some();
         let statement = drawn.unwrap_or(statement);
         let mut values = Vec::new();
         bind.values(&mut values);
@@ -175,7 +176,9 @@ impl Session {
             encode::describe(Object::Portal, portal.as_bytes(), output);
             self.relay.expect(at, Step::DescribePortal, Show::Swallow);
         }
-        self.portals.insert(portal, Portal::On(at, shape));
+        let draws = (!has_drawn_key && !runs.planned.plan.draws.is_empty())
+            .then(|| runs.planned.plan.clone());
+        self.portals.insert(portal, Portal::On(at, shape, draws));
         Ok(())
     }
 
@@ -192,6 +195,9 @@ impl Session {
             }
             let params = Params { types: &statement.types, values };
             return self.forwarded_route(&control.clone(), &params);
+        }
+        if let Some(recalled) = statement.planned.recalled() {
+            return Ok(self.recall(recalled)?);
         }
         // Types that the client gives for some parameters may decide others: `key IN ($1, $2)`.
         let declared = statement
@@ -244,7 +250,7 @@ impl Session {
                         }
                     }
                 }
-                Portal::On(at, shape) => {
+                Portal::On(at, shape, _) => {
                     self.keep_budget(shape.map(|shape| shape.tier));
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::describe(Object::Portal, name.as_bytes(), out));
@@ -260,13 +266,17 @@ impl Session {
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
             Portal::Several(portal) => self.execute_several(&portal, execute.max_rows).await,
-            Portal::On(at, shape) => {
+            Portal::On(at, shape, draws) => {
                 self.keep_budget(shape.map(|shape| shape.tier));
                 let call = self.admit(shape)?;
                 self.site_messages(at).await?;
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
                 self.relay.expect(at, Step::Execute, Show::Forward);
                 self.relay.time(call);
+                self.txn.draws_only_on(Some(at));
+                if let Some(plan) = draws {
+                    self.txn.note_draws(at, &plan.draws);
+                }
                 Ok(())
             }
             Portal::Own(statement) => {
@@ -328,7 +338,7 @@ impl Session {
                 self.note_change(name.to_owned(), before);
             }
             Object::Portal => match self.portals.remove(name) {
-                Some(Portal::On(at, _)) => {
+                Some(Portal::On(at, ..)) => {
                     self.site_messages(at).await?;
                     self.send(at, |out| encode::close(Object::Portal, name.as_bytes(), out));
                     self.relay.expect(at, Step::Close, Show::Forward);
@@ -366,7 +376,7 @@ impl Session {
             return Ok(portal.clone());
         }
         let cursor = self.cursors.get(name).and_then(|&shard| self.txn.find(shard));
-        cursor.map(|at| Portal::On(at, None)).ok_or_else(|| {
+        cursor.map(|at| Portal::On(at, None, None)).ok_or_else(|| {
             Error::client(
                 SqlState::INVALID_CURSOR_NAME,
                 format!("portal \"{name}\" does not exist"),

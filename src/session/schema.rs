@@ -100,6 +100,8 @@ impl Session {
         let captured = self.relay.captured.split();
         let rows = captured_rows(&captured)?;
         let drawn = rows.iter().map(|row| row.first().copied().flatten()?.parse().ok());
+        // Whoever asks for the last value is to be told that of the whole statement.
+        self.txn.draws_only_on(None);
         let values = drawn.collect::<Option<Vec<i64>>>().filter(|values| values.len() == count);
         values.ok_or_else(|| Error::internal("nextval gave no numbers").into())
     }

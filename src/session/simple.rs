@@ -4,7 +4,7 @@ use super::segment::Segment;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
-use crate::plan::{Access, Command, Planned, Route, Unroutable};
+use crate::plan::{Access, Command, Planned, Recalled, Route, Unroutable};
 use crate::sql;
 use crate::sql::control::Control;
 use crate::sql::lexer::{Lexer, TokenKind};
@@ -217,9 +217,15 @@ impl Session {
                     let statement = planned.with_keys(draw, &values, statement);
                     let planned = self.plan(&statement)?;
                     let route = planned.route(&statement, &Params::default(), &self.serving.rules);
-                    return self.run_routed(&statement, &planned, route?).await;
+                    self.run_routed(&statement, &planned, route?).await?;
+                    // Which of its values is the last depends on the order of the columns.
+                    self.txn.draws_only_on(None);
+                    return Ok(());
                 }
-                let route = planned.route(statement, &Params::default(), &self.serving.rules);
+                let route = match planned.recalled() {
+                    Some(recalled) => self.recall(recalled),
+                    None => planned.route(statement, &Params::default(), &self.serving.rules),
+                };
                 self.run_routed(statement, &planned, route?).await
             }
         }
@@ -248,7 +254,13 @@ impl Session {
         self.relay.time(call);
         self.relay.asked();
         self.drain().await?;
+        self.txn.note_draws(at, &planned.plan.draws);
         self.learn_configured().await
+    }
+
+    /// Where the transaction has drawn what is asked for.
+    pub(super) fn recall(&self, recalled: &Recalled) -> Result<Route, Unroutable> {
+        self.txn.recall(recalled).map(Route::One).ok_or_else(|| recalled.unknown())
     }
 
     /// In a failed transaction only its end is taken.

@@ -21,7 +21,7 @@ use crate::backend::Health;
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
-use crate::plan::Access;
+use crate::plan::{Access, Recalled, SequenceName};
 use crate::pool::{Lease, Role};
 use crate::rules::{Commit, Rules};
 use crate::wire::server::TransactionStatus;
@@ -82,6 +82,8 @@ pub struct Participant {
     /// PREPARE TRANSACTION has succeeded on it.
     pub prepared: bool,
     pub leaves: Leaves,
+    /// Sequences from which the client has drawn on it, and on no other server since.
+    pub draws: Vec<SequenceName>,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
     applied_at_begin: Arc<Values>,
     applied_at_savepoint: Vec<Arc<Values>>,
@@ -590,6 +592,39 @@ impl Transaction {
         if access == Access::Write && !self.written.contains(&participant.shard) {
             self.written.push(participant.shard);
         }
+        match access {
+            Access::Read => {}
+            Access::Lock | Access::Write => self.draws_only_on(Some(at)),
+        }
+    }
+
+    /// Something runs on that participant that may draw from sequences: what the others remember is not the
+    /// last any more. `None`: nobody knows what has been drawn.
+    pub fn draws_only_on(&mut self, at: Option<usize>) {
+        for (index, participant) in self.participants.iter_mut().enumerate() {
+            if Some(index) != at {
+                participant.draws.clear();
+            }
+        }
+    }
+
+    /// A statement that has drawn from these has run on a participant, or will have before the next one.
+    pub fn note_draws(&mut self, at: usize, sequences: &[SequenceName]) {
+        if self.status != Status::Open(Block::Explicit) || sequences.is_empty() {
+            return;
+        }
+        self.draws_only_on(Some(at));
+        if let Some(participant) = self.participants.get_mut(at) {
+            let new = sequences.iter().filter(|it| !participant.draws.contains(it));
+            let new: Vec<_> = new.cloned().collect();
+            participant.draws.extend(new);
+        }
+    }
+
+    /// The server to be asked what the session has drawn.
+    pub fn recall(&self, recalled: &Recalled) -> Option<ShardId> {
+        let knows = |it: &&Participant| recalled.is_answered_by(&it.draws);
+        self.participants.iter().find(knows).map(|participant| participant.shard)
     }
 
     /// A shard joins; no block is open there yet.
@@ -614,6 +649,7 @@ impl Transaction {
             used: false,
             prepared: false,
             leaves: Leaves::Clean,
+            draws: Vec::new(),
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,
             lease,
@@ -661,6 +697,8 @@ impl Transaction {
     pub fn rolled_back_to(&mut self, name: &str) -> Result<(), Error> {
         let position = self.savepoint_position(name)?;
         self.savepoints.truncate(position + 1);
+        // What failed may have failed before it drew.
+        self.draws_only_on(None);
         if let Some(savepoint) = self.savepoints.last() {
             self.settings = savepoint.settings.clone();
             self.setup.truncate(savepoint.setup);
