@@ -159,6 +159,17 @@ impl Beside {
         self.cluster.shard(0).sql(&format!("s{shard}"), text).unwrap();
     }
 
+    /// What a query gives on one shard, as its owner would ask it.
+    pub fn value_on_shard(&self, shard: usize, text: &str) -> String {
+        self.cluster.shard(0).sql(&format!("s{shard}"), text).unwrap()
+    }
+
+    /// New clients: of the one PostgreSQL, and of weir.
+    pub fn lines(&self) -> [Raw; 2] {
+        [self.cluster.shard(0).port(), self.process.port()]
+            .map(|port| Raw::connect(port, &[("user", "postgres"), ("database", DATABASE)]))
+    }
+
     /// Hands over each row that weir answers, and keeps none; or weir's reason to refuse.
     pub fn each(
         &mut self,

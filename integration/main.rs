@@ -37,6 +37,7 @@ mod beside;
 mod tpch;
 mod reports;
 mod memory;
+mod copying;
 mod faults;
 mod gather;
 mod explained;

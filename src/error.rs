@@ -31,6 +31,7 @@ impl SqlState {
     pub const UNTRANSLATABLE_CHARACTER: Self = Self(*b"22P05");
     pub const CHARACTER_NOT_IN_REPERTOIRE: Self = Self(*b"22021");
     pub const INVALID_BINARY_REPRESENTATION: Self = Self(*b"22P03");
+    pub const BAD_COPY_FILE_FORMAT: Self = Self(*b"22P04");
     pub const SYNTAX_ERROR: Self = Self(*b"42601");
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self(*b"42P05");
     pub const DUPLICATE_CURSOR: Self = Self(*b"42P03");

@@ -113,25 +113,29 @@ impl Failure {
 
 pub struct FanOut {
     /// Of the statement and the portal on each server.
-    name: String,
+    pub(super) name: String,
     pub within: Within,
     /// Rows that a server is asked for at a time; 0: all.
     pub batch: i32,
-    streams: Vec<Stream>,
-    failure: Option<Failure>,
+    pub(super) streams: Vec<Stream>,
+    pub(super) failure: Option<Failure>,
+    /// Servers have been told that their COPY fails: an error of another kind tells more than their answers.
+    pub(super) failing: bool,
     /// Looked at first.
     turn: usize,
 }
 
 /// One server's answer.
-struct Stream {
-    at: usize,
+pub(super) struct Stream {
+    pub(super) at: usize,
     /// Answers that are still to come.
     owed: VecDeque<Owed>,
-    rows: Rows,
+    pub(super) rows: Rows,
     /// Of the parameters, as the server numbers them.
     types: Vec<Oid>,
     description: Option<Bytes>,
+    /// CopyInResponse's or CopyOutResponse's body.
+    pub(super) copying: Option<Bytes>,
     /// CommandComplete's body, once it has come.
     tag: Bytes,
     /// Rows that were not wanted yet when the server had to be free for something else.
@@ -141,7 +145,7 @@ struct Stream {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owed {
+pub(super) enum Owed {
     Close,
     Parse,
     Describe,
@@ -151,7 +155,7 @@ enum Owed {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rows {
+pub(super) enum Rows {
     NotAsked,
     Coming,
     /// So many as were asked for have come.
@@ -165,7 +169,7 @@ enum Rows {
 impl FanOut {
     pub fn new(name: impl Into<String>, within: Within) -> Self {
         let (streams, failure) = (Vec::new(), None);
-        Self { name: name.into(), within, batch: 0, streams, failure, turn: 0 }
+        Self { name: name.into(), within, batch: 0, streams, failure, failing: false, turn: 0 }
     }
 
     /// One more server takes part; the number of its stream.
@@ -178,6 +182,7 @@ impl FanOut {
             rows,
             types: Vec::new(),
             description: None,
+            copying: None,
             tag: Bytes::new(),
             kept,
             open: false,
@@ -428,7 +433,7 @@ impl FanOut {
         Ok(left.map(|_| ()).ok_or(TooMuch))
     }
 
-    async fn drain(
+    pub(super) async fn drain(
         &mut self,
         lines: &mut Lines<'_>,
         busy: fn(&Stream) -> bool,
@@ -440,9 +445,7 @@ impl FanOut {
                 while let Some(stream) = self.streams.get_mut(index).filter(|stream| busy(stream)) {
                     match stream.poll(cx, lines, Io::Allowed) {
                         Poll::Ready(Ok(Said::Row(row))) => keep(index, row),
-                        Poll::Ready(Ok(Said::Failed(body))) => {
-                            self.failure.get_or_insert(Failure { stream: index, body });
-                        }
+                        Poll::Ready(Ok(Said::Failed(body))) => self.note_failure(index, body),
                         Poll::Ready(Ok(Said::Ended | Said::Paused | Said::Nothing)) => {}
                         Poll::Ready(Err(broken)) => return Poll::Ready(Err(Halt::Broken(broken))),
                         Poll::Pending => break,
@@ -455,6 +458,14 @@ impl FanOut {
             }
         })
         .await
+    }
+
+    pub(super) fn note_failure(&mut self, stream: usize, body: Bytes) {
+        let failure = Failure { stream, body };
+        let expected = |known: &Failure| known.code() == SqlState::QUERY_CANCELED;
+        if self.failure.is_none() || self.failing && self.failure.as_ref().is_some_and(expected) {
+            self.failure = Some(failure);
+        }
     }
 
     fn poll_streams(
@@ -532,13 +543,13 @@ pub struct TooMuch;
 
 /// Whether sockets may be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Io {
+pub(super) enum Io {
     Not,
     Allowed,
 }
 
 /// What one message meant.
-enum Said {
+pub(super) enum Said {
     Nothing,
     Row(Row),
     Paused,
@@ -555,7 +566,7 @@ impl Stream {
         self.rows == Rows::Coming && self.kept.is_empty()
     }
 
-    fn owes(&self) -> bool {
+    pub(super) fn owes(&self) -> bool {
         !self.owed.is_empty()
     }
 
@@ -575,6 +586,12 @@ impl Stream {
         }
     }
 
+    pub(super) fn sync(&mut self, participant: &mut Participant) {
+        encode::sync(&mut participant.lease.output);
+        participant.unsynced = false;
+        self.owed.push_back(Owed::Sync);
+    }
+
     fn go(&mut self, within: Within, participant: &mut Participant) {
         if matches!(self.owed.back(), None | Some(Owed::Sync)) {
             return;
@@ -585,9 +602,7 @@ impl Stream {
                 encode::flush(&mut participant.lease.output);
             }
             (Within::Segment, Begun::Block | Begun::Aside) | (Within::Query, _) => {
-                encode::sync(&mut participant.lease.output);
-                participant.unsynced = false;
-                self.owed.push_back(Owed::Sync);
+                self.sync(participant);
             }
         }
     }
@@ -600,7 +615,7 @@ impl Stream {
         self.go(within, participant);
     }
 
-    fn close(&mut self, name: &str, participant: &mut Participant) {
+    pub(super) fn close(&mut self, name: &str, participant: &mut Participant) {
         if std::mem::take(&mut self.open) {
             encode::close(Object::Portal, name.as_bytes(), &mut participant.lease.output);
             encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
@@ -609,7 +624,7 @@ impl Stream {
     }
 
     /// One message of the server.
-    fn poll(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         lines: &mut Lines<'_>,
@@ -686,8 +701,13 @@ impl Stream {
             }
             (b'1', Some(Owed::Parse)) | (b'2', Some(Owed::Bind)) | (b'3', Some(Owed::Close)) => {}
             (b'n', Some(Owed::Describe)) => {}
-            // It waits for COPY data, which whoever runs it sends by itself.
-            (b'G', Some(Owed::Execute)) => return Ok(Said::Nothing),
+            // It waits for COPY data, which whoever runs it sends by itself, or is about to send some.
+            (b'G' | b'H', Some(Owed::Execute)) => {
+                self.copying = Some(body);
+                return Ok(Said::Nothing);
+            }
+            (b'd', Some(Owed::Execute)) => return Ok(Said::Row(Row(message))),
+            (b'c', Some(Owed::Execute)) => return Ok(Said::Nothing),
             (b'T', Some(Owed::Describe)) => {
                 self.description = Some(body);
             }
@@ -730,7 +750,7 @@ impl Stream {
 
 impl Lines<'_> {
     /// Sends what servers have not been sent yet.
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
         for (index, participant) in self.participants.iter_mut().enumerate() {
             if participant.lease.work.is_cut_off() {
                 return Err(Halt::Broken(broken::cut_off(index, participant)));
@@ -746,7 +766,7 @@ impl Lines<'_> {
 
     /// Nothing to do with rows: sends the client what it has not been sent, notices its hanging up,
     /// and the end of the statement's time.
-    fn poll_rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Halt>> {
+    pub(super) fn poll_rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Halt>> {
         if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
             return Poll::Ready(Err(error.into()));
         }

@@ -6,6 +6,7 @@
 //! - `broken`: what ends a session or a participant
 //! - `relay`: carries answers to the client in the order of the questions
 //! - `fan_out`: one query on several servers at the same time
+//! - `copy`: COPY data for several servers
 //! - `at_once`: words of weir's own, said to several servers at the same time
 //! - `gather`: rows on their way into the gather database
 //! - `describe`: ask a server about a statement, beside any transaction
@@ -15,6 +16,7 @@ pub mod budget;
 pub mod broken;
 pub mod relay;
 pub mod fan_out;
+pub mod copy;
 pub mod at_once;
 pub mod gather;
 pub mod describe;

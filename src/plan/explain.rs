@@ -96,6 +96,14 @@ fn told(
         }
     }
     if route == Route::Many
+        && let Some(copying) = &planned.plan.copying
+    {
+        for told in copying.told(statement, &planned.shape) {
+            line(&mut text, &told);
+        }
+        return text;
+    }
+    if route == Route::Many
         && let Some(scattered) = &planned.plan.scattered
     {
         for told in scattered.told(planned, statement, params, rules) {

@@ -6,6 +6,7 @@
 //! - `lock`: the hot row that a statement locks · `draw`: keys that a sequence gives · `recall`: what has been drawn
 //! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
 //! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
+//! - `placing`: rows of COPY data → shards
 //! - `several`: queries whose rows are on several shards
 //! - `explain`: the same decisions in words · `unroutable`: why a statement is not run
 //!
@@ -14,7 +15,7 @@
 mod analyst;
 mod array;
 pub mod catalog;
-mod copy;
+pub mod copy;
 mod ddl;
 mod delete;
 mod draw;
@@ -25,6 +26,7 @@ mod keys;
 mod lock;
 mod merge;
 pub mod names;
+pub mod placing;
 mod plain;
 mod planner;
 mod predicate;
@@ -106,6 +108,8 @@ pub struct Plan {
     pub several: Option<Box<several::Several>>,
     /// The same for a write.
     pub scattered: Option<Box<several::Scattered>>,
+    /// The same for a COPY.
+    pub copying: Option<Box<copy::Copying>>,
     /// What the statement's own comments ask for.
     pub asks: Asks,
     /// A hash of the statement's text without its literals: the same in every weir of one build.

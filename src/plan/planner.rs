@@ -248,6 +248,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         draws: Vec::new(),
         several: None,
         scattered: None,
+        copying: None,
         asks,
         fingerprint: 0,
         needs_types,
@@ -322,8 +323,13 @@ fn analyse(
         splices: &splices,
     };
     let scattered = Scattered::plan(&written);
+    let copying = match &parsed {
+        Statement::Copy(copy) => analyst.copying(copy, statement, shape)?.map(Box::new),
+        _ => None,
+    };
     let (target, several, scattered) = match (told.target, scattered) {
         (Some(target), _) => (target, None, None),
+        (None, None) if copying.is_some() => (decide_copy(&analyst)?, None, None),
         (None, Some(scattered)) => {
             let (target, scattered) = decide_or_scatter(&analyst, scattered)?;
             (target, None, scattered)
@@ -360,6 +366,7 @@ fn analyse(
         splices,
         several: several.map(Box::new),
         scattered: scattered.map(Box::new),
+        copying,
         asks: Asks::default(),
         fingerprint: 0,
         needs_types,
@@ -476,6 +483,41 @@ fn inserted(statement: &Statement) -> Option<&Insert> {
         | Statement::Notify
         | Statement::Opaque(_) => None,
     }
+}
+
+/// Whether a query may have to be answered from several shards.
+pub(super) fn wants_several(plan: &Plan) -> bool {
+    plan.several.is_some()
+}
+
+/// The shards of a query's keys, if it has any; else several.
+fn decide_copy(analyst: &Analyst<'_>) -> Result<Target, Unroutable> {
+    match decide(analyst) {
+        Ok(target @ Target::Keyed(_)) => Ok(target),
+        Ok(_) | Err(Unroutable::Unproved { .. } | Unroutable::Apart { .. }) => Ok(Target::Several),
+        Err(why) => Err(why),
+    }
+}
+
+/// What a query does besides reading tables.
+pub(super) struct Looked {
+    /// It asks no server about itself, and changes nothing.
+    pub steady: bool,
+}
+
+pub(super) fn looked_at(
+    query: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<Looked, Unroutable> {
+    let (read, analysis) = parsed(shape)?;
+    let mut analyst = Analyst::new(context, query, shape);
+    analyst.locked = analysis.notes.locked.clone();
+    let state = RefCell::new(Vec::new());
+    told(&mut analyst, &read, &root(&state))?;
+    let quiet = !analyst.state && !analyst.rather_home && !analyst.settings;
+    let reads = analyst.access == Access::Read && analyst.ties.is_none();
+    Ok(Looked { steady: quiet && reads && analyst.needs.is_empty() })
 }
 
 /// One shard if that is proved, several if the query can be answered from them.

@@ -58,7 +58,7 @@ impl Planned {
 impl Plan {
     /// It can be answered if its keys are on several shards.
     fn spreads(&self) -> bool {
-        self.several.is_some() || self.scattered.is_some()
+        self.several.is_some() || self.scattered.is_some() || self.copying.is_some()
     }
 
     pub(super) fn route(&self, values: Values<'_>, rules: &Rules) -> Result<Route, Unroutable> {
@@ -168,7 +168,7 @@ impl FallbackRow {
 }
 
 /// `None`: the key's column cannot hold such a value, so no row has it.
-fn locate<'r>(
+pub(super) fn locate<'r>(
     column: &'r str,
     distribution: DistributionId,
     key: Key,

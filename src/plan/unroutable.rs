@@ -127,8 +127,14 @@ pub enum Unroutable {
     SetSequence {
         sequence: String,
     },
-    CopyKeyed {
+    /// A column that COPY leaves out, whose default would be another value on each shard.
+    CopyDefault {
         table: String,
+        column: String,
+    },
+    /// An option of COPY.
+    CopyOption {
+        what: String,
     },
     CopyServerFile,
     SelectInto,
@@ -173,7 +179,8 @@ impl Unroutable {
             Self::Opaque { .. } => "opaque",
             Self::OneShardOnly { .. } => "one_shard_only",
             Self::SetSequence { .. } => "set_sequence",
-            Self::CopyKeyed { .. } => "copy",
+            Self::CopyDefault { .. } => "copy_default",
+            Self::CopyOption { .. } => "copy",
             Self::CopyServerFile => "copy_file",
             Self::SelectInto => "select_into",
             Self::NoSuchShard { .. } => "no_such_shard",
@@ -328,9 +335,16 @@ impl From<Unroutable> for Error {
                     name => format!("ALTER SEQUENCE {name} RESTART WITH … sets it on all shards"),
                 },
             ),
-            U::CopyKeyed { table } => Error::refused(
-                format!("COPY of the sharded table {table} concerns several shards"),
-                "use COPY (SELECT … WHERE key = …) TO STDOUT, or INSERT",
+            U::CopyDefault { table, column } => Error::refused(
+                format!(
+                    "COPY to {table} leaves {column} to its default, which each shard would work \
+                     out for itself"
+                ),
+                format!("name {column} among COPY's columns, and give it a value in each row"),
+            ),
+            U::CopyOption { what } => Error::refused(
+                format!("{what} is not supported over several shards"),
+                "leave it out, or copy to one shard: /* weir: shard=NAME */",
             ),
             U::CopyServerFile => Error::refused(
                 "COPY to or from a file or program of a server",

@@ -4,6 +4,7 @@
 //! `42.0` is compared as numeric, `'42'::text` is an error. Only values that are worked out exactly
 //! become keys; every other form is refused.
 use super::Unroutable;
+use super::catalog::Column;
 use crate::error::{Error, SqlState};
 use crate::ids::Oid;
 use crate::sharding::{Key, KeyType};
@@ -405,6 +406,33 @@ impl Typed<'_> {
         }
         .to_owned()
     }
+}
+
+/// A key as COPY data gives it: PostgreSQL reads it as the column's type. `None`: it fits no key.
+pub(super) fn copied(
+    column: &str,
+    value: Value<'_>,
+    read_as: KeyType,
+) -> Result<Option<Key>, Unroutable> {
+    to_key(column, decoded(column, value, oid_of(read_as))?, read_as, Use::Assigned)
+}
+
+/// As what values for a column of that type are read, if the distribution's key type has the same values.
+pub(super) fn read_as(key_type: KeyType, column: &Column) -> Option<KeyType> {
+    use KeyType as K;
+    let all =
+        [K::Smallint, K::Int, K::Bigint, K::Text, K::Varchar, K::Uuid, K::Date, K::Timestamptz];
+    if column.type_oid == Oid(0) {
+        return Some(key_type);
+    }
+    let own = all.into_iter().find(|one| oid_of(*one) == column.type_oid)?;
+    let alike = match (key_type, own) {
+        (K::Text | K::Varchar, K::Text | K::Varchar) => true,
+        // Its precision may round values.
+        (K::Timestamptz, K::Timestamptz) => !column.type_name.contains('('),
+        (key_type, own) => key_type == own || key_type.is_integer() && own.is_integer(),
+    };
+    alike.then_some(own)
 }
 
 /// The type under which PostgreSQL reads an untyped value that meets a key of this type.

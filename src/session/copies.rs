@@ -90,7 +90,16 @@ impl Session {
         }
         let merger = Merger::giving(told);
         let kind = Kind::Copies(digests.first().map_or(0, |digest| digest.rows));
-        Ok(Answer { fan, merger, wording, columns, gathered: None, fresh: false, kind })
+        Ok(Answer {
+            fan,
+            merger,
+            wording,
+            columns,
+            gathered: None,
+            fresh: false,
+            kind,
+            copied: None,
+        })
     }
 
     /// Runs the client's statement on these shards to its end.

@@ -133,6 +133,11 @@ impl Session {
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
+        if route == Route::Many && statement.planned.plan.copying.is_some() {
+            self.portals.insert(portal, Portal::Own(statement));
+            self.relay.local(encode::bind_complete);
+            return Ok(());
+        }
         if route == Route::Many {
             return self.bind_several(portal, statement, &bind).await;
         }
@@ -322,7 +327,12 @@ impl Session {
                 let planned = self.plan(&statement.text)?;
                 self.schema_statement(&statement.text, &planned).await
             }
-            Command::Query | Command::CopyIn | Command::CopyOut => {
+            Command::CopyIn | Command::CopyOut => {
+                self.refuse_if_failed(None)?;
+                let planned = self.plan(&statement.text)?;
+                self.copy_several(&statement.text, &planned).await
+            }
+            Command::Query => {
                 Err(Error::internal("a routed statement has no portal of weir's own").into())
             }
         }

@@ -132,6 +132,7 @@ impl Session {
             columns,
             gathered: Some(gathered),
             fresh: false,
+            copied: None,
         })
     }
 

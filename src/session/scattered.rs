@@ -64,7 +64,7 @@ impl Session {
 
     /// A transaction that takes in all shards, if none is open. It ends with the client's message or
     /// segment.
-    async fn open_implicit(&mut self) -> Result<(), Stop> {
+    pub(super) async fn open_implicit(&mut self) -> Result<(), Stop> {
         if self.txn.status() != Status::Idle {
             return Ok(());
         }
@@ -127,6 +127,7 @@ impl Session {
             gathered: None,
             fresh: false,
             kind: Kind::Write,
+            copied: None,
         })
     }
 

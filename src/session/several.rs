@@ -15,11 +15,12 @@ use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
 use crate::sql::moment::{self, Moment};
 use crate::txn::{Begun, Status};
-use crate::wire::encode;
+use crate::wire::copy::Output;
 use crate::wire::frontend::Format;
 use crate::wire::params::{Params, Value};
 use crate::wire::server::{Field, RowDescription};
 use crate::wire::value::decode;
+use crate::wire::{encode, frame};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub(super) struct Answer {
     /// The client's transaction had no connections before.
     pub fresh: bool,
     pub kind: Kind,
+    /// The rows become COPY data.
+    pub copied: Option<Output>,
 }
 
 /// What is answered.
@@ -198,7 +201,11 @@ impl Session {
         let fresh = self.txn.participants.is_empty();
         // Before any connection: see `place`.
         let place = match (merge, gather) {
-            (Err(_), Ok(_)) => Place::Taken(self.place(asked.planned).await?),
+            (Err(_), Ok(_)) => {
+                // Nobody waits for a place where there are none.
+                self.gatherable(gather)?;
+                Place::Taken(self.place(asked.planned).await?)
+            }
             (Ok(_), _) | (Err(_), Err(_)) => Place::Open { fresh },
         };
         let params = Params { types: asked.types, values: asked.values };
@@ -284,7 +291,8 @@ impl Session {
         }
         let columns = self.told_columns(&fan, &formats, merge.hidden)?;
         let (gathered, kind) = (None, Kind::Query);
-        Ok(Some(Answer { fan, merger, wording, columns, gathered, fresh: false, kind }))
+        let copied = None;
+        Ok(Some(Answer { fan, merger, wording, columns, gathered, fresh: false, kind, copied }))
     }
 
     /// Carries rows to the client: all, or so many. An error has ended everything that runs.
@@ -312,10 +320,17 @@ impl Session {
             if most == Some(rows) {
                 break self.pause(answer).await.map(|()| Carried::Paused);
             }
-            let Answer { fan, merger, wording, .. } = &mut *answer;
+            let Answer { fan, merger, wording, copied, .. } = &mut *answer;
             let which = match merger.step() {
                 Ok(Step::Row(row)) => {
-                    self.client.output.extend_from_slice(&row);
+                    let output = &mut self.client.output;
+                    match copied {
+                        None => output.extend_from_slice(&row),
+                        Some(copied) => {
+                            let body = row.get(frame::HEADER..).unwrap_or_default();
+                            copied.row(body, output).map_err(Error::from)?;
+                        }
+                    }
                     rows += 1;
                     continue;
                 }

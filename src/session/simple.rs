@@ -239,6 +239,9 @@ impl Session {
     ) -> Result<(), Stop> {
         if route == Route::Many {
             refuse_parameters(planned)?;
+            if planned.plan.copying.is_some() {
+                return self.copy_several(statement, planned).await;
+            }
             return self.run_several(statement, planned).await;
         }
         self.foresee(self.shape_of(planned, route))?;

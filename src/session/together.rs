@@ -294,7 +294,7 @@ impl Session {
     }
 
     /// A server has reported an error: the others are stopped, and the client is told that error.
-    async fn fail_all(&mut self, fan: &mut FanOut, wording: &Wording) -> Stop {
+    pub(super) async fn fail_all(&mut self, fan: &mut FanOut, wording: &Wording) -> Stop {
         if let Err(stop) = self.stop(fan, wording).await {
             return stop;
         }

@@ -19,5 +19,5 @@ mod insert;
 mod update;
 mod delete;
 mod merge;
-mod copy;
+pub mod copy;
 mod ddl;

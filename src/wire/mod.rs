@@ -6,7 +6,7 @@
 //! - `frontend`: what clients say; `server`: what servers say
 //! - `encode`: complete messages, to servers and to clients
 //! - `error_response`: the only place where an [`Error`](crate::error::Error) becomes bytes
-//! - `params`, `value`: bound parameters, undecoded and decoded
+//! - `params`, `value`: bound parameters, undecoded and decoded · `copy`: COPY data
 //! - `copy_text`: the first field of a line of COPY's text form
 //! - `every_reader`: all readers at once, for tests and the fuzzer
 //!
@@ -22,6 +22,7 @@ pub mod encode;
 pub mod error_response;
 pub mod params;
 pub mod value;
+pub mod copy;
 pub mod copy_text;
 pub mod every_reader;
 

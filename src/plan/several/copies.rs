@@ -205,7 +205,7 @@ impl Plan<'_, '_, '_> {
 }
 
 /// A table and its partitions are one.
-fn lock_name(name: &Name, found: &Found<'_>) -> String {
+pub fn lock_name(name: &Name, found: &Found<'_>) -> String {
     let schema = found.relation.map_or("", |relation| &relation.schema);
     format!("{schema}.{}", found.rule.map_or(&name.name, |rule| &rule.name))
 }

@@ -16,7 +16,7 @@ pub fn look(editor: &mut Editor<'_, '_>, at: usize) -> Result<(), NotAnalysed> {
         "insert" => insert(editor, at),
         "set" => assignments(editor, at),
         "where" if editor.words(at + 1, &["current", "of"]) => current_of(editor, at),
-        "copy" if at == 0 => copy_filter(editor)?,
+        "copy" if at == 0 => copy_options(editor)?,
         _ => (),
     }
     Ok(())
@@ -119,15 +119,27 @@ fn current_of(editor: &mut Editor<'_, '_>, at: usize) {
     editor.replace(at + 1..at + 4, "TRUE");
 }
 
-/// `COPY t FROM … WHERE …`: each server filters the rows that it is given.
-fn copy_filter(editor: &mut Editor<'_, '_>) -> Result<(), NotAnalysed> {
+/// What follows `FROM STDIN` or `TO STDOUT`: options, which `sql::copy` reads, and a condition on the rows
+/// that a server is given.
+fn copy_options(editor: &mut Editor<'_, '_>) -> Result<(), NotAnalysed> {
     let count = editor.tokens.len();
-    let query = editor.kind(1) == Some(TokenKind::OpenParen);
-    let filter = (1..count).find(|at| editor.is(*at, "where"));
-    let Some(filter) = filter.filter(|_| !query) else { return Ok(()) };
-    if editor.may_hide_table(filter..count) {
+    let behind = match editor.kind(1) {
+        Some(TokenKind::OpenParen) => editor.closing(1).map(|close| close + 1),
+        _ => Some(1),
+    };
+    let way = behind.and_then(|from| {
+        (from..count).find(|&at| {
+            editor.is_any(at, &["from", "to"]) && editor.is_any(at + 1, &["stdin", "stdout"])
+        })
+    });
+    let own_where = || (1..count).find(|at| behind == Some(1) && editor.is(*at, "where"));
+    let end = way.map(|at| at + 2).or_else(own_where).unwrap_or(count);
+    let filter = (end..count).find(|at| editor.is(*at, "where"));
+    if filter.is_some_and(|filter| editor.may_hide_table(filter..count)) {
         return Err(NotAnalysed::Unsupported("this COPY filter"));
     }
-    editor.remove(filter..count);
+    if end < count {
+        editor.remove(end..count);
+    }
     Ok(())
 }

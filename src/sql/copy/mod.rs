@@ -1,6 +1,9 @@
-//! COPY: which table or query, and which way.
+//! COPY: which table or query, and which way; `options`: everything else.
+mod options;
+
 use super::parse::{Reader, Unread, folded};
 use super::statement::{Copy, CopyDirection, CopySource};
+pub use options::{Forced, FormatName, Header, Options, options};
 use sqlparser::ast;
 
 impl Reader {

@@ -1,13 +1,58 @@
-//! COPY data from the client: on to the server that waits for it.
-use super::{Session, Stop};
+//! COPY: data from the client on to the server that waits for it, and what concerns several shards.
+//!
+//! - `rows_in`: FROM STDIN over several shards · `out`: TO STDOUT from several shards
+mod out;
+mod rows_in;
+
+use super::several::Asked;
+use super::{Protocol, Session, Stop};
 use crate::backend::tcp::{self, Peer, Unanswered};
 use crate::error::{Error, SqlState};
-use crate::exec::relay::{Listen, Pumped};
+use crate::exec::fan_out::NO_PARAMETERS;
+use crate::exec::relay::{Listen, Pumped, Show};
+use crate::plan::Planned;
+use crate::plan::copy::Copying;
+use crate::txn::Status;
 use crate::wire::{encode, frame};
 use bytes::Buf;
 use std::time::Instant;
 
 impl Session {
+    /// A COPY that concerns several shards, in both protocols.
+    pub(super) async fn copy_several(
+        &mut self,
+        statement: &str,
+        planned: &Planned,
+    ) -> Result<(), Stop> {
+        let plan = planned.plan.clone();
+        let Some(copying) = plan.copying.as_deref() else {
+            return Err(Error::internal("a COPY of several shards without a way").into());
+        };
+        let asked = Asked {
+            text: statement,
+            planned,
+            types: &[],
+            values: &[],
+            parameters: NO_PARAMETERS,
+            results: &[],
+            batch: 0,
+            name: "weir_all",
+            shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
+            moment: None,
+        };
+        let alone = self.protocol == Protocol::Simple && self.txn.status() == Status::Idle;
+        let rows = match copying {
+            Copying::In(copy) => self.copy_in(&asked, copy).await?,
+            Copying::Out(copy) => self.copy_out(&asked, copy).await?,
+            Copying::Query(copy) => self.copy_query(&asked, copy).await?,
+        };
+        if alone && matches!(copying, Copying::In(_)) {
+            // As in PostgreSQL, what the commit finds comes in the place of the tag.
+            self.commit(Show::Swallow).await?;
+        }
+        self.complete(&format!("COPY {rows}"))
+    }
+
     /// Carries COPY data until the client ends it or the server has had enough. The answer that
     /// follows is still expected afterwards.
     pub(super) async fn feed_copy(&mut self) -> Result<(), Stop> {

@@ -1,0 +1,129 @@
+//! Rows of an answer as COPY data: what PostgreSQL's COPY (query) TO would write of the same values.
+use super::{Format, Quotes, Signs};
+use crate::wire::server::DataRow;
+use crate::wire::{WireError, encode};
+use bytes::{BufMut, BytesMut};
+
+#[derive(Clone, Debug)]
+pub struct Output {
+    format: Format,
+    /// By column: `FORCE_QUOTE`.
+    forced: Vec<bool>,
+    line: BytesMut,
+}
+
+impl Output {
+    pub fn new(format: Format, forced: Vec<bool>) -> Self {
+        Self { format, forced, line: BytesMut::new() }
+    }
+
+    /// What precedes the rows; `names`: the columns'.
+    pub fn begin<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>, out: &mut BytesMut) {
+        match &self.format {
+            Format::Text(signs) | Format::Csv(signs, _) if !signs.header => {}
+            Format::Text(_) | Format::Csv(..) => {
+                let forced = std::mem::take(&mut self.forced);
+                self.line(names.map(Some));
+                self.forced = forced;
+                encode::copy_data(&self.line, out);
+            }
+            // Signature, no flags, no extension.
+            Format::Binary => encode::copy_data(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", out),
+        }
+    }
+
+    /// One DataRow's body: in text, or in binary for the binary format.
+    pub fn row(&mut self, body: &[u8], out: &mut BytesMut) -> Result<(), WireError> {
+        if self.format == Format::Binary {
+            // The same bytes: a count, then each value with its length.
+            encode::copy_data(body, out);
+            return Ok(());
+        }
+        let row = DataRow::read(body)?;
+        self.line(row.values());
+        encode::copy_data(&self.line, out);
+        Ok(())
+    }
+
+    pub fn end(&self, out: &mut BytesMut) {
+        if self.format == Format::Binary {
+            encode::copy_data(&(-1_i16).to_be_bytes(), out);
+        }
+        encode::copy_done(out);
+    }
+
+    fn line<'v>(&mut self, values: impl Iterator<Item = Option<&'v [u8]>>) {
+        let Self { format, forced, line } = self;
+        line.clear();
+        let mut values = values.peekable();
+        let mut number = 0;
+        while let Some(value) = values.next() {
+            let alone = number == 0 && values.peek().is_none();
+            match format {
+                Format::Text(signs) => {
+                    separate(number, signs, line);
+                    match value {
+                        None => line.put_slice(&signs.null),
+                        Some(value) => escape(value, signs.delimiter, line),
+                    }
+                }
+                Format::Csv(signs, quotes) => {
+                    separate(number, signs, line);
+                    let forced = forced.get(number).copied().unwrap_or_default();
+                    match value {
+                        None => line.put_slice(&signs.null),
+                        Some(value) if forced || needs_quotes(value, signs, *quotes, alone) => {
+                            quote(value, *quotes, line);
+                        }
+                        Some(value) => line.put_slice(value),
+                    }
+                }
+                Format::Binary => {}
+            }
+            number += 1;
+        }
+        line.put_u8(b'\n');
+    }
+}
+
+fn separate(number: usize, signs: &Signs, line: &mut BytesMut) {
+    if number > 0 {
+        line.put_u8(signs.delimiter);
+    }
+}
+
+fn escape(value: &[u8], delimiter: u8, line: &mut BytesMut) {
+    for &byte in value {
+        let letter = match byte {
+            b'\\' => b'\\',
+            0x08 => b'b',
+            0x0c => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x0b => b'v',
+            other if other == delimiter => other,
+            other => {
+                line.put_u8(other);
+                continue;
+            }
+        };
+        line.put_slice(&[b'\\', letter]);
+    }
+}
+
+fn needs_quotes(value: &[u8], signs: &Signs, Quotes { quote, .. }: Quotes, alone: bool) -> bool {
+    let special = |byte: &u8| [signs.delimiter, quote, b'\n', b'\r'].contains(byte);
+    value == signs.null || alone && value == b"\\." || value.iter().any(special)
+}
+
+fn quote(value: &[u8], Quotes { quote, escape }: Quotes, line: &mut BytesMut) {
+    line.put_u8(quote);
+    for &byte in value {
+        if byte == quote || byte == escape {
+            line.put_u8(escape);
+        }
+        line.put_u8(byte);
+    }
+    line.put_u8(quote);
+}
