@@ -18,7 +18,7 @@ use crate::session::cancel::{Busy, Slot};
 use crate::session::{Servers, Serving};
 use crate::txn::two_phase::Key;
 use crate::txn::waits::{self, Deadlock};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -114,6 +114,8 @@ struct Line {
     servers: Servers,
     /// By their names.
     clients: BTreeMap<String, Arc<Client>>,
+    /// Those that could not say who waits: the log has it once.
+    mute: BTreeSet<String>,
     used: Instant,
     /// Of the connections that weir may have to each.
     _place: OwnedSemaphorePermit,
@@ -247,8 +249,8 @@ impl Line {
     /// `None`: sessions use all of weir's connections now.
     fn new(servers: &Servers) -> Option<Self> {
         let place = servers.footing.places.clone().try_acquire_owned().ok()?;
-        let (servers, clients) = (servers.clone(), BTreeMap::new());
-        Some(Self { servers, clients, used: Instant::now(), _place: place })
+        let (clients, mute) = Default::default();
+        Some(Self { servers: servers.clone(), clients, mute, used: Instant::now(), _place: place })
     }
 
     /// Asks shards about processes, all of them at the same time. Who does not answer has nothing to say.
@@ -274,10 +276,15 @@ impl Line {
         while let Some(answered) = asking.join_next().await {
             let Ok((shard, seen)) = answered else { continue };
             match seen {
-                Ok(seen) => all.extend(seen),
+                Ok(seen) => {
+                    self.mute.remove(&shard);
+                    all.extend(seen);
+                }
                 Err(error) => {
-                    tracing::debug!(%error, shard, "a shard did not say who waits");
                     self.clients.remove(&shard);
+                    if self.mute.insert(shard.clone()) {
+                        tracing::warn!(%error, shard, "a shard does not say who waits for a lock");
+                    }
                 }
             }
         }

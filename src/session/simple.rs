@@ -48,7 +48,7 @@ impl Session {
         }
         self.txn.segment_done();
         self.relay.budget.end();
-        self.let_go_of_locks().await;
+        self.let_go_of_locks().await?;
         self.settle().await;
         self.end_turn();
         self.ready();

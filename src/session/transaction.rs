@@ -1,6 +1,9 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints: a client's transaction over the shards it has touched.
+use super::simple::Ended;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
+use crate::exec::at_once::Answer;
+use crate::exec::broken::Broken;
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::Access;
@@ -206,24 +209,33 @@ impl Session {
 
     /// PostgreSQL lets go of what a transaction holds when it fails, not when its client ends it. What is
     /// open on the shards that have not failed is rolled back now, as far as the client cannot keep it.
-    pub(super) async fn let_go_of_locks(&mut self) {
+    pub(super) async fn let_go_of_locks(&mut self) -> Result<(), Ended> {
         if !matches!(self.txn.status(), Status::Failed(_)) {
-            return;
+            return Ok(());
         }
         let text = self.txn.way_back();
         let steps: Vec<_> = self.txn.holding().into_iter().map(|at| (at, text.clone())).collect();
         if steps.is_empty() {
-            return;
+            return Ok(());
         }
         for (at, answer) in self.hear_at_once(steps).await {
-            // The client's own ROLLBACK still comes there, or its connection is lost, and known to be.
-            if answer.is("ROLLBACK")
-                && text == "ROLLBACK"
-                && let Some(participant) = self.txn.participants.get_mut(at)
-            {
-                participant.rolled_back();
+            match answer {
+                Answer::Lost(error) => {
+                    // The client has been told one error already.
+                    let stop = self.broken(Broken::Server(at, error)).await;
+                    return if matches!(stop, Stop::End) { Err(Ended) } else { Ok(()) };
+                }
+                // To a savepoint: the client's own ROLLBACK is still to come.
+                Answer::Done(_) | Answer::Refused(..) if text != "ROLLBACK" => {}
+                Answer::Refused(..) => {}
+                Answer::Done(_) => {
+                    if let Some(participant) = self.txn.participants.get_mut(at) {
+                        participant.rolled_back();
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     fn needs_block(&self, what: &str) -> Result<(), Error> {
