@@ -223,11 +223,8 @@ impl<'a> Analyst<'a> {
             let known = found.relation.and_then(|relation| relation.column(column));
             let at = listed.iter().position(|listed| listed == column);
             let fill = known.map_or(Fill::Default, |known| known.fill);
-            let unknown = |by| Unroutable::KeyUnknown {
-                table: table.to_string(),
-                column: column.to_owned(),
-                by,
-            };
+            let left_out =
+                || Unroutable::CopyDefault { table: table.to_string(), column: column.to_owned() };
             let at = match (at, fill) {
                 (Some(at), _) => Some(Wanted {
                     at,
@@ -235,9 +232,12 @@ impl<'a> Analyst<'a> {
                     force_not_null: options.force_not_null.has(column),
                 }),
                 (None, Fill::Null) => None,
-                (None, Fill::Default) => return Err(unknown("a default")),
-                (None, Fill::Serial | Fill::Identity) => return Err(unknown("a sequence")),
-                (None, Fill::Generated) => return Err(unknown("a generated column")),
+                (None, Fill::Default | Fill::Serial | Fill::Identity) => return Err(left_out()),
+                (None, Fill::Generated) => {
+                    let (table, column) = (table.to_string(), column.to_owned());
+                    let by = "a generated column";
+                    return Err(Unroutable::KeyUnknown { table, column, by });
+                }
             };
             let key_type = self.context.rules.distribution(distribution);
             let key_type = key_type.map(|found| found.key_type);
