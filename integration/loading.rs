@@ -466,6 +466,34 @@ fn a_source_that_is_written_meanwhile_is_found_out() {
     world.refuses(&["--restart"], &["the load is done, so its rows may be in use"]);
 }
 
+#[tokio::test]
+async fn one_load_at_a_time_and_none_before_the_servers_are_done_with_the_last() {
+    let world = world(LARGE, LARGE_RULES);
+    let options = ["--piece", "128kB", "--jobs", "2"];
+    // The rows are there, and the indexes wait for somebody who looks at the table.
+    let reader = connect(world.cluster.shard(1)).await;
+    let mut load = world.spawn(&options);
+    wait_for("the tables", || world.pieces()[1] > 0);
+    reader.batch_execute("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE").await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND (query LIKE '%CREATE INDEX%' OR query LIKE '%ADD CONSTRAINT%')";
+    let waits = || world.cluster.shard(1).sql(DATABASE, waiting).unwrap() != "0";
+    wait_for("an index that waits", || load.try_wait().unwrap().is_some() || waits());
+    world.refuses(&options, &["problem: shard s0: another weir load is at work there"]);
+    end(load);
+    // The server does not know yet that nobody wants the index any more.
+    let mut next = world.spawn(&options);
+    let asleep = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    wait_for("the next load waits", || {
+        world.cluster.shard(1).sql(DATABASE, asleep).unwrap() == "1"
+    });
+    assert!(waits(), "the index is still wanted");
+    reader.batch_execute("ROLLBACK").await.unwrap();
+    assert!(next.wait().unwrap().success(), "it goes on with what the last one has left");
+    let said = world.loads(&options);
+    assert!(said.contains("this load is done already"), "{said}");
+}
+
 #[test]
 fn everything_in_the_way_is_said_at_once() {
     let world = world(

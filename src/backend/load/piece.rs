@@ -39,7 +39,7 @@ pub enum Constraints {
 
 /// A connection to a shard, before its first piece.
 pub async fn prepare(client: &Client, constraints: Constraints) -> Result<(), Error> {
-    super::prepare(client).await?;
+    super::assist(client).await?;
     // A crash loses a piece together with its step in the journal, or neither.
     let mut text = String::from("SET synchronous_commit = off");
     if constraints == Constraints::There {

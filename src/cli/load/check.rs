@@ -24,6 +24,20 @@ pub(super) async fn connect(load: &Load) -> (Vec<Option<Client>>, Vec<Difference
     (shards, found)
 }
 
+/// Keeps other loads away from the shards; a problem for each that somebody loads into already.
+pub(super) async fn claim(load: &Load, shards: &[Option<Client>]) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (shard, client) in load.rules.shards.iter().zip(shards) {
+        let Some(client) = client else { continue };
+        let name = format!("shard {}", shard.name);
+        let waits =
+            || println!("{name} is still at work for a load that was ended: waiting for it");
+        let claimed = crate::backend::load::claim(client, waits).await;
+        found.extend(claimed.err().map(|error| problem("", format!("{name}: {}", error.message))));
+    }
+    found
+}
+
 /// What the source, the rules, the shards and the programs at hand are not fit for.
 pub(super) async fn all(
     load: &Load,

@@ -171,6 +171,9 @@ async fn load_all(load: &Load, dry_run: bool, restart: bool) -> Result<ExitCode,
     let source = Arc::new(source::open(&reader).await.map_err(|error| at("the source", error))?);
     let (shards, mut found) = check::connect(load).await;
     found.extend(check::all(load, &reader, &source, &shards).await?);
+    if !dry_run {
+        found.extend(check::claim(load, &shards).await);
+    }
     let outset = outset::find(load, &source, &shards, restart, &mut found).await?;
     found.sort();
     for difference in &found {

@@ -3,7 +3,7 @@ use super::dump::{Kind, Section, Statement, dump, statements};
 use super::{Load, at};
 use crate::backend::control::Client;
 use crate::backend::load::journal::{self, Journal, SCHEMA};
-use crate::backend::load::{prepare, source::Source};
+use crate::backend::load::{assist, prepare, source::Source};
 use crate::cli::Failure;
 use crate::error::Error;
 use sha2::{Digest, Sha256};
@@ -66,7 +66,7 @@ async fn on_one(
     mut clients: Vec<Client>,
 ) -> Result<(), Error> {
     for client in &clients {
-        prepare(client).await?;
+        assist(client).await?;
         for setting in all.iter().filter(|statement| statement.kind == Kind::Setting) {
             client.batch_execute(&setting.text).await.map_err(crate::backend::load::failed)?;
         }
