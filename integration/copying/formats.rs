@@ -190,5 +190,20 @@ fn keys_of_every_type_are_found_however_they_are_written() {
         );
         copy_in(c, "COPY rows (id) FROM STDIN", b"32\r33\r\\.\rx", 1);
     });
-    stage.on_both("ALTER TABLE days ALTER COLUMN d SET NOT NULL");
+    stage.check(&|c| {
+        copy_in(c, "COPY timed (id, note) FROM STDIN", b"1\ta\n2\t\\N\n3\t\\.x", 3);
+        copy_in(c, "COPY timed (id, note) FROM STDIN", b"1\ta\n2\t\\N\n3\tb\n", 3);
+        copy_in(c, "COPY timed (note, id) FROM STDIN (DELIMITER '-')", b"a-4\nb-5\n\\.\n", 100);
+        copy_in(c, "COPY timed (id) FROM STDIN (FORMAT csv, HEADER)", b"id\n6\n\"7\"\n8\n", 2);
+        let odd = "COPY timed (id, day) FROM STDIN (FORMAT csv, QUOTE '2', NULL '')";
+        copy_in(c, odd, b"9,\n10,01-02-0304\n", 100);
+        copy_in(c, "COPY timed (id, note) FROM STDIN", b"11\ta\n12\n", 100);
+    });
+    for (query, expected) in [
+        ("SELECT count(DISTINCT made) FROM timed WHERE id IN (1, 2, 3)", "1"),
+        ("SELECT count(DISTINCT day) FROM timed WHERE id IN (1, 2, 3, 4, 5, 6)", "1"),
+        ("SELECT bool_and(day = made::date + 1) FROM timed WHERE id < 9", "t"),
+    ] {
+        assert_eq!(stage.client().value(query), expected, "{query}");
+    }
 }

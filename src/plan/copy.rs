@@ -15,7 +15,7 @@ use super::planner::{build, wants_several};
 use super::scope::Env;
 use super::several::Template;
 use super::several::copies::lock_name;
-use super::several::rows::tokens_from;
+use super::several::rows::{TimeDefault, time_defaults, tokens_from};
 use super::{Access, Command, Splice, Unroutable};
 use crate::sql::copy::{self as read, Forced, FormatName, Header, Options};
 use crate::sql::lexer::{Token, TokenKind};
@@ -39,6 +39,16 @@ pub struct CopyIn {
     pub text: Template,
     pub to: To,
     pub data: Result<Data, Unroutable>,
+    /// Columns that the client leaves out, and that each row is given in front of its own.
+    pub filled: Vec<Filled>,
+}
+
+/// A column whose default tells the time, which is one value for all rows.
+#[derive(Debug)]
+pub struct Filled {
+    pub default: TimeDefault,
+    /// As `format_type` writes it.
+    pub type_name: String,
 }
 
 /// Who is given which rows.
@@ -171,12 +181,16 @@ impl<'a> Analyst<'a> {
         }
         let unfilled = found.columns().unwrap_or_default().iter();
         let mut unfilled = unfilled.filter(|column| !listed.contains(&column.name.as_str().into()));
+        let mut filled = Vec::new();
         let to = match sharded {
             true => {
-                if let Some(column) = unfilled.find(|column| column.time.is_some()) {
+                filled = filled_columns(&found, &listed);
+                if let Some(first) = filled.first()
+                    && (options.format == FormatName::Binary || options.header == Header::Match)
+                {
                     data = data.and(Err(Unroutable::CopyDefault {
                         table: table.to_string(),
-                        column: column.name.clone(),
+                        column: first.default.column.clone(),
                     }));
                 }
                 To::ByKey(match known {
@@ -206,7 +220,11 @@ impl<'a> Analyst<'a> {
                 }
             }
         };
-        Ok(Some(Copying::In(CopyIn { text, to, data })))
+        let text = match filled.is_empty() {
+            true => text,
+            false => Template::spliced(shape, &in_front(shape, &filled)),
+        };
+        Ok(Some(Copying::In(CopyIn { text, to, data, filled })))
     }
 
     fn placing(
@@ -338,6 +356,28 @@ fn column_list(shape: &Shape, columns: &[&Column]) -> Option<Splice> {
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
     let insert = format!(" ({})", names.join(", "));
     Some(Splice { at: tokens.get(last)?.end, remove: 0, insert })
+}
+
+/// Columns with defaults that tell the time, and that are not listed.
+fn filled_columns(found: &Found<'_>, listed: &[Cow<'_, str>]) -> Vec<Filled> {
+    let left_out = time_defaults(found).into_iter();
+    let left_out = left_out.filter(|default| !listed.contains(&default.column.as_str().into()));
+    left_out
+        .map(|default| {
+            let column = found.relation.and_then(|relation| relation.column(&default.column));
+            let type_name = column.map_or_else(String::new, |column| column.type_name.clone());
+            Filled { default, type_name }
+        })
+        .collect()
+}
+
+/// These columns before those that are listed.
+fn in_front(shape: &Shape, filled: &[Filled]) -> Vec<Splice> {
+    let tokens = tokens_from(&shape.text, 0);
+    let open = tokens.iter().find(|token| token.kind == TokenKind::OpenParen);
+    let names: String =
+        filled.iter().map(|one| format!("{}, ", quoted(&one.default.column))).collect();
+    open.map(|open| Splice { at: open.end, remove: 0, insert: names }).into_iter().collect()
 }
 
 fn quoted(name: &str) -> String {

@@ -48,14 +48,14 @@ enum RowPiece {
 
 /// A default's expression, with its times apart.
 #[derive(Debug)]
-struct TimeDefault {
-    column: String,
+pub struct TimeDefault {
+    pub column: String,
     text: String,
     times: Vec<Time>,
 }
 
 impl TimeDefault {
-    fn written(&self, moment: Option<&Moment>) -> String {
+    pub fn written(&self, moment: Option<&Moment>) -> String {
         let Some(moment) = moment else { return self.text.clone() };
         let (mut written, mut done) = (String::new(), 0);
         for time in &self.times {
@@ -222,7 +222,7 @@ pub fn listed(insert: &Insert, found: &Found<'_>, rows: &[Vec<Option<Expr>>]) ->
     columns.map(|column| column.name.clone()).collect()
 }
 
-fn time_defaults(found: &Found<'_>) -> Vec<TimeDefault> {
+pub fn time_defaults(found: &Found<'_>) -> Vec<TimeDefault> {
     let columns = found.columns().unwrap_or_default().iter();
     columns
         .filter_map(|column| {

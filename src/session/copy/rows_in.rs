@@ -11,14 +11,15 @@ use crate::exec::copy::Bundles;
 use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, NO_PARAMETERS, Which};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
-use crate::plan::copy::{CopyIn, Data, To};
+use crate::plan::copy::{CopyIn, Data, Filled, To};
 use crate::plan::placing::{Placing, Written};
 use crate::plan::several::copies::Mode;
 use crate::rules::Rules;
 use crate::session::encoding::Encoding;
+use crate::session::schema::captured_rows;
 use crate::session::several::Asked;
 use crate::txn::{Isolation, Status, copies};
-use crate::wire::copy::{Format, Next, Rows};
+use crate::wire::copy::{Format, Next, Output, Rows};
 use crate::wire::frontend::CopyFail;
 use crate::wire::{encode, frame};
 use bytes::{Buf, Bytes};
@@ -28,6 +29,8 @@ use std::sync::Arc;
 struct Intake<'p> {
     /// `None`: every shard is given all of it.
     cut: Option<Cut<'p>>,
+    /// What each row is given in front of its own fields.
+    front: Vec<u8>,
     bundles: Bundles,
     /// What is left of a CopyData message that has begun.
     passing: usize,
@@ -73,6 +76,7 @@ impl Session {
             self.lock_copies(asked, lock).await?;
         }
         let sites = self.site_all(&shards, asked.planned).await?;
+        let front = self.front(asked, copy, &sites).await?;
         let wording = Wording::new(&copy.text, asked);
         let mut fan = self.fan_out("weir_copy", &sites, &wording, &[]);
         // A Close in the middle of the data would be an error.
@@ -83,7 +87,7 @@ impl Session {
             // A trigger may take its time with a row, and the server reads none meanwhile.
             self.limit_unanswered(at, Unanswered::AsLongAsItTakes);
         }
-        let fed = self.feed_shards(&mut fan, &wording, copy).await;
+        let fed = self.feed_shards(&mut fan, &wording, copy, front).await;
         for &at in &sites {
             self.limit_unanswered(at, Unanswered::Limited(crate::backend::tcp::Peer::Server));
         }
@@ -107,13 +111,49 @@ impl Session {
         }
     }
 
+    /// The values of columns that the client leaves out and that are the same in all rows.
+    async fn front(
+        &mut self,
+        asked: &Asked<'_>,
+        copy: &CopyIn,
+        sites: &[usize],
+    ) -> Result<Vec<u8>, Stop> {
+        let (Some(&at), Ok(data), false) = (sites.first(), &copy.data, copy.filled.is_empty())
+        else {
+            return Ok(Vec::new());
+        };
+        if !self.printing(&[at]).iso_dates {
+            return Err(Error::refused(
+                "COPY that leaves out a column whose default tells the time, under this DateStyle",
+                "SET DateStyle = ISO",
+            )
+            .into());
+        }
+        let moment = self.moment(asked).await?;
+        let written: Vec<String> = copy
+            .filled
+            .iter()
+            .map(|Filled { default, type_name }| {
+                format!("(({})::{type_name})::pg_catalog.text", default.written(Some(&moment)))
+            })
+            .collect();
+        self.relay.captured.clear();
+        self.say(at, &format!("SELECT {}", written.join(", ")), Show::Capture).await?;
+        let captured = self.relay.captured.split();
+        let rows = captured_rows(&captured)?;
+        let row = rows.first().ok_or_else(|| Error::internal("a default gave no row"))?;
+        let values: Vec<Option<&[u8]>> = row.iter().map(|value| value.map(str::as_bytes)).collect();
+        Ok(Output::front(data.format.clone(), &values))
+    }
+
     async fn feed_shards(
         &mut self,
         fan: &mut FanOut,
         wording: &Wording,
         copy: &CopyIn,
+        front: Vec<u8>,
     ) -> Result<(), Stop> {
-        let mut intake = Intake { cut: None, bundles: Bundles::new(fan.len()), passing: 0 };
+        let mut intake = Intake { cut: None, front, bundles: Bundles::new(fan.len()), passing: 0 };
         let end = match self.begin_data(fan, copy, &mut intake).await {
             Ok(()) => self.carry_data(fan, &mut intake).await,
             Err(halt) => ended(halt),
@@ -141,6 +181,7 @@ impl Session {
         self.slot.heeding(None, fan.copy_begun(&mut lines)).await?;
         intake.cut = self.cut(fan, copy).map_err(|error| Ended::End(End::Refused(error)))?;
         let response = fan.copy_response(0).cloned().unwrap_or_default();
+        let response = without_columns(&response, copy.filled.len());
         encode::message(b'G', &mut self.client.output, |out| out.extend_from_slice(&response));
         Ok(())
     }
@@ -281,7 +322,7 @@ impl Session {
         intake: &mut Intake<'_>,
         bytes: Option<&Bytes>,
     ) -> Result<(), End> {
-        let Intake { cut, bundles, .. } = intake;
+        let Intake { cut, front, bundles, .. } = intake;
         let participants = &mut self.txn.participants;
         let mut give = |stream: usize, row: &[u8]| {
             let participant = fan.at(stream).and_then(|at| participants.get_mut(at));
@@ -315,10 +356,12 @@ impl Session {
                     let shard = match placing.shard(rows, &data, *written, rules, room) {
                         Ok(shard) => usize::from(shard.0),
                         Err(error) => {
+                            give(0, front);
                             give(0, rows.bytes(&row));
                             return Err(End::Broken(error));
                         }
                     };
+                    give(shard, front);
                     give(shard, rows.bytes(&row));
                 }
             }
@@ -451,6 +494,19 @@ impl Session {
             .into()),
         }
     }
+}
+
+/// CopyInResponse's body for so many columns fewer.
+fn without_columns(response: &[u8], fewer: usize) -> Vec<u8> {
+    let mut body = response.to_vec();
+    if let Some(count) = body.get_mut(1..3)
+        && let Ok(before) = <[u8; 2]>::try_from(&*count)
+    {
+        let left = usize::from(u16::from_be_bytes(before)).saturating_sub(fewer);
+        count.copy_from_slice(&u16::try_from(left).unwrap_or_default().to_be_bytes());
+        body.truncate(3 + 2 * left);
+    }
+    body
 }
 
 /// Why the data does not begin.

@@ -17,6 +17,21 @@ impl Output {
         Self { format, forced, line: BytesMut::new() }
     }
 
+    /// Values that stand before those of every row, with the delimiter behind them.
+    pub fn front(format: Format, values: &[Option<&[u8]>]) -> Vec<u8> {
+        let delimiter = match &format {
+            Format::Text(signs) | Format::Csv(signs, _) => signs.delimiter,
+            Format::Binary => return Vec::new(),
+        };
+        let mut output = Self::new(format, vec![true; values.len()]);
+        output.line(values.iter().copied());
+        let mut front = output.line.to_vec();
+        if let Some(end) = front.last_mut() {
+            *end = delimiter;
+        }
+        front
+    }
+
     /// What precedes the rows; `names`: the columns'.
     pub fn begin<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>, out: &mut BytesMut) {
         match &self.format {
