@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long)]
     checksums: bool,
     /// How much of a table is copied in one transaction.
-    #[arg(long, value_name = "SIZE", default_value = "64MB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "16MB", value_parser = size)]
     piece: usize,
     #[command(flatten)]
     servers: Servers,
