@@ -3,7 +3,7 @@ use super::Failure;
 use super::servers::Servers;
 use super::throwaway::client_program;
 use crate::backend::control::Client;
-use crate::backend::outline;
+use crate::backend::{guard, outline};
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::rules::{Gather, Rules};
@@ -103,12 +103,17 @@ fn copy_schema(
     dump.args(["--schema-only", "--no-comments", "--no-publications", "--no-subscriptions"]);
     dump.args(["--exclude-schema=weir", "--dbname", from]).args(selection);
     let by_hand = || {
-        format!("run: pg_dump --schema-only --exclude-schema=weir '{from}' | psql -1 '{}'", to.dsn)
+        format!(
+            "run: pg_dump --schema-only --exclude-schema=weir '{from}' | grep -v 'TRIGGER {} ' | \
+             psql -1 '{}'",
+            guard::NAME,
+            to.dsn
+        )
     };
     let dumped = output(dump, &[]).map_err(|failure| failure.hint(by_hand()))?;
     let mut psql = servers.command(client_program("psql"));
     psql.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", "-", "--dbname", &to.dsn]);
-    output(psql, &without_public(&dumped.stdout)).map_err(|failure| {
+    output(psql, &fitting(&dumped.stdout)).map_err(|failure| {
         failure.hint(
             "roles and extensions of the shards have to be on the gather database's server, too",
         )
@@ -116,11 +121,14 @@ fn copy_schema(
     Ok(())
 }
 
-/// A new database has the schema `public`; pg_dump makes it where its rights or owner are others.
-fn without_public(dump: &[u8]) -> Vec<u8> {
+/// A new database has the schema `public`; pg_dump makes it where its rights or owner are others. Guards are
+/// of the schema `weir`, which is left out.
+fn fitting(dump: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(dump);
-    text.replace("\nCREATE SCHEMA public;\n", "\nCREATE SCHEMA IF NOT EXISTS public;\n")
-        .into_bytes()
+    let text = text.replace("\nCREATE SCHEMA public;\n", "\nCREATE SCHEMA IF NOT EXISTS public;\n");
+    let guard = format!("CREATE TRIGGER {} ", guard::NAME);
+    let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(&guard));
+    lines.collect::<String>().into_bytes()
 }
 
 /// Runs a command to its end with that input.

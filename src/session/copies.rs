@@ -166,7 +166,8 @@ impl Session {
             if stream > 0 {
                 continue;
             }
-            let Some(rest) = left.checked_sub(row.body().len()) else {
+            let kept = if visible > 0 || keeps { row.body().len() } else { 0 };
+            let Some(rest) = left.checked_sub(kept) else {
                 let Outcome { fan, wording, .. } = &mut *outcome;
                 self.stop(fan, wording).await?;
                 return Err(too_much().into());
@@ -217,7 +218,7 @@ impl Session {
         let mut digests = vec![Digest::default(); others.len()];
         for rows in outcome.rows.chunks((PARAMETERS / columns.len().max(1)).max(1)) {
             let text = format!(
-                "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES {} RETURNING {}",
+                "/* {MARKER} */ INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES {} RETURNING {}",
                 columns.join(", "),
                 parameter_rows(rows.len(), columns.len()),
                 all.join(", ")
@@ -253,7 +254,7 @@ impl Session {
 }
 
 /// `($1, $2), ($3, $4)`
-fn parameter_rows(rows: usize, columns: usize) -> String {
+pub(super) fn parameter_rows(rows: usize, columns: usize) -> String {
     let row = |row: usize| {
         let numbers = (1..=columns).map(|column| format!("${}", row * columns + column));
         format!("({})", numbers.collect::<Vec<_>>().join(", "))
@@ -261,7 +262,7 @@ fn parameter_rows(rows: usize, columns: usize) -> String {
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// What the home shard writes as text must mean the same to the others.
+/// What one shard writes as text must mean the same to the others.
 fn check_printing(printing: Printing) -> Result<(), Error> {
     match printing.iso_dates && printing.floats_exact {
         true => Ok(()),
@@ -279,8 +280,9 @@ fn differ(copies: &Copies) -> Error {
     )
     .detail("Each shard has a copy of it, and the statement has written other rows on one of them.")
     .hint(
-        "give every column a value that is the same wherever it is worked out; if the copies have \
-         been different before, write them shard by shard: /* weir: shard=NAME */",
+        "give every column a value that is the same wherever it is worked out, also in triggers: \
+         now() in a BEFORE trigger is another value on each shard; if the copies have been different \
+         before, write them shard by shard: /* weir: shard=NAME */",
     )
 }
 
