@@ -9,7 +9,8 @@ use crate::error::{Error, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::Catalog;
 use crate::plan::catalog::{
-    Collation, Column, Equality, Function, Relation, RelationKind, Volatility,
+    Collation, Column, Equality, Function, Mark, Nulls, OnChange, Reference, ReferenceColumn,
+    Relation, RelationKind, Volatility,
 };
 use crate::rules::{Placement, Rules, Unlisted};
 use crate::sql::statement::Fill;
@@ -27,7 +28,8 @@ WITH spaces AS MATERIALIZED (
     WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'weir')
       AND nspname !~ '^pg_(toast_)?temp_'
 ), relations AS MATERIALIZED (
-    SELECT c.oid, s.nspname, c.relname, c.relkind, c.relhasrules, c.relrowsecurity
+    SELECT c.oid, s.nspname, c.relname, c.relkind, c.relhasrules, c.relrowsecurity,
+           c.relhastriggers
     FROM pg_catalog.pg_class c
     JOIN spaces s ON s.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -64,8 +66,14 @@ WITH spaces AS MATERIALIZED (
 (SELECT 'relation', r.oid::text, r.nspname::text, r.relname::text, r.relkind::text,
         parent.oid::text, owner.refobjid::text,
         pg_catalog.concat_ws(' ',
-            CASE WHEN r.relhasrules AND r.relkind IN ('r', 'p') THEN 'rules' END,
-            CASE WHEN r.relrowsecurity THEN 'policies' END)
+            CASE WHEN r.relhasrules AND r.relkind IN ('r', 'p') AND EXISTS (
+                SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = r.oid) THEN 'rules' END,
+            CASE WHEN r.relrowsecurity THEN 'policies' END,
+            CASE WHEN r.relkind = 'p' THEN 'partitioned' END,
+            CASE WHEN r.relhastriggers AND EXISTS (
+                SELECT FROM pg_catalog.pg_trigger t
+                WHERE t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D')
+                THEN 'triggers' END)
  FROM relations r
  LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = r.oid AND i.inhseqno = 1
  LEFT JOIN relations parent ON parent.oid = i.inhparent
@@ -88,7 +96,8 @@ UNION ALL
                        '\\m(now|current_(timestamp|date|time)|local(timestamp|time)|(transaction|statement)_timestamp)\\M'
              ) END,
         pg_catalog.concat_ws(' ', CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END,
-            CASE WHEN a.attnum = ANY (identity.conkey) THEN 'key' END)
+            CASE WHEN a.attnum = ANY (identity.conkey) THEN 'key' END,
+            CASE WHEN a.attnotnull THEN 'required' END)
  FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
  LEFT JOIN drawn ON drawn.refobjid = a.attrelid AND drawn.refobjsubid = a.attnum
  LEFT JOIN owners ON a.attidentity <> ''
@@ -98,6 +107,21 @@ UNION ALL
  LEFT JOIN pg_catalog.pg_constraint identity
         ON identity.conrelid = a.attrelid AND identity.contype = 'p'
  WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum)
+UNION ALL
+(SELECT 'reference', k.confrelid::text, k.conname::text, k.conrelid::text,
+        k.confdeltype::text || k.confupdtype::text, here.attname::text, there.attname::text,
+        CASE WHEN pg_catalog.jsonb_typeof(pg_catalog.to_jsonb(k) -> 'confdelsetcols') = 'array'
+             THEN (pg_catalog.to_jsonb(k) -> 'confdelsetcols'
+                   @> pg_catalog.to_jsonb(here.attnum))::text
+             ELSE 'true' END
+ FROM pg_catalog.pg_constraint k
+ JOIN relations r ON r.oid = k.confrelid JOIN relations o ON o.oid = k.conrelid
+ CROSS JOIN LATERAL pg_catalog.generate_subscripts(k.conkey, 1) place
+ JOIN pg_catalog.pg_attribute here
+        ON here.attrelid = k.conrelid AND here.attnum = k.conkey[place]
+ JOIN pg_catalog.pg_attribute there
+        ON there.attrelid = k.confrelid AND there.attnum = k.confkey[place]
+ WHERE k.contype = 'f' ORDER BY k.confrelid, k.oid, place)
 UNION ALL
 (SELECT 'function', s.nspname::text, p.proname::text, p.provolatile::text,
         (l.lanname IN ('c', 'internal'))::text, (p.prokind = 'a')::text, NULL, NULL
@@ -131,7 +155,8 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
      WHERE c.relkind <> 'i'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped,
-            a.attidentity, a.attgenerated, a.atthasdef, a.attcollation, f.oid), 0))
+            a.attidentity, a.attgenerated, a.atthasdef, a.attcollation, a.attnotnull,
+            f.oid), 0))
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
      JOIN spaces s ON s.oid = c.relnamespace
      LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
@@ -147,8 +172,14 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
             inhrelid, inhparent, inhseqno), 0)) FROM pg_catalog.pg_inherits),
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_collation WHERE NOT collisdeterministic),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
-            k.oid, k.conrelid, k.conkey), 0))
-     FROM pg_catalog.pg_constraint k WHERE k.contype = 'p'),
+            k.oid, k.conrelid, k.conkey, k.confrelid, k.confkey, k.confdeltype,
+            k.confupdtype), 0))
+     FROM pg_catalog.pg_constraint k WHERE k.contype IN ('p', 'f')),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            t.oid, t.tgrelid, t.tgenabled), 0))
+     FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal),
+    (SELECT pg_catalog.sum(w.ev_class::bigint) FROM pg_catalog.pg_rewrite w
+     WHERE w.ev_type <> '1'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             d.objid, d.refobjid, d.refobjsubid, d.deptype), 0))
      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
@@ -202,8 +233,8 @@ impl Contents {
                     columns: Vec::new(),
                     parent: None,
                     owner: None,
-                    rules: notes().any(|note| note == "rules"),
-                    policies: notes().any(|note| note == "policies"),
+                    marks: notes().filter_map(mark).collect(),
+                    referenced: Vec::new(),
                 });
             }
             "column" => {
@@ -227,10 +258,15 @@ impl Contents {
                         false => Collation::Other,
                     },
                     in_primary_key: notes().any(|note| note == "key"),
+                    nulls: match notes().any(|note| note == "required") {
+                        true => Nulls::Refused,
+                        false => Nulls::Taken,
+                    },
                 };
                 let position = *self.positions.get(text(1)?)?;
                 self.relations.get_mut(position)?.columns.push(column);
             }
+            "reference" => self.add_reference(row)?,
             "function" => self.functions.push(Function {
                 schema: owned(1)?,
                 name: owned(2)?,
@@ -251,6 +287,34 @@ impl Contents {
             "equality" => self.equality = Equality::ByCollation,
             "fingerprint" => self.fingerprint = owned(1)?,
             _ => return None,
+        }
+        Some(())
+    }
+
+    /// One column of a foreign key; its columns come one after the other.
+    fn add_reference(&mut self, row: &[Option<&str>]) -> Option<()> {
+        let text = |index: usize| row.get(index).copied().flatten();
+        let there = self.relations.get(*self.positions.get(text(3)?)?)?;
+        let table = (there.schema.clone(), there.name.clone());
+        let referenced = self.relations.get_mut(*self.positions.get(text(1)?)?)?;
+        let column = ReferenceColumn {
+            name: text(5)?.to_owned(),
+            referenced: text(6)?.to_owned(),
+            set: text(7)? == "true",
+        };
+        let name = text(2)?;
+        match referenced.referenced.last_mut() {
+            Some(last) if last.name == name && last.table == table => last.columns.push(column),
+            Some(_) | None => {
+                let mut actions = text(4)?.chars().map(on_change);
+                referenced.referenced.push(Reference {
+                    name: name.to_owned(),
+                    table,
+                    columns: vec![column],
+                    on_delete: actions.next()??,
+                    on_update: actions.next()??,
+                });
+            }
         }
         Some(())
     }
@@ -353,6 +417,25 @@ fn relation_kind(letter: &str) -> Option<RelationKind> {
     })
 }
 
+fn mark(word: &str) -> Option<Mark> {
+    Some(match word {
+        "rules" => Mark::Rules,
+        "policies" => Mark::Policies,
+        "triggers" => Mark::Triggers,
+        "partitioned" => Mark::Partitioned,
+        _ => return None,
+    })
+}
+
+fn on_change(letter: char) -> Option<OnChange> {
+    Some(match letter {
+        'a' | 'r' => OnChange::Keep,
+        'c' => OnChange::Cascade,
+        'n' | 'd' => OnChange::Set,
+        _ => return None,
+    })
+}
+
 fn fill(word: &str) -> Option<Fill> {
     Some(match word {
         "generated" => Fill::Generated,
@@ -402,13 +485,15 @@ mod tests {
     #[test]
     fn rows_become_relations_with_columns_owners_and_parents() {
         let rows = [
-            ["relation", "11", "public", "orders_id_seq", "S", "", "10"],
-            ["relation", "10", "public", "orders", "p", "", ""],
-            ["relation", "12", "public", "orders_2026", "r", "10", ""],
-            ["column", "10", "id", "bigint", "20", "serial", "public.orders_id_seq"],
-            ["function", "public", "f", "s", "false", "false", ""],
-            ["object", "public", "orders", "10", "table", "", ""],
-            ["fingerprint", "1.2", "", "", "", "", ""],
+            ["relation", "11", "public", "orders_id_seq", "S", "", "10", ""],
+            ["relation", "10", "public", "orders", "p", "", "", "triggers partitioned"],
+            ["relation", "12", "public", "orders_2026", "r", "10", "", ""],
+            ["column", "10", "id", "bigint", "20", "serial", "public.orders_id_seq", "required"],
+            ["reference", "10", "f", "12", "na", "a", "id", "true"],
+            ["reference", "10", "f", "12", "na", "b", "nr", "false"],
+            ["function", "public", "f", "s", "false", "false", "", ""],
+            ["object", "public", "orders", "10", "table", "", "", ""],
+            ["fingerprint", "1.2", "", "", "", "", "", ""],
         ];
         let rows = rows.iter().map(|row| {
             row.iter().map(|value| Some(*value).filter(|value| !value.is_empty())).collect()
@@ -420,7 +505,14 @@ mod tests {
         let table = Some(("public".to_owned(), "orders".to_owned()));
         assert_eq!(catalog.relation("public", "orders_id_seq").unwrap().owner, table);
         assert_eq!(catalog.relation("public", "orders_2026").unwrap().parent, table);
-        let id = &catalog.relation("public", "orders").unwrap().columns[0];
+        let orders = catalog.relation("public", "orders").unwrap();
+        assert_eq!(orders.marks, [Mark::Triggers, Mark::Partitioned]);
+        let [key] = orders.referenced.as_slice() else { panic!("{:?}", orders.referenced) };
+        assert_eq!((key.on_delete, key.on_update), (OnChange::Set, OnChange::Keep));
+        let set: Vec<_> = key.columns.iter().map(|column| (&*column.name, column.set)).collect();
+        assert_eq!(set, [("a", true), ("b", false)]);
+        let id = &orders.columns[0];
+        assert_eq!(id.nulls, Nulls::Refused);
         assert_eq!((id.fill, id.type_oid), (Fill::Serial, Oid(20)));
         assert_eq!(catalog.functions("f").count(), 1);
     }

@@ -1,6 +1,6 @@
 //! Reads from one server's catalogs what `rules::survey` compares.
 use super::control::{Client, failed};
-use super::sequences;
+use super::{guard, sequences};
 use crate::error::Error;
 use crate::rules::survey::{
     ColumnFacts, Filled, ForeignKey, ShardSurvey, TableFacts, Unique, UniqueBy,
@@ -82,7 +82,15 @@ const FOREIGN_KEYS: &str = "\
                  ORDER BY k.place), \
            ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(num, place) \
                  JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num \
-                 ORDER BY k.place) \
+                 ORDER BY k.place), \
+           ARRAY(SELECT a.attname::text FROM pg_attribute a \
+                 WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) \
+                   AND c.confdeltype IN ('n', 'd') \
+                   AND (jsonb_typeof(to_jsonb(c) -> 'confdelsetcols') IS DISTINCT FROM 'array' \
+                        OR to_jsonb(c) -> 'confdelsetcols' @> to_jsonb(a.attnum))), \
+           ARRAY(SELECT a.attname::text FROM pg_attribute a \
+                 WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) \
+                   AND c.confupdtype IN ('c', 'n', 'd')) \
     FROM pg_constraint c JOIN pg_class r ON r.oid = c.confrelid \
     JOIN pg_namespace n ON n.oid = r.relnamespace \
     WHERE c.contype = 'f' AND c.conrelid = ANY ($1) ORDER BY 1, 2";
@@ -92,6 +100,11 @@ const TRIGGERS: &str = "\
     SELECT tgrelid, tgname::text FROM pg_trigger \
     WHERE NOT tgisinternal AND tgenabled <> 'D' \
       AND tgtype & 3 = 3 AND tgtype & 20 <> 0 AND tgrelid = ANY ($1) ORDER BY 1, 2";
+
+/// Whether there are triggers of users, and whether weir's own is there.
+const KINDS: &str = "\
+    SELECT tgrelid, bool_or(tgname <> $2), bool_or(tgname = $2) FROM pg_trigger \
+    WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgrelid = ANY ($1) GROUP BY tgrelid";
 
 /// What the rules are compared with.
 pub async fn survey(client: &Client) -> Result<ShardSurvey, Error> {
@@ -135,6 +148,12 @@ pub async fn survey(client: &Client) -> Result<ShardSurvey, Error> {
             }
         }
     }
+    for row in client.query(KINDS, &[&oids, &guard::NAME]).await.map_err(failed)? {
+        let table = position.get(&get::<u32>(&row, 0)?);
+        if let Some(facts) = table.and_then(|index| survey.tables.get_mut(*index)) {
+            (facts.acts, facts.guarded) = (get(&row, 1)?, get(&row, 2)?);
+        }
+    }
     Ok(survey)
 }
 
@@ -176,6 +195,8 @@ fn foreign_key(row: &Row, facts: &mut TableFacts) -> Result<(), Error> {
         table: get(row, 3)?,
         columns: get(row, 4)?,
         referenced: get(row, 5)?,
+        set_on_delete: get(row, 6)?,
+        set_on_update: get(row, 7)?,
     });
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Walks over a statement once and collects what the plan is made of: instances of sharded tables,
 //! facts about their columns, what must run on a certain shard, and what the statement does.
-use super::catalog::Column;
+use super::catalog::{Column, Nulls};
+use super::foreign::Change;
 use super::functions::{self, Effect};
 use super::insert::Passed;
 use super::keys::{Facts, Var};
@@ -36,6 +37,8 @@ pub struct Analyst<'a> {
     pub rows: Vec<Row<'a>>,
     /// Keys of inserted rows that come from columns of a query.
     pub passed: Vec<(Passed, DistributionId)>,
+    /// Why nobody knows beforehand where the rows of INSERT … SELECT belong.
+    pub unplaced: Option<Unroutable>,
     /// FROM items that `FOR UPDATE OF` names; none: all.
     pub locked: Vec<String>,
     /// The strongest row lock that the statement takes.
@@ -101,6 +104,36 @@ pub struct WriteSite<'a> {
     pub found: Found<'a>,
     /// What equals the key by whose shards the write can be taken apart; `None`: nothing is proved.
     pub anchor: Option<HashSet<Var>>,
+    /// What it does to rows that are there.
+    pub changes: Vec<Change>,
+    /// It is an UPDATE that sets what decides where rows live.
+    pub moves: Option<Moved<'a>>,
+}
+
+/// An UPDATE of a key.
+#[derive(Debug)]
+pub struct Moved<'a> {
+    /// The first column that it sets and that decides where rows live.
+    pub column: String,
+    /// The place of all its rows afterwards; `None`: each may have another.
+    pub to: Option<Row<'a>>,
+}
+
+impl WriteSite<'_> {
+    /// The table's name with its schema, as SQL writes it.
+    pub fn qualified(&self) -> String {
+        let schema = self.table.schema.as_ref();
+        let schema = schema.or(self.found.relation.map(|relation| &relation.schema));
+        match schema {
+            Some(schema) => format!("{}.{}", quoted(schema), quoted(&self.table.name)),
+            None => quoted(&self.table.name),
+        }
+    }
+}
+
+/// A name as SQL writes it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// One place where a sharded table's rows are looked at.
@@ -145,6 +178,7 @@ pub struct Row<'a> {
     pub distribution: DistributionId,
     /// `None`: NULL, since the column is left out.
     pub key: Option<Operand>,
+    pub nulls: Nulls,
     pub fallback: Option<RowFallback<'a>>,
 }
 
@@ -154,6 +188,7 @@ pub struct RowFallback<'a> {
     pub distribution: DistributionId,
     /// `None`: not known before the insert.
     pub key: Option<Operand>,
+    pub nulls: Nulls,
 }
 
 /// How a parameter's type is decided where the client did not say it.
@@ -187,6 +222,7 @@ impl<'a> Analyst<'a> {
             needs: Vec::new(),
             rows: Vec::new(),
             passed: Vec::new(),
+            unplaced: None,
             locked: Vec::new(),
             row_lock: None,
             lock_sites: Vec::new(),

@@ -26,10 +26,52 @@ pub struct Relation {
     pub parent: Option<(String, String)>,
     /// The owner of a serial column's or identity column's sequence: schema, table.
     pub owner: Option<(String, String)>,
-    /// A table with rules: CREATE RULE.
-    pub rules: bool,
+    pub marks: Vec<Mark>,
+    /// Foreign keys that point here.
+    pub referenced: Vec<Reference>,
+}
+
+/// What a table has that makes its writes do more, or other things, than they say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mark {
+    /// CREATE RULE.
+    Rules,
     /// Row security is on.
-    pub policies: bool,
+    Policies,
+    /// Triggers that somebody has made, and that are not switched off.
+    Triggers,
+    /// Its rows are in its partitions; those of other tables may be in tables that inherit from it.
+    Partitioned,
+}
+
+/// A foreign key, as the table sees it that it points to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Reference {
+    pub name: String,
+    /// The table whose rows point here: its schema and name.
+    pub table: (String, String),
+    pub columns: Vec<ReferenceColumn>,
+    pub on_delete: OnChange,
+    pub on_update: OnChange,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReferenceColumn {
+    /// In the table that points here.
+    pub name: String,
+    pub referenced: String,
+    /// ON DELETE SET NULL or SET DEFAULT sets it.
+    pub set: bool,
+}
+
+/// What a foreign key does with the rows that point to one that goes or changes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnChange {
+    /// NO ACTION, RESTRICT: nothing; it is an error if there are any.
+    Keep,
+    Cascade,
+    /// SET NULL, SET DEFAULT.
+    Set,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -54,8 +96,17 @@ pub struct Column {
     /// How its texts are ordered.
     pub collation: Collation,
     pub in_primary_key: bool,
+    pub nulls: Nulls,
     /// The default's expression, if it tells the time.
     pub time: Option<String>,
+}
+
+/// Whether a column may be NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Nulls {
+    /// Or it is not known.
+    Taken,
+    Refused,
 }
 
 /// When texts are equal, whatever their column.
@@ -150,6 +201,26 @@ impl Catalog {
         self.relations.values().flatten()
     }
 
+    /// A relation with its partitions and the tables that inherit from it, however far below.
+    pub fn family<'c>(&'c self, relation: &'c Relation) -> Vec<&'c Relation> {
+        let mut family = vec![relation];
+        let mut at = 0;
+        while let Some(&parent) = family.get(at) {
+            let is_child = |other: &&Relation| {
+                let above = other.parent.as_ref();
+                above.is_some_and(|(schema, name)| *schema == parent.schema && *name == parent.name)
+            };
+            // Nobody is its own ancestor, but a catalog is only text.
+            let children = self.relations().filter(is_child);
+            let new: Vec<_> = children
+                .filter(|child| !family.iter().any(|one| std::ptr::eq(*one, *child)))
+                .collect();
+            family.extend(new);
+            at += 1;
+        }
+        family
+    }
+
     pub fn all_functions(&self) -> impl Iterator<Item = &Function> {
         self.functions.values().flatten()
     }
@@ -163,6 +234,10 @@ impl Catalog {
 impl Relation {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub fn has(&self, mark: Mark) -> bool {
+        self.marks.contains(&mark)
     }
 }
 
@@ -205,6 +280,7 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
                 Some(_) | None => Collation::Other,
             },
             in_primary_key: false,
+            nulls: Nulls::Taken,
             time: None,
         });
     }
@@ -216,8 +292,8 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
         columns,
         parent,
         owner: None,
-        rules: false,
-        policies: false,
+        marks: Vec::new(),
+        referenced: Vec::new(),
     });
 }
 
@@ -229,7 +305,7 @@ fn bare(name: &Name, kind: RelationKind) -> Relation {
         columns: Vec::new(),
         parent: None,
         owner: None,
-        rules: false,
-        policies: false,
+        marks: Vec::new(),
+        referenced: Vec::new(),
     }
 }

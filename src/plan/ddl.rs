@@ -208,6 +208,8 @@ pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<ByWords>, Un
                 Object::Table | Object::ForeignTable => on_tables(&words, "table", drops),
                 Object::Index if words.has("concurrently") => one_only("create index concurrently"),
                 Object::Index if creates => on_tables(&words, "on", false),
+                // CREATE RULE … AS ON UPDATE TO table
+                Object::Rule if creates => on_tables(&words, "to", false),
                 Object::Trigger | Object::Policy | Object::Rule => on_tables(&words, "on", drops),
                 Object::Sequence if !creates => on_tables(&words, "sequence", drops),
                 Object::MaterializedView | Object::View if !creates => {

@@ -1,6 +1,7 @@
 //! DELETE: the target is an instance like any other.
 use super::Unroutable;
 use super::analyst::{Analyst, WriteSite};
+use super::foreign::Change;
 use super::scope::{Columns, Env, Scope};
 use crate::sql::statement::Delete;
 
@@ -21,7 +22,8 @@ impl Analyst<'_> {
             }
             let returned = analyst.returning(&delete.returning, env, &scope)?;
             let anchor = key.map(|key| analyst.facts.class(key, since));
-            analyst.writes.push(WriteSite { table: delete.table.name.clone(), found, anchor });
+            let (table, changes) = (delete.table.name.clone(), vec![Change::Deleted]);
+            analyst.writes.push(WriteSite { table, found, anchor, changes, moves: None });
             Ok(returned)
         })
     }

@@ -2,6 +2,7 @@
 //! from a query that is limited to the same shard.
 use super::Unroutable;
 use super::analyst::{Analyst, Row, RowFallback, WriteSite};
+use super::catalog::Nulls;
 use super::keys::Var;
 use super::names::{Found, Home};
 use super::predicate::column;
@@ -9,6 +10,7 @@ use super::scope::{Columns, Env, Scope, Slot};
 use super::several::level;
 use super::several::spread::KeyNulls;
 use super::value::Operand;
+use super::write::{excluded_places, refuse_places, updated};
 use crate::ids::DistributionId;
 use crate::rules::Fallback;
 use crate::sql::statement::{Alias, Body, Expr, Fill, Insert, Name, Source, TableItem};
@@ -27,6 +29,7 @@ struct Place<'a> {
     column: &'a str,
     /// `Err`: the column is left out; what fills it.
     at: Result<usize, Fill>,
+    nulls: Nulls,
 }
 
 /// A key that INSERT … SELECT takes from a column of its query: that column must be limited.
@@ -60,7 +63,9 @@ impl<'a> Placing<'a> {
                 // Nobody knows whether it has a default.
                 None => Fill::Default,
             };
-            Ok(Place { column, at: at.ok_or_else(filled) })
+            let known = found.relation.and_then(|relation| relation.column(column));
+            let nulls = known.map_or(Nulls::Taken, |known| known.nulls);
+            Ok(Place { column, at: at.ok_or_else(filled), nulls })
         };
         Ok(Some(Self {
             table: name.to_string(),
@@ -110,7 +115,7 @@ impl<'a> Analyst<'a> {
                     let columns = analyst.query(query, env, None)?;
                     analyst.selected = columns.placed.then_some(columns.slots.len());
                     if let Some(placing) = &placing {
-                        analyst.selected(placing, &columns)?;
+                        analyst.unplaced = analyst.selected(placing, &columns).err();
                     }
                 }
             }
@@ -128,12 +133,17 @@ impl<'a> Analyst<'a> {
                     reference: false,
                 };
                 scope.items.push(excluded);
-                analyst.assignments(&insert.table, &found, &conflict.set, env, &scope)?;
+                if !excluded_places(&found, &conflict.set) {
+                    refuse_places(&insert.table, &found, &conflict.set)?;
+                }
+                analyst.assignments(&conflict.set, env, &scope)?;
                 analyst.visit_all(&conflict.filter, env, &scope)?;
                 scope.items.pop();
             }
             let returned = analyst.returning(&insert.returning, env, &scope)?;
-            analyst.writes.push(WriteSite { table: insert.table.clone(), found, anchor });
+            let set = insert.conflict.iter().flat_map(|conflict| &conflict.set);
+            let (table, changes) = (insert.table.clone(), updated(set));
+            analyst.writes.push(WriteSite { table, found, anchor, changes, moves: None });
             Ok(returned)
         })
     }
@@ -150,6 +160,7 @@ impl<'a> Analyst<'a> {
                     distribution: fallback.distribution,
                     // What is not known matters only if the key is NULL.
                     key: key.ok().flatten(),
+                    nulls: place.nulls,
                 })
             }
         };
@@ -158,6 +169,7 @@ impl<'a> Analyst<'a> {
             column: placing.key.column,
             distribution: placing.distribution,
             key,
+            nulls: placing.key.nulls,
             fallback,
         });
         Ok(())
@@ -219,6 +231,7 @@ impl<'a> Analyst<'a> {
                     column: placing.key.column,
                     distribution: placing.distribution,
                     key: Some(constant.clone()),
+                    nulls: placing.key.nulls,
                     fallback: None,
                 });
                 Ok(())

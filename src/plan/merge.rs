@@ -1,10 +1,12 @@
 //! MERGE: every row of the source counts, of the target only those that ON finds.
 use super::Unroutable;
 use super::analyst::{Analyst, WriteSite};
+use super::foreign::Change;
 use super::insert::Placing;
 use super::keys::{Mark, Var};
 use super::scope::{Columns, Env, Scope};
-use crate::sql::statement::{Action, Merge};
+use super::write::{refuse_places, updated};
+use crate::sql::statement::{Action, Merge, MergeAction};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -28,7 +30,8 @@ impl Analyst<'_> {
                 match &action.action {
                     Action::Nothing | Action::Delete => {}
                     Action::Update(set) => {
-                        analyst.assignments(&merge.table.name, &found, set, env, &scope)?;
+                        refuse_places(&merge.table.name, &found, set)?;
+                        analyst.assignments(set, env, &scope)?;
                     }
                     Action::Insert { columns, values } => {
                         for value in values.iter().flatten() {
@@ -52,7 +55,8 @@ impl Analyst<'_> {
                 }
                 (anchor, _) => anchor,
             };
-            analyst.writes.push(WriteSite { table: merge.table.name.clone(), found, anchor });
+            let (table, changes) = (merge.table.name.clone(), changes(merge));
+            analyst.writes.push(WriteSite { table, found, anchor, changes, moves: None });
             Ok(returned)
         })
     }
@@ -76,4 +80,13 @@ impl Analyst<'_> {
         let mut classes = keys.map(|cell| self.facts.class(cell.var, since));
         classes.find(|class| self.passed.iter().all(|(passed, _)| class.contains(&passed.var)))
     }
+}
+
+fn changes(merge: &Merge) -> Vec<Change> {
+    let of = |action: &MergeAction| match &action.action {
+        Action::Nothing | Action::Insert { .. } => Vec::new(),
+        Action::Delete => vec![Change::Deleted],
+        Action::Update(set) => updated(set),
+    };
+    merge.actions.iter().flat_map(of).collect()
 }

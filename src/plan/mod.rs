@@ -3,7 +3,8 @@
 //! - `planner`: text → plan, through the cache · `route`: plan and values → shard
 //! - `analyst`: walks a statement; `predicate`, `select`, `insert`, `update`, `delete`, `merge`, `write`
 //!   are its parts · `scope`: what names mean inside · `keys`: the proof
-//! - `lock`: the hot row that a statement locks · `draw`: keys that a sequence gives · `recall`: what has been drawn
+//! - `foreign`: what foreign keys add to a write · `lock`: the hot row that a statement locks ·
+//!   `draw`: keys that a sequence gives · `recall`: what has been drawn
 //! - `value`, `array`: constants → keys · `names`: relations → rules · `functions`: what calls do
 //! - `plain`: databases without distributions · `catalog`: what the database contains · `ddl`, `copy`: statements that are not proved by keys
 //! - `placing`: rows of COPY data → shards
@@ -20,6 +21,7 @@ mod ddl;
 mod delete;
 mod draw;
 mod explain;
+mod foreign;
 mod functions;
 mod insert;
 mod keys;
@@ -51,6 +53,7 @@ use crate::sql::control::Control;
 pub use crate::sql::rewrite::Splice;
 use crate::sql::shape::Shape;
 pub use catalog::Catalog;
+use catalog::Nulls;
 pub use draw::Draw;
 pub use explain::explain;
 pub use lock::LockTarget;
@@ -108,6 +111,8 @@ pub struct Plan {
     pub several: Option<Box<several::Several>>,
     /// The same for a write.
     pub scattered: Option<Box<several::Scattered>>,
+    /// Why a write is not done if its keys are on several shards.
+    unscattered: Option<Box<Unroutable>>,
     /// The same for a COPY.
     pub copying: Option<Box<copy::Copying>>,
     /// What the statement's own comments ask for.
@@ -201,6 +206,8 @@ pub enum Requirement {
         distribution: DistributionId,
         /// `None`: NULL.
         key: Option<Operand>,
+        /// Where the server itself refuses a NULL, any server may be sent it.
+        nulls: Nulls,
         fallback: Option<FallbackRow>,
     },
     /// Something that is only on this shard: what.
@@ -214,6 +221,7 @@ pub struct FallbackRow {
     pub distribution: DistributionId,
     /// `None`: not known before the insert.
     pub key: Option<Operand>,
+    pub nulls: Nulls,
 }
 
 /// Where one execution runs.

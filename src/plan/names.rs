@@ -1,5 +1,5 @@
 //! What a name means: search_path, temporary tables, partitions, and the rule that applies.
-use super::catalog::{Catalog, Column, Relation, RelationKind};
+use super::catalog::{Catalog, Column, Mark, Relation, RelationKind};
 use super::{Context, Unroutable};
 use crate::ids::{DistributionId, ShardId};
 use crate::rules::{Fallback, Placement, Rules, Table, Unlisted};
@@ -37,6 +37,10 @@ impl<'a> Found<'a> {
     pub fn columns(&self) -> Option<&'a [Column]> {
         let relation = self.relation?;
         (!relation.columns.is_empty()).then_some(relation.columns.as_slice())
+    }
+
+    pub fn has(&self, mark: Mark) -> bool {
+        self.relation.is_some_and(|relation| relation.has(mark))
     }
 }
 

@@ -6,16 +6,17 @@
 use super::analyst::{Analyst, ParamUse};
 use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::draw::draw;
+use super::foreign::refuse_far_effects;
 use super::keys::Proof;
 use super::names::Home;
 use super::recall::{self, Recalled};
 use super::scope::Env;
-use super::several::write::{Written, refuse_reference_writes};
+use super::several::rows::requirement;
+use super::several::write::{Written, refuse_inner_moves, refuse_reference_writes};
 use super::several::{Scattered, Several};
 use super::value::{Keys, Operand};
 use super::{
-    Access, Asks, Command, Context, FallbackRow, Keyed, Plan, Planned, Requirement, Splice, Target,
-    Unroutable,
+    Access, Asks, Command, Context, Keyed, Plan, Planned, Requirement, Splice, Target, Unroutable,
 };
 use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
@@ -248,6 +249,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         draws: Vec::new(),
         several: None,
         scattered: None,
+        unscattered: None,
         copying: None,
         asks,
         fingerprint: 0,
@@ -309,20 +311,18 @@ fn analyse(
         _ => None,
     };
     refuse_reference_writes(&parsed, &analyst)?;
+    refuse_far_effects(&analyst.writes, context)?;
+    refuse_inner_moves(&parsed, &analyst)?;
     let splices: Vec<Splice> = match inserted(&parsed) {
         Some(insert) => {
             column_list(insert, &analysis, context, analyst.selected)?.into_iter().collect()
         }
         None => Vec::new(),
     };
-    let written = Written {
-        statement: &parsed,
-        analysis: &analysis,
-        shape,
-        analyst: &analyst,
-        splices: &splices,
-    };
-    let scattered = Scattered::plan(&written);
+    let scattered = parsed.write().and_then(|write| {
+        let (analysis, analyst, splices) = (&analysis, &analyst, &splices);
+        Scattered::plan(&Written { write, analysis, shape, analyst, splices })
+    });
     let copying = match &parsed {
         Statement::Copy(copy) => analyst.copying(copy, statement, shape)?.map(Box::new),
         _ => None,
@@ -331,13 +331,18 @@ fn analyse(
         (Some(target), _) => (target, None, None),
         (None, None) if copying.is_some() => (decide_copy(&analyst)?, None, None),
         (None, Some(scattered)) => {
-            let (target, scattered) = decide_or_scatter(&analyst, scattered)?;
+            let (target, scattered) = decide_or_scatter(&mut analyst, scattered)?;
             (target, None, scattered)
         }
         (None, None) => {
             let (target, several) = decide_or_unite(&analyst, several)?;
             (target, several, None)
         }
+    };
+    let (scattered, unscattered) = match scattered {
+        Some(Ok(scattered)) => (Some(Box::new(scattered)), None),
+        Some(Err(why)) => (None, Some(Box::new(why))),
+        None => (None, None),
     };
     let needs_types = match &target {
         Target::Keyed(keyed) => needs_types(&keyed.requirements, &analyst.params),
@@ -365,7 +370,8 @@ fn analyse(
         command: told.command,
         splices,
         several: several.map(Box::new),
-        scattered: scattered.map(Box::new),
+        scattered,
+        unscattered,
         copying,
         asks: Asks::default(),
         fingerprint: 0,
@@ -545,32 +551,45 @@ fn decide_or_unite(
     }
 }
 
-/// One shard if that is proved, several if the write is proved to be possible there.
+/// One shard if that is proved, several if the write is proved to be possible there. If its keys may turn
+/// out to be on several shards: how it is done then, or why it is not.
 fn decide_or_scatter(
-    analyst: &Analyst<'_>,
+    analyst: &mut Analyst<'_>,
     scattered: Result<Scattered, Unroutable>,
-) -> Result<(Target, Option<Scattered>), Unroutable> {
-    if analyst.context.rules.shards.len() > 1
-        && analyst.writes.iter().any(|site| matches!(site.found.home, Home::Reference))
-    {
+) -> Result<(Target, Option<Result<Scattered, Unroutable>>), Unroutable> {
+    let one = analyst.context.rules.shards.len() == 1;
+    let on_several =
+        |scattered: Result<_, _>| scattered.map(|done| (Target::Several, Some(Ok(done))));
+    if !one && analyst.writes.iter().any(|site| matches!(site.found.home, Home::Reference)) {
         // On all copies, or not at all.
-        return scattered.map(|scattered| (Target::Several, Some(scattered)));
+        return on_several(scattered);
+    }
+    if !one && let Some(moved) = analyst.writes.last_mut().and_then(|site| site.moves.as_mut()) {
+        match moved.to.take() {
+            // If that is where the rows are, the statement is one shard's.
+            Some(row) => analyst.rows.push(row),
+            None => return on_several(scattered),
+        }
     }
     match (decide(analyst), scattered) {
         (Ok(target), scattered) => {
-            let apart = could_be_apart(&target);
-            Ok((target, scattered.ok().filter(|_| apart)))
+            let scattered = could_be_apart(&target).then_some(scattered);
+            Ok((target, scattered))
         }
         // Every row is on the only shard there is.
-        (Err(Unroutable::Unproved { .. }), _) if analyst.context.rules.shards.len() == 1 => {
+        (Err(Unroutable::Unproved { .. }), _) if one => {
             Ok((Target::Shard(analyst.context.rules.home), None))
         }
-        (Err(Unroutable::Unproved { .. } | Unroutable::KeyNotPassed { .. }), Ok(scattered)) => {
-            Ok((Target::Several, Some(scattered)))
+        (Err(Unroutable::Unproved { .. } | Unroutable::KeyNotPassed { .. }), scattered @ Ok(_)) => {
+            on_several(scattered)
         }
         (
             Err(Unroutable::Unproved { .. }),
-            Err(why @ (Unroutable::NotScattered { .. } | Unroutable::NotJoined { .. })),
+            Err(
+                why @ (Unroutable::NotScattered { .. }
+                | Unroutable::NotJoined { .. }
+                | Unroutable::NotMoved { .. }),
+            ),
         ) => Err(why),
         (Err(why), _) => Err(why),
     }
@@ -629,6 +648,9 @@ fn decide(analyst: &Analyst<'_>) -> Result<Target, Unroutable> {
 }
 
 fn requirements(analyst: &Analyst<'_>) -> Result<Vec<Requirement>, Unroutable> {
+    if let Some(why) = &analyst.unplaced {
+        return Err(why.clone());
+    }
     let proof: Proof = analyst.facts.solve();
     let mut requirements = Vec::new();
     let mut add = |requirement: Requirement| {
@@ -676,19 +698,7 @@ fn requirements(analyst: &Analyst<'_>) -> Result<Vec<Requirement>, Unroutable> {
             read_as: limit.read_as,
         });
     }
-    for row in &analyst.rows {
-        add(Requirement::Row {
-            table: row.table.clone(),
-            column: row.column.to_owned(),
-            distribution: row.distribution,
-            key: row.key.clone(),
-            fallback: row.fallback.as_ref().map(|fallback| FallbackRow {
-                column: fallback.column.to_owned(),
-                distribution: fallback.distribution,
-                key: fallback.key.clone(),
-            }),
-        });
-    }
+    analyst.rows.iter().map(requirement).for_each(add);
     Ok(requirements)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A plan says which sequences its statement certainly draws from ([`drawn`]). What may have drawn besides
 //! it, in triggers for instance, that connection knows, too.
+use super::catalog::Mark;
 use super::names::{self, Found, Home};
 use super::{Context, Unroutable};
 use crate::sql::lexer::{self, TokenKind};
@@ -109,7 +110,7 @@ fn by_defaults(insert: &Insert, context: &Context<'_>) -> Vec<SequenceName> {
         return Vec::new();
     };
     // A rule puts other statements in its place; copies of a table are written otherwise.
-    if relation.rules || matches!(home, Home::Reference) {
+    if relation.has(Mark::Rules) || matches!(home, Home::Reference) {
         return Vec::new();
     }
     let defaulted = |column: &str| match (&insert.source, insert.columns.is_empty()) {

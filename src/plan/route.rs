@@ -1,5 +1,6 @@
 //! Plan + the values of one execution → [`Route`]. This is the hot path: a cached plan with one
 //! key allocates nothing but the key.
+use super::catalog::Nulls;
 use super::value::{Use, Values};
 use super::{Access, FallbackRow, Plan, Planned, Requirement, Route, Target, Unroutable};
 use crate::ids::{BucketId, DistributionId, ShardId};
@@ -14,6 +15,13 @@ pub(super) struct Located<'r> {
     pub key: Key,
     pub bucket: BucketId,
     pub shard: ShardId,
+}
+
+/// Where a row goes that has no key.
+enum Where<'r> {
+    At(Option<Located<'r>>),
+    /// Every server refuses it.
+    Anywhere,
 }
 
 /// Told of a shard, and of the key that lives there if a key it was.
@@ -83,7 +91,10 @@ impl Plan {
                     several = true;
                     Ok(())
                 }
-                Some(before) if before != shard => Err(apart(&keyed.requirements, values, rules)),
+                Some(before) if before != shard => Err(match self.unscattered.as_deref() {
+                    Some(why @ Unroutable::NotMoved { .. }) => why.clone(),
+                    Some(_) | None => apart(&keyed.requirements, values, rules),
+                }),
                 _ => {
                     chosen = Some(shard);
                     Ok(())
@@ -120,7 +131,7 @@ impl Requirement {
                     }
                 })
             }
-            Requirement::Row { table, column, distribution, key, fallback } => {
+            Requirement::Row { table, column, distribution, key, nulls, fallback } => {
                 let key = match key {
                     Some(operand) => operand.key(
                         column,
@@ -132,7 +143,11 @@ impl Requirement {
                 };
                 let located = match (key, fallback) {
                     (Some(key), _) => locate(column, *distribution, key, rules)?,
-                    (None, Some(fallback)) => fallback.locate(table, values, rules)?,
+                    (None, _) if *nulls == Nulls::Refused => return each(rules.home, None),
+                    (None, Some(fallback)) => match fallback.locate(table, values, rules)? {
+                        Where::Anywhere => return each(rules.home, None),
+                        Where::At(located) => located,
+                    },
                     (None, None) => {
                         let (table, column) = (table.clone(), column.clone());
                         return Err(Unroutable::NullKey { table, column });
@@ -153,7 +168,7 @@ impl FallbackRow {
         table: &str,
         values: Values<'_>,
         rules: &Rules,
-    ) -> Result<Option<Located<'r>>, Unroutable> {
+    ) -> Result<Where<'r>, Unroutable> {
         let (table, column) = (table.to_owned(), self.column.clone());
         let Some(operand) = &self.key else {
             let by = "a default or an expression";
@@ -161,7 +176,8 @@ impl FallbackRow {
         };
         let key_type = key_type(self.distribution, rules)?;
         match operand.key(&self.column, key_type, Use::Assigned, values)? {
-            Some(key) => locate(&self.column, self.distribution, key, rules),
+            Some(key) => locate(&self.column, self.distribution, key, rules).map(Where::At),
+            None if self.nulls == Nulls::Refused => Ok(Where::Anywhere),
             None => Err(Unroutable::NullKey { table, column }),
         }
     }

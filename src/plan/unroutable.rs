@@ -60,6 +60,23 @@ pub enum Unroutable {
         table: String,
         column: String,
     },
+    /// Rows would have to leave their shards, and this is in the way.
+    NotMoved {
+        table: String,
+        column: String,
+        what: String,
+    },
+    /// A foreign key's action would set what decides where a row lives.
+    FarKey {
+        foreign_key: String,
+        table: String,
+        column: String,
+    },
+    /// A foreign key's action would write one copy of a reference table.
+    FarCopy {
+        foreign_key: String,
+        table: String,
+    },
     /// INSERT whose key is only known when it runs.
     KeyUnknown {
         table: String,
@@ -160,6 +177,8 @@ impl Unroutable {
             Self::MaybeTemporary { .. } => "maybe_temporary",
             Self::WritesReference { .. } => "writes_reference",
             Self::SetsKey { .. } => "sets_key",
+            Self::NotMoved { .. } => "not_moved",
+            Self::FarKey { .. } | Self::FarCopy { .. } => "foreign_key",
             Self::KeyUnknown { .. } => "key_unknown",
             Self::KeyNotPassed { .. } => "key_not_passed",
             Self::NullKey { .. } => "null_key",
@@ -251,8 +270,38 @@ impl From<Unroutable> for Error {
                 "send an INSERT, UPDATE or DELETE without WITH around it, and no MERGE",
             ),
             U::SetsKey { table, column } => Error::refused(
-                format!("{column} decides where a row of {table} lives and cannot be changed"),
-                "delete the row and insert it with its new key",
+                format!(
+                    "{column} decides where a row of {table} lives: only an UPDATE of its own can \
+                     change it"
+                ),
+                "send an UPDATE without WITH or EXPLAIN around it, or delete the row and insert it \
+                 with its new key",
+            ),
+            U::NotMoved { table, column, what } => Error::refused(
+                format!(
+                    "{what} in an UPDATE of {column} of {table}, whose rows may belong to another \
+                     shard then, is not supported"
+                ),
+                "delete the row and insert it with its new key, in one transaction",
+            ),
+            U::FarKey { foreign_key, table, column } => Error::refused(
+                format!(
+                    "foreign key {foreign_key} would set {column} of {table}, which decides where \
+                     a row lives"
+                ),
+                format!(
+                    "give {foreign_key} no action that sets {column}, and change or delete the \
+                     rows of {table} first"
+                ),
+            ),
+            U::FarCopy { foreign_key, table } => Error::refused(
+                format!(
+                    "foreign key {foreign_key} would write reference table {table} on one shard \
+                     only"
+                ),
+                format!(
+                    "give {foreign_key} no action, and write {table} by a statement of its own"
+                ),
             ),
             U::KeyUnknown { table, column, by } => Error::refused(
                 format!(

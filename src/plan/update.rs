@@ -1,7 +1,8 @@
-//! UPDATE: the target is an instance like any other; its key must not change.
+//! UPDATE: the target is an instance like any other. If its key changes, rows may move.
 use super::Unroutable;
 use super::analyst::{Analyst, WriteSite};
 use super::scope::{Columns, Env, Scope};
+use super::write::updated;
 use crate::sql::statement::Update;
 
 impl Analyst<'_> {
@@ -19,10 +20,12 @@ impl Analyst<'_> {
             if let Some(filter) = &update.filter {
                 analyst.condition(filter, &(0..scope.items.len()), env, &scope)?;
             }
-            analyst.assignments(&update.table.name, &found, &update.set, env, &scope)?;
+            analyst.assignments(&update.set, env, &scope)?;
             let returned = analyst.returning(&update.returning, env, &scope)?;
             let anchor = key.map(|key| analyst.facts.class(key, since));
-            analyst.writes.push(WriteSite { table: update.table.name.clone(), found, anchor });
+            let moves = analyst.moved(update, &found, key);
+            let (table, changes) = (update.table.name.clone(), updated(&update.set));
+            analyst.writes.push(WriteSite { table, found, anchor, changes, moves });
             Ok(returned)
         })
     }

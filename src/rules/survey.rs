@@ -34,6 +34,10 @@ pub struct TableFacts {
     pub foreign_keys: Vec<ForeignKey>,
     /// Row triggers that run before the row is written.
     pub triggers: Vec<String>,
+    /// It has triggers of users, whatever they do.
+    pub acts: bool,
+    /// Triggers of other tables cannot write it.
+    pub guarded: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,6 +89,10 @@ pub struct ForeignKey {
     pub schema: String,
     pub table: String,
     pub referenced: Vec<String>,
+    /// Columns that its ON DELETE action sets.
+    pub set_on_delete: Vec<String>,
+    /// Columns that its ON UPDATE action sets.
+    pub set_on_update: Vec<String>,
 }
 
 /// Something to know before serving.
@@ -266,6 +274,9 @@ impl<'a> Judge<'a> {
             if let Some((_, facts)) = places.first() {
                 self.foreign_keys(&rule.placement, name, facts);
             }
+            if self.of == Of::Shards && matches!(rule.placement, Placement::Reference) {
+                self.guard(name, places);
+            }
             if let Placement::Sharded { key, distribution, fallback } = &rule.placement {
                 let key_type = |id| self.rules.distribution(id).map(|entry| entry.key_type);
                 let mut keys = vec![(key.as_str(), key_type(*distribution))];
@@ -275,6 +286,26 @@ impl<'a> Judge<'a> {
                     self.uniques(name, facts, &keys);
                 }
             }
+        }
+    }
+
+    /// Where sharded tables have triggers, these could write one copy of a reference table.
+    fn guard(&mut self, name: &str, places: &[(ShardId, &TableFacts)]) {
+        let sharded = |facts: &TableFacts| {
+            let rule = self.rules.table(&facts.schema, &facts.name);
+            rule.is_some_and(|rule| matches!(rule.placement, Placement::Sharded { .. }))
+        };
+        let tables = self.surveys.iter().flat_map(|survey| &survey.tables);
+        let acts = tables.filter(|facts| facts.acts).any(sharded);
+        let open = places.iter().filter(|(_, facts)| !facts.guarded);
+        let shards: Vec<&str> = open.map(|(shard, _)| self.rules.shard_name(*shard)).collect();
+        if acts && !shards.is_empty() {
+            let text = format!(
+                "triggers of sharded tables could write one copy of it, as it has no guard on {}: \
+                 run weir setup",
+                shards.join(" ")
+            );
+            self.problem(name, text);
         }
     }
 
@@ -446,9 +477,30 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Its actions run on the shard of the row that goes or changes, and leave what they set there.
+    fn far_actions(&mut self, ours: &Placement, name: &str, foreign: &ForeignKey) {
+        let Placement::Sharded { key, fallback, .. } = ours else { return };
+        let decides = |column: &&String| {
+            *column == key || fallback.as_ref().is_some_and(|fallback| fallback.key == **column)
+        };
+        for (action, set) in
+            [("DELETE", &foreign.set_on_delete), ("UPDATE", &foreign.set_on_update)]
+        {
+            if let Some(key) = set.iter().find(decides) {
+                let text = format!(
+                    "{} sets {key} ON {action}, which would leave rows on a shard that is not \
+                     theirs: writes of {} that could set it are refused",
+                    foreign.name, foreign.table
+                );
+                self.problem(name, text);
+            }
+        }
+    }
+
     /// A key is checked on the shard of the row that has it: the row that it references has to be there.
     fn foreign_keys(&mut self, ours: &Placement, name: &str, facts: &TableFacts) {
         for foreign in &facts.foreign_keys {
+            self.far_actions(ours, name, foreign);
             let target = format!("{}.{}", foreign.schema, foreign.table);
             let of = format!("{} references {target}", foreign.name);
             let other = self.rules.table(&foreign.schema, &foreign.table);

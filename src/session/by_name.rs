@@ -15,6 +15,7 @@ use crate::txn::settings::differences;
 use crate::wire::encode;
 use crate::wire::frontend::Object;
 use crate::wire::params::{Params, Value};
+use crate::wire::value::oid;
 use bytes::BytesMut;
 use std::rc::Rc;
 use std::time::Instant;
@@ -149,6 +150,12 @@ impl Session {
             .into());
         }
         let owned: Vec<Option<String>> = arguments.iter().map(|text| literal_value(text)).collect();
+        let rounded = arguments.iter().zip(&described).any(|(text, &type_oid)| {
+            is_decimal(text.trim()) && !TAKES_DECIMALS.contains(&type_oid)
+        });
+        if rounded {
+            return Err(no_constant(name).into());
+        }
         let bound = owned.iter().map(|value| value.as_deref().map(str::as_bytes));
         let mut parameters = BytesMut::new();
         encode::parameters(bound, &mut parameters);
@@ -207,15 +214,18 @@ impl Session {
         let is_null = |text: &String| text.trim().eq_ignore_ascii_case("null");
         let unread = |text: &String| literal_value(text).is_none() && !is_null(text);
         if keyed && arguments.iter().any(unread) {
-            return Err(Error::refused(
-                format!("EXECUTE {name} has an argument that is not a plain constant"),
-                "write numbers and strings as constants, or bind them by the driver",
-            )
-            .into());
+            return Err(no_constant(name).into());
         }
-        Ok(with_arguments(statement, arguments, |params| {
+        let route = with_arguments(statement, arguments, |params| {
             statement.planned.route(&statement.text, params, &self.serving.rules)
-        })?)
+        });
+        match route {
+            // A key that PostgreSQL would round, perhaps.
+            Err(_) if arguments.iter().any(|text| is_decimal(text.trim())) => {
+                Err(no_constant(name).into())
+            }
+            route => Ok(route?),
+        }
     }
 
     pub(super) fn deallocate(&mut self, name: Option<&str>) -> Result<(), Stop> {
@@ -232,6 +242,18 @@ impl Session {
         }
     }
 }
+
+fn no_constant(name: &str) -> Error {
+    Error::refused(
+        format!("EXECUTE {name} has an argument that is not a plain constant of its type"),
+        "write numbers and strings as constants, or bind them by the driver",
+    )
+}
+
+const FLOAT4: Oid = Oid(700);
+const FLOAT8: Oid = Oid(701);
+/// Types that read a decimal's text as PostgreSQL would convert the number: others round it, say.
+const TAKES_DECIMALS: [Oid; 4] = [oid::NUMERIC, FLOAT4, FLOAT8, oid::TEXT];
 
 /// EXECUTE's arguments as parameters; what is no plain constant counts as NULL.
 pub(super) fn with_arguments<T>(
@@ -283,9 +305,19 @@ fn literal_value(argument: &str) -> Option<String> {
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(text.to_owned());
     }
+    if is_decimal(text) {
+        return Some(text.to_owned());
+    }
     let inside = text.strip_prefix('\'')?.strip_suffix('\'')?;
     let plain = !inside.contains('\\') && !inside.replace("''", "").contains('\'');
     plain.then(|| inside.replace("''", "'"))
+}
+
+/// `-4.5`: digits on both sides of a point.
+fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    text.split_once('.').is_some_and(|(before, after)| digits(before) && digits(after))
 }
 
 /// Built-in types by the names that PREPARE's lists use; 0 where a server has to say.
@@ -315,6 +347,8 @@ mod tests {
         assert_eq!(literal_value("'it''s'").as_deref(), Some("it's"));
         assert_eq!(literal_value("1 + 1"), None);
         assert_eq!(literal_value("'a' || 'b'"), None);
-        assert_eq!(literal_value("4.5"), None);
+        assert_eq!(literal_value("-4.50").as_deref(), Some("-4.50"));
+        assert_eq!(literal_value("4.5.6"), None);
+        assert_eq!(literal_value("1e5"), None);
     }
 }

@@ -432,8 +432,8 @@ fn refusal(code: SqlState, body: &[u8]) -> bytes::BytesMut {
         error_response::write(&error.hint(AGAIN), &mut message);
     } else if code == SqlState::FEATURE_NOT_SUPPORTED {
         let hint = "temporary tables, NOTIFY and cursors WITH HOLD have to be on the one shard that \
-                    decides (the home shard, or the one with the temporary tables): leave them out of \
-                    transactions that write on several shards";
+                    decides (the home shard, or the one with the temporary tables): leave them, and \
+                    triggers that notify, out of transactions that write on several shards";
         error_response::write(
             &fields.to_error(crate::error::Blame::Client).hint(hint),
             &mut message,

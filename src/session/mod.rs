@@ -21,6 +21,7 @@
 //! - `site`: bring a shard into the transaction
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
+//! - `scattered`: writes on several shards · `copies`: of reference tables · `moves`: of keys
 //! - `snapshot`: all shards that a query reads, at one moment
 //! - `printing`: whether servers write values alike
 //! - `together`: one query asked of several servers at once
@@ -60,6 +61,7 @@ mod copy;
 mod several;
 mod scattered;
 mod copies;
+mod moves;
 mod snapshot;
 mod printing;
 mod together;

@@ -197,7 +197,7 @@ impl Session {
         answer.fan.batch = match answer.kind {
             Kind::Query => batch,
             // PostgreSQL, too, runs it to its end at once.
-            Kind::Write | Kind::Copies(_) => 0,
+            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => 0,
         };
         answer.fan.within = self.within();
         if answer.kind != Kind::Query {
@@ -216,8 +216,12 @@ impl Session {
                 let tag = answer.tag(rows);
                 bound.stage = Stage::Done(match (answer.kind, answer.columns.is_empty()) {
                     (Kind::Query, _) => Ok(String::from("SELECT 0")),
-                    (Kind::Write | Kind::Copies(_), false) => Ok(answer.tag(0)),
-                    (Kind::Write | Kind::Copies(_), true) => Err(()),
+                    (Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_), false) => {
+                        Ok(answer.tag(0))
+                    }
+                    (Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_), true) => {
+                        Err(())
+                    }
                 });
                 self.complete(&tag)
             }

@@ -52,6 +52,8 @@ impl Session {
                 Parts { shards, wording, order: None, pace: scattered.pace }
             }
             Way::Copies(copies) => return self.write_copies(asked, copies).await,
+            Way::Moves(moves) => return self.move_rows(asked, moves, &shards).await,
+            Way::Selected(selected) => return self.insert_selected(asked, selected).await,
             Way::Rows(split) => {
                 if split.looks_first {
                     self.look_at_whole(asked, &shards).await?;

@@ -1,6 +1,7 @@
 //! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
 //! connections, and give the client one answer.
 use super::gather::Gathered;
+use super::moves::too_much;
 use super::place::Place;
 use super::schema::captured_rows;
 use super::together::Wording;
@@ -70,6 +71,18 @@ pub(super) enum Kind {
     Write,
     /// A write to all copies of a table: so many rows of each.
     Copies(u64),
+    /// An UPDATE whose rows were inserted anew: so many.
+    Moves(u64),
+    /// An INSERT of rows that were selected before: so many.
+    Selected(u64),
+}
+
+/// Rows that weir keeps for itself.
+pub(super) struct Kept {
+    /// DataRow messages.
+    pub rows: Vec<Bytes>,
+    /// Bytes that may still come.
+    pub room: usize,
 }
 
 impl Answer {
@@ -78,6 +91,10 @@ impl Answer {
         match self.kind {
             Kind::Query => format!("SELECT {rows}"),
             // In PostgreSQL, too, a portal counts what it has just returned.
+            Kind::Moves(_) if !self.columns.is_empty() => format!("UPDATE {rows}"),
+            Kind::Moves(moved) => format!("UPDATE {moved}"),
+            Kind::Selected(_) if !self.columns.is_empty() => format!("INSERT 0 {rows}"),
+            Kind::Selected(inserted) => format!("INSERT 0 {inserted}"),
             Kind::Write | Kind::Copies(_) if !self.columns.is_empty() => self.fan.tag(Some(rows)),
             Kind::Write => self.fan.tag(None),
             Kind::Copies(written) => self.fan.tag(Some(written)),
@@ -133,7 +150,7 @@ impl Session {
         let mut answer = self.begin_answer(asked).await?;
         match answer.kind {
             Kind::Query => self.await_plans(&mut answer.fan, &answer.wording).await?,
-            Kind::Write | Kind::Copies(_) => {
+            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => {
                 self.await_success(&mut answer.fan, &answer.wording).await?;
             }
         }
@@ -301,7 +318,25 @@ impl Session {
         answer: &mut Answer,
         most: Option<u64>,
     ) -> Result<Carried, Stop> {
-        let carried = self.carry_rows(answer, most).await;
+        let carried = self.carry_rows(answer, most, None).await;
+        self.conclude_carried(answer, carried).await
+    }
+
+    /// The same, but weir keeps the rows.
+    pub(super) async fn carry_into(
+        &mut self,
+        answer: &mut Answer,
+        kept: &mut Kept,
+    ) -> Result<Carried, Stop> {
+        let carried = self.carry_rows(answer, None, Some(kept)).await;
+        self.conclude_carried(answer, carried).await
+    }
+
+    async fn conclude_carried(
+        &mut self,
+        answer: &Answer,
+        carried: Result<Carried, Stop>,
+    ) -> Result<Carried, Stop> {
         match (&answer.gathered, &carried) {
             (None, _) | (Some(_), Ok(Carried::Paused | Carried::TooLarge) | Err(Stop::End)) => {}
             (Some(gathered), Ok(Carried::All { .. })) => self.end_gathered(gathered).await?,
@@ -314,6 +349,7 @@ impl Session {
         &mut self,
         answer: &mut Answer,
         most: Option<u64>,
+        mut kept: Option<&mut Kept>,
     ) -> Result<Carried, Stop> {
         let mut rows = 0;
         let ended = loop {
@@ -324,11 +360,19 @@ impl Session {
             let which = match merger.step() {
                 Ok(Step::Row(row)) => {
                     let output = &mut self.client.output;
-                    match copied {
-                        None => output.extend_from_slice(&row),
-                        Some(copied) => {
+                    match (kept.as_deref_mut(), copied) {
+                        (None, None) => output.extend_from_slice(&row),
+                        (None, Some(copied)) => {
                             let body = row.get(frame::HEADER..).unwrap_or_default();
                             copied.row(body, output).map_err(Error::from)?;
+                        }
+                        (Some(kept), _) => {
+                            let Some(room) = kept.room.checked_sub(row.len()) else {
+                                self.stop(fan, wording).await?;
+                                return Err(too_much().into());
+                            };
+                            kept.room = room;
+                            kept.rows.push(row);
                         }
                     }
                     rows += 1;
@@ -366,9 +410,9 @@ impl Session {
                     counters.merged();
                 }
             }
-            Kind::Write if all => counters.scattered(),
+            Kind::Write | Kind::Moves(_) | Kind::Selected(_) if all => counters.scattered(),
             Kind::Copies(_) if all => counters.copied(),
-            Kind::Write | Kind::Copies(_) => {}
+            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => {}
         }
         ended
     }

@@ -392,7 +392,13 @@ impl Session {
                 error_response::write(&error, &mut message);
             }
             Ok(fields) if wording.tells != Tells::Client => {
-                fields.write_without(b'E', POSITIONS, &mut message);
+                // A context that speaks of a portal of weir's own is none of the client's.
+                let own = |text: &[u8]| text.starts_with(b"portal \"weir_");
+                let left_out = match fields.get(b'W').is_some_and(own) {
+                    true => b"PpqW",
+                    false => POSITIONS,
+                };
+                fields.write_without(b'E', left_out, &mut message);
             }
             // A value that SQL's EXECUTE gives is bound to no portal of the client's.
             Ok(fields)

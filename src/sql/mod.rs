@@ -12,6 +12,7 @@ pub mod verb;
 pub mod control;
 pub mod explained;
 pub mod statement;
+pub mod write;
 pub mod parse;
 mod predicate;
 mod select;

@@ -64,6 +64,64 @@ const fn teller(word: &'static str, call: bool, type_name: &'static str, of: Of)
     Teller { word, call, type_name, of }
 }
 
+/// Where a write's FROM and USING clauses stand in its shape's text, also those of its subqueries.
+pub fn sources(shape_text: &str) -> Vec<Range<usize>> {
+    /// Functions whose arguments have a FROM of their own.
+    const SPECIAL: [&str; 5] = ["extract", "substring", "trim", "overlay", "position"];
+    const ENDS: [&str; 16] = [
+        "where",
+        "returning",
+        "group",
+        "order",
+        "having",
+        "limit",
+        "offset",
+        "fetch",
+        "union",
+        "except",
+        "intersect",
+        "window",
+        "when",
+        "for",
+        "set",
+        "values",
+    ];
+    let tokens: Vec<Token> = Lexer::of_shape(shape_text)
+        .map_while(Result::ok)
+        .filter(|token| !token.kind.is_blank())
+        .collect();
+    let is = |at: usize, words: &[&str]| {
+        tokens.get(at).is_some_and(|token| words.iter().any(|word| token.is(shape_text, word)))
+    };
+    let before = |at: usize, words: &[&str]| at.checked_sub(1).is_some_and(|at| is(at, words));
+    let (mut ranges, mut special, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    let mut end = |open: &mut Vec<(usize, usize)>, depth: usize, at: usize| {
+        while let Some((_, start)) = open.pop_if(|(deep, _)| *deep >= depth) {
+            ranges.push(start..at);
+        }
+    };
+    for (at, token) in tokens.iter().enumerate() {
+        let depth = special.len();
+        match token.kind {
+            TokenKind::OpenParen => special.push(before(at, &SPECIAL)),
+            TokenKind::CloseParen => {
+                end(&mut open, depth, token.start);
+                special.pop();
+            }
+            _ if is(at, &["from", "using"])
+                && special.last() != Some(&true)
+                && !before(at, &["distinct"]) =>
+            {
+                open.push((depth, token.end));
+            }
+            _ if is(at, &ENDS) => end(&mut open, depth, token.start),
+            _ => {}
+        }
+    }
+    end(&mut open, 0, shape_text.len());
+    ranges
+}
+
 /// Where a shape's text asks for the time of its transaction or statement; `from`: its FROM clauses.
 pub fn times(shape_text: &str, from: &[Range<usize>]) -> Vec<Time> {
     let tokens: Result<Vec<_>, _> = Lexer::of_shape(shape_text)
@@ -81,7 +139,9 @@ pub fn times(shape_text: &str, from: &[Range<usize>]) -> Vec<Time> {
         let is_rows = inside
             && before.is_some_and(|before| {
                 before.kind == TokenKind::Comma
-                    || ["from", "join", "lateral"].iter().any(|word| before.is(shape_text, word))
+                    || ["from", "using", "join", "lateral"]
+                        .iter()
+                        .any(|word| before.is(shape_text, word))
             });
         times.push(Time { is_rows, ..time });
         at = last + 1;
@@ -205,6 +265,28 @@ mod tests {
         let from = 9..text.find(" where").unwrap();
         let rows: Vec<bool> = times(text, &[from]).iter().map(|time| time.is_rows).collect();
         assert_eq!(rows, [true, false]);
+    }
+
+    #[test]
+    fn a_time_in_the_from_of_a_write_is_told_apart() {
+        for (text, expected) in [
+            ("update t set a = n from now() n where b < now()", vec![true, false]),
+            (
+                "update t set a = extract(day from now()), b = c is distinct from now()",
+                vec![false; 2],
+            ),
+            ("delete from t using u, now() n where u.a = now()", vec![true, false]),
+            ("update t set a = (select x from now() x where true), b = now()", vec![true, false]),
+            (
+                "merge into t using now() n on true when matched then update set a = now()",
+                vec![true, false],
+            ),
+            ("delete from t using (select now()) n", vec![false]),
+        ] {
+            let rows: Vec<bool> =
+                times(text, &sources(text)).iter().map(|time| time.is_rows).collect();
+            assert_eq!(rows, expected, "{text}");
+        }
     }
 
     #[test]

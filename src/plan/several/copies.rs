@@ -11,10 +11,12 @@ use super::Template;
 use super::rows::listed;
 use super::write::Written;
 use crate::plan::Unroutable;
-use crate::plan::analyst::WriteSite;
+use crate::plan::analyst::{WriteSite, quoted};
+use crate::plan::catalog::Mark;
 use crate::plan::names::{Found, Home};
 use crate::sql::moment::Time;
-use crate::sql::statement::{Expr, Fill, Insert, Name, Output, Source, Statement};
+use crate::sql::statement::{Expr, Fill, Insert, Name, Source};
+use crate::sql::write::Write;
 use std::collections::BTreeMap;
 
 /// Stands between the client's RETURNING and the columns that are compared.
@@ -67,19 +69,11 @@ pub fn plan(
 ) -> Result<Copies, Unroutable> {
     let plan = Plan { written, site };
     plan.admit()?;
-    let statement = written.statement;
-    let (how, alias) = match statement {
-        Statement::Insert(insert) => (plan.of_insert(insert)?, insert.alias.as_ref()),
-        Statement::Update(update) => (How::Everywhere, update.table.alias.name.as_ref()),
-        Statement::Delete(delete) => (How::Everywhere, delete.table.alias.name.as_ref()),
-        Statement::Merge(_)
-        | Statement::Query(_)
-        | Statement::Copy(_)
-        | Statement::Explain { .. }
-        | Statement::Ddl(_)
-        | Statement::Lock(_)
-        | Statement::Notify
-        | Statement::Opaque(_) => return Err(plan.refuse("MERGE")),
+    let (how, alias) = match written.write {
+        Write::Insert(insert) => (plan.of_insert(insert)?, insert.alias.as_ref()),
+        Write::Update(update) => (How::Everywhere, update.table.alias.name.as_ref()),
+        Write::Delete(delete) => (How::Everywhere, delete.table.alias.name.as_ref()),
+        Write::Merge(_) => return Err(plan.refuse("MERGE")),
     };
     let mut text = Template::spliced(written.shape, written.splices);
     if how == How::Everywhere {
@@ -87,7 +81,7 @@ pub fn plan(
         text = text.telling(times);
     }
     let called = quoted(alias.unwrap_or(&site.table.name));
-    text.text(match returning(statement).is_empty() {
+    text.text(match written.write.returning().is_empty() {
         false => format!(", 0 AS {MARKER}, {called}.*"),
         true => format!(" RETURNING 0 AS {MARKER}, {called}.*"),
     });
@@ -114,11 +108,11 @@ impl Plan<'_, '_, '_> {
         if let Some(need) = analyst.needs.iter().find(|need| need.shard != home) {
             return Err(self.refuse(&need.what));
         }
-        let relation = self.site.found.relation;
-        if relation.is_some_and(|relation| relation.rules) {
+        let found = &self.site.found;
+        if found.has(Mark::Rules) {
             return Err(self.refuse("a rule"));
         }
-        if relation.is_some_and(|relation| relation.policies) {
+        if found.has(Mark::Policies) {
             return Err(self.refuse("row security"));
         }
         if self.written.analysis.notes.current_of.is_some() {
@@ -154,7 +148,7 @@ impl Plan<'_, '_, '_> {
         if insert.conflict.as_ref().is_none_or(|conflict| conflict.set.is_empty()) {
             let generated = columns.iter().filter(|column| column.fill == Fill::Generated);
             return Ok(How::Home {
-                table: self.qualified(),
+                table: self.site.qualified(),
                 generated: generated.map(|column| column.name.clone()).collect(),
             });
         }
@@ -181,16 +175,6 @@ impl Plan<'_, '_, '_> {
         }
     }
 
-    /// The table's name with its schema.
-    fn qualified(&self) -> String {
-        let (name, found) = (&self.site.table, &self.site.found);
-        let schema = name.schema.as_ref().or(found.relation.map(|relation| &relation.schema));
-        match schema {
-            Some(schema) => format!("{}.{}", quoted(schema), quoted(&name.name)),
-            None => quoted(&name.name),
-        }
-    }
-
     fn locks(&self, how: &How) -> Vec<Lock> {
         let mut modes = BTreeMap::new();
         if *how == How::Everywhere {
@@ -208,24 +192,4 @@ impl Plan<'_, '_, '_> {
 pub fn lock_name(name: &Name, found: &Found<'_>) -> String {
     let schema = found.relation.map_or("", |relation| &relation.schema);
     format!("{schema}.{}", found.rule.map_or(&name.name, |rule| &rule.name))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn returning(statement: &Statement) -> &[Output] {
-    match statement {
-        Statement::Insert(insert) => &insert.returning,
-        Statement::Update(update) => &update.returning,
-        Statement::Delete(delete) => &delete.returning,
-        Statement::Merge(merge) => &merge.returning,
-        Statement::Query(_)
-        | Statement::Copy(_)
-        | Statement::Explain { .. }
-        | Statement::Ddl(_)
-        | Statement::Lock(_)
-        | Statement::Notify
-        | Statement::Opaque(_) => &[],
-    }
 }

@@ -68,6 +68,22 @@ impl Scattered {
                 };
                 lines.push(format!("{who}: {}", render(&copies.text)));
             }
+            Way::Moves(moves) => {
+                lines.push(format!("rows leave their shards by: {}", render(&moves.taken)));
+                lines.push(format!(
+                    "and are inserted into {} where they belong{}",
+                    moves.into.table,
+                    render(&moves.into.tail)
+                ));
+            }
+            Way::Selected(selected) => {
+                lines.push(format!("rows are selected by: {}", render(&selected.query)));
+                lines.push(format!(
+                    "and inserted into {} where they belong{}",
+                    selected.into.table,
+                    render(&selected.into.tail)
+                ));
+            }
             Way::Rows(split) => {
                 let shards = split.by_shard(planned, statement, params, rules).unwrap_or_default();
                 for (shard, rows) in shards {

@@ -3,9 +3,9 @@
 use super::level;
 use crate::plan::analyst::Analyst;
 use crate::sql::statement::{
-    Action, Assignment, Body, Call, Cte, Distinct, Expr, From, Insert, On, Output, Query, Select,
-    Source, Statement,
+    Action, Body, Call, Cte, Distinct, Expr, From, Insert, On, Output, Query, Select, Source,
 };
+use crate::sql::write::Write;
 
 /// Aggregates whose result does not depend on the order of the rows. That of sums and averages does,
 /// where they are of floats.
@@ -13,57 +13,34 @@ const UNORDERED: &[&str] =
     &["bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "count", "every", "max", "min"];
 
 /// Every query of a write, with those inside of them.
-pub fn queries(statement: &Statement) -> Vec<&Query> {
+pub fn queries(write: Write<'_>) -> Vec<&Query> {
     let mut all = Vec::new();
-    match statement {
-        Statement::Insert(insert) => {
-            of_ctes(&insert.ctes, &mut all);
+    of_ctes(write.ctes(), &mut all);
+    write.sources().iter().for_each(|from| of_from(from, &mut all));
+    of_exprs(write.assignments().into_iter().map(|set| &set.value), &mut all);
+    match write {
+        Write::Insert(insert) => {
             match &insert.source {
                 Source::Defaults => {}
                 Source::Rows(rows) => of_exprs(rows.iter().flatten().flatten(), &mut all),
                 Source::Query(query) => of_query(query, &mut all),
             }
-            if let Some(conflict) = &insert.conflict {
-                of_assignments(&conflict.set, &mut all);
-                of_exprs(&conflict.filter, &mut all);
-            }
-            of_outputs(&insert.returning, &mut all);
+            let filter = insert.conflict.iter().filter_map(|conflict| conflict.filter.as_ref());
+            of_exprs(filter, &mut all);
         }
-        Statement::Update(update) => {
-            of_ctes(&update.ctes, &mut all);
-            of_assignments(&update.set, &mut all);
-            update.from.iter().for_each(|from| of_from(from, &mut all));
-            of_exprs(&update.filter, &mut all);
-            of_outputs(&update.returning, &mut all);
-        }
-        Statement::Delete(delete) => {
-            of_ctes(&delete.ctes, &mut all);
-            delete.using.iter().for_each(|from| of_from(from, &mut all));
-            of_exprs(&delete.filter, &mut all);
-            of_outputs(&delete.returning, &mut all);
-        }
-        Statement::Merge(merge) => {
-            of_ctes(&merge.ctes, &mut all);
-            of_from(&merge.source, &mut all);
+        Write::Update(update) => of_exprs(&update.filter, &mut all),
+        Write::Delete(delete) => of_exprs(&delete.filter, &mut all),
+        Write::Merge(merge) => {
             of_exprs([&merge.on], &mut all);
             for action in &merge.actions {
                 of_exprs(&action.filter, &mut all);
-                match &action.action {
-                    Action::Nothing | Action::Delete => {}
-                    Action::Update(set) => of_assignments(set, &mut all),
-                    Action::Insert { values, .. } => of_exprs(values.iter().flatten(), &mut all),
+                if let Action::Insert { values, .. } = &action.action {
+                    of_exprs(values.iter().flatten(), &mut all);
                 }
             }
-            of_outputs(&merge.returning, &mut all);
         }
-        Statement::Query(query) => of_query(query, &mut all),
-        Statement::Copy(_)
-        | Statement::Explain { .. }
-        | Statement::Ddl(_)
-        | Statement::Lock(_)
-        | Statement::Notify
-        | Statement::Opaque(_) => {}
     }
+    of_outputs(write.returning(), &mut all);
     all
 }
 
@@ -82,34 +59,6 @@ pub fn selects_tables(insert: &Insert) -> bool {
         }
         Source::Query(_) | Source::Defaults | Source::Rows(_) => false,
     }
-}
-
-/// What a write sets.
-pub fn assignments(statement: &Statement) -> impl Iterator<Item = &Assignment> {
-    let mut all: Vec<&Assignment> = Vec::new();
-    match statement {
-        Statement::Insert(insert) => {
-            all.extend(insert.conflict.iter().flat_map(|conflict| &conflict.set));
-        }
-        Statement::Update(update) => all.extend(&update.set),
-        Statement::Merge(merge) => {
-            for action in &merge.actions {
-                match &action.action {
-                    Action::Update(set) => all.extend(set),
-                    Action::Nothing | Action::Delete | Action::Insert { .. } => {}
-                }
-            }
-        }
-        Statement::Delete(_)
-        | Statement::Query(_)
-        | Statement::Copy(_)
-        | Statement::Explain { .. }
-        | Statement::Ddl(_)
-        | Statement::Lock(_)
-        | Statement::Notify
-        | Statement::Opaque(_) => {}
-    }
-    all.into_iter()
 }
 
 fn of_ctes<'s>(ctes: &'s [Cte], all: &mut Vec<&'s Query>) {
@@ -141,7 +90,7 @@ fn of_body<'s>(body: &'s Body, all: &mut Vec<&'s Query>) {
             of_body(right, all);
         }
         Body::Values(rows) => of_exprs(rows.iter().flatten(), all),
-        Body::Write(statement) => all.extend(queries(statement)),
+        Body::Write(statement) => all.extend(statement.write().into_iter().flat_map(queries)),
     }
 }
 
@@ -167,10 +116,6 @@ fn of_outputs<'s>(outputs: &'s [Output], all: &mut Vec<&'s Query>) {
             of_exprs([expr], all);
         }
     }
-}
-
-fn of_assignments<'s>(set: &'s [Assignment], all: &mut Vec<&'s Query>) {
-    of_exprs(set.iter().map(|assignment| &assignment.value), all);
 }
 
 fn of_exprs<'s>(exprs: impl IntoIterator<Item = &'s Expr>, all: &mut Vec<&'s Query>) {

@@ -10,7 +10,8 @@
 //! `two_level` one of groups that the shards have formed, `gather` everything else.
 //!
 //! `write` plans the writes whose rows are on several shards, `rows` those that are cut by row,
-//! `copies` those of reference tables.
+//! `copies` those of reference tables, `moves` those that change where rows live, `selected` INSERT … SELECT
+//! through weir; the latter two are `inserting` rows where they belong.
 //!
 //! Invariant: what a shard or the gather database is sent is the client's own text with pieces
 //! exchanged ([`Template`]); a syntax tree is never printed.
@@ -20,12 +21,15 @@ mod core;
 mod explain;
 mod finish;
 mod gather;
+pub mod inserting;
 pub mod inside;
 pub mod level;
 mod limit;
 mod merge;
+pub mod moves;
 mod order;
 pub mod rows;
+pub mod selected;
 mod set;
 pub mod spread;
 mod tokens;

@@ -239,10 +239,12 @@ pub fn requirement(row: &Row<'_>) -> Requirement {
         column: row.column.to_owned(),
         distribution: row.distribution,
         key: row.key.clone(),
+        nulls: row.nulls,
         fallback: row.fallback.as_ref().map(|fallback| FallbackRow {
             column: fallback.column.to_owned(),
             distribution: fallback.distribution,
             key: fallback.key.clone(),
+            nulls: fallback.nulls,
         }),
     }
 }

@@ -167,3 +167,42 @@ impl<'s> Tokens<'s> {
         tokens.any(|(at, token)| star(at, token) || token.is(self.text, "table"))
     }
 }
+
+/// The tokens outside of all parentheses.
+pub fn outer(tokens: &[Token]) -> Vec<usize> {
+    let (mut depth, mut outer) = (0usize, Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            TokenKind::OpenParen | TokenKind::OpenBracket => {
+                if depth == 0 {
+                    outer.push(at);
+                }
+                depth += 1;
+            }
+            TokenKind::CloseParen | TokenKind::CloseBracket => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    outer.push(at);
+                }
+            }
+            _ if depth == 0 => outer.push(at),
+            _ => {}
+        }
+    }
+    outer
+}
+
+/// Tokens between the commas outside of parentheses.
+pub fn items(tokens: &[Token], within: Range<usize>) -> Vec<Range<usize>> {
+    let inner = tokens.get(within.clone()).unwrap_or_default();
+    let commas = outer(inner)
+        .into_iter()
+        .filter(|&at| inner.get(at).is_some_and(|token| token.kind == TokenKind::Comma));
+    let (mut items, mut from) = (Vec::new(), within.start);
+    for comma in commas.map(|at| at + within.start) {
+        items.push(from..comma);
+        from = comma + 1;
+    }
+    items.push(from..within.end);
+    items
+}

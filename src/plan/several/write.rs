@@ -3,6 +3,8 @@
 //! - **each**: every shard runs the statement, on its own rows
 //! - **rows**: INSERT … VALUES; every shard gets its rows of it (`rows`)
 //! - **copies**: a reference table; every shard does the same (`copies`)
+//! - **selected**: INSERT … SELECT of rows that do not stay on their shard (`selected`)
+//! - **moves**: the rows' keys change, and with them perhaps their shards (`moves`)
 //!
 //! The proof for **each** is that of `spread`, for the table that is written: let A be the key column of
 //! its rows (of the selected rows, where they are inserted). Each row that is written comes from one
@@ -11,17 +13,21 @@
 //! alone can do K's part, and no other shard does anything of it. Reference tables are the same
 //! everywhere; what is one value for all rows of the statement must not depend on chance (`inside`).
 use super::copies::{self, Copies, How};
+use super::moves::{self, Moves};
 use super::rows::{self, Split};
+use super::selected::{self, Selected};
 use super::{Template, inside};
 use crate::plan::analyst::{Analyst, WriteSite};
+use crate::plan::catalog::Mark;
 use crate::plan::ddl::Words;
 use crate::plan::names::{Found, Home};
 use crate::plan::several::tokens::Tokens;
 use crate::plan::{Planned, Splice, Unroutable};
 use crate::sql::compat::Analysis;
-use crate::sql::moment;
+use crate::sql::moment::{self, Time};
 use crate::sql::shape::Shape;
-use crate::sql::statement::{Action, Assignment, Expr, From, Source, Statement};
+use crate::sql::statement::{Assignment, Expr, Source, Statement};
+use crate::sql::write::Write;
 use crate::wire::params::{Params, Value};
 use crate::wire::value::oid;
 use std::borrow::Cow;
@@ -45,20 +51,12 @@ pub enum Pace {
 }
 
 impl Pace {
-    fn of(statement: &Statement) -> Self {
-        match statement {
-            Statement::Insert(insert) if insert.conflict.is_none() => Pace::AtOnce,
-            Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Merge(_)
-            | Statement::Query(_)
-            | Statement::Copy(_)
-            | Statement::Explain { .. }
-            | Statement::Ddl(_)
-            | Statement::Lock(_)
-            | Statement::Notify
-            | Statement::Opaque(_) => Pace::InTurn,
+    fn of(write: Write<'_>) -> Self {
+        match write {
+            Write::Insert(insert) if insert.conflict.is_none() => Pace::AtOnce,
+            Write::Insert(_) | Write::Update(_) | Write::Delete(_) | Write::Merge(_) => {
+                Pace::InTurn
+            }
         }
     }
 }
@@ -71,11 +69,15 @@ pub enum Way {
     Rows(Split),
     /// Every shard's copy is written alike.
     Copies(Copies),
+    /// Rows leave their shards for others.
+    Moves(Box<Moves>),
+    /// Rows are selected, and then inserted where they belong.
+    Selected(Box<Selected>),
 }
 
 /// A write as it was read.
 pub struct Written<'s, 'a> {
-    pub statement: &'s Statement,
+    pub write: Write<'s>,
     pub analysis: &'s Analysis<'s>,
     pub shape: &'s Shape,
     pub analyst: &'s Analyst<'a>,
@@ -111,24 +113,11 @@ impl Scattered {
 
     /// `None`: it is no write that could concern several shards. `Err`: it is not proved to be possible.
     pub fn plan(written: &Written<'_, '_>) -> Option<Result<Self, Unroutable>> {
-        match written.statement {
-            Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Merge(_) => {}
-            Statement::Query(_)
-            | Statement::Copy(_)
-            | Statement::Explain { .. }
-            | Statement::Ddl(_)
-            | Statement::Lock(_)
-            | Statement::Notify
-            | Statement::Opaque(_) => return None,
-        }
         let site = written.analyst.writes.last()?;
         match site.found.home {
             Home::Sharded { .. } => Some(written.plan(site)),
             Home::Reference if written.analyst.context.rules.shards.len() > 1 => {
-                let times = moment::times(&written.shape.text, &[]);
+                let times = written.times();
                 Some(copies::plan(written, site, &times).map(|copies| Self {
                     pace: Pace::AtOnce,
                     tells_time: copies.how == How::Everywhere && !times.is_empty(),
@@ -142,20 +131,42 @@ impl Scattered {
 
 impl Written<'_, '_> {
     fn plan(&self, site: &WriteSite<'_>) -> Result<Scattered, Unroutable> {
+        let times = self.times();
+        match (self.on_each(site, &times), self.write) {
+            (Err(why), Write::Insert(insert)) if matches!(insert.source, Source::Query(_)) => {
+                let selected = selected::plan(self, insert, site, &times).map_err(|_| why)?;
+                let (pace, tells_time) = (Pace::of(self.write), selected.tells_time);
+                Ok(Scattered { way: Way::Selected(Box::new(selected)), pace, tells_time })
+            }
+            (planned, _) => planned,
+        }
+    }
+
+    fn on_each(&self, site: &WriteSite<'_>, times: &[Time]) -> Result<Scattered, Unroutable> {
         self.admit()?;
-        let times = moment::times(&self.shape.text, &[]);
-        if let Statement::Insert(insert) = self.statement
+        if let Write::Insert(insert) = self.write
             && let Source::Rows(rows) = &insert.source
         {
-            let split = rows::split(self, insert, rows, &site.found, &times)?;
+            let split = rows::split(self, insert, rows, &site.found, times)?;
             let tells_time = !times.is_empty() || split.tells_time();
-            let pace = Pace::of(self.statement);
+            let pace = Pace::of(self.write);
             return Ok(Scattered { way: Way::Rows(split), pace, tells_time });
         }
         self.each(site)?;
-        let template = Template::spliced(self.shape, self.splices).telling(&times);
-        let (pace, tells_time) = (Pace::of(self.statement), !times.is_empty());
-        Ok(Scattered { way: Way::Each(template), pace, tells_time })
+        let (pace, tells_time) = (Pace::of(self.write), !times.is_empty());
+        let way = match (self.write, &site.moves) {
+            (Write::Update(update), Some(moved)) => {
+                Way::Moves(Box::new(moves::plan(self, update, site, moved, times)?))
+            }
+            (_, _) => Way::Each(Template::spliced(self.shape, self.splices).telling(times)),
+        };
+        Ok(Scattered { way, pace, tells_time })
+    }
+
+    /// Where the time is told.
+    pub fn times(&self) -> Vec<Time> {
+        let text = &self.shape.text;
+        moment::times(text, &moment::sources(text))
     }
 
     /// What must not be in any of them.
@@ -178,10 +189,10 @@ impl Written<'_, '_> {
             return refuse(&need.what);
         }
         self.admit_words()?;
-        let queries = inside::queries(self.statement);
-        let own =
-            matches!(self.statement, Statement::Insert(insert) if inside::selects_tables(insert));
-        if analyst.random && (queries.len() > usize::from(own) || self.has_from()) {
+        let queries = inside::queries(self.write);
+        let own = matches!(self.write, Write::Insert(insert) if inside::selects_tables(insert));
+        let joined = !self.write.sources().is_empty();
+        if analyst.random && (queries.len() > usize::from(own) || joined) {
             return refuse(
                 "a function that gives another value each time, beside a subquery or join,",
             );
@@ -196,7 +207,10 @@ impl Written<'_, '_> {
             Unroutable::NotGathered { what } => Unroutable::NotScattered { what },
             other => other,
         })?;
-        let queries = inside::queries(self.statement);
+        if self.times().iter().any(|time| time.is_rows) {
+            return refuse("the time in FROM");
+        }
+        let queries = inside::queries(self.write);
         if let Some(what) = queries.iter().find_map(|query| inside::unsteady(query, self.analyst)) {
             return refuse(what);
         }
@@ -204,73 +218,32 @@ impl Written<'_, '_> {
         if arrays && !queries.is_empty() && self.analyst.references > 0 {
             return refuse("ARRAY beside a subquery and reference tables");
         }
-        if self.analyst.writes.iter().any(|site| site.found.relation.is_some_and(|r| r.rules)) {
+        if self.analyst.writes.iter().any(|site| site.found.has(Mark::Rules)) {
             return refuse("a table with rules");
         }
         let found = self.analyst.writes.last().map(|site| &site.found);
-        let timed = found.and_then(time_default);
-        match timed.filter(|_| inside::assignments(self.statement).any(is_default)) {
+        let columns = found.and_then(Found::columns).unwrap_or_default();
+        let defaults = self.write.assignments().into_iter().filter(|set| is_default(set));
+        let mut timed = defaults.flat_map(|set| &set.columns).filter(|name| {
+            columns.iter().any(|column| column.name == **name && column.time.is_some())
+        });
+        match timed.next() {
             Some(column) => refuse(&format!("DEFAULT for {column}, which tells the time,")),
             None => Ok(()),
         }
-    }
-
-    /// Whether every row that is inserted, if any is, is given a value for that column.
-    fn gives(&self, column: &str) -> bool {
-        let lists: Vec<&Vec<String>> = match self.statement {
-            Statement::Insert(insert) => vec![&insert.columns],
-            Statement::Merge(merge) => {
-                let inserts = merge.actions.iter().filter_map(|action| match &action.action {
-                    Action::Insert { columns, values } => {
-                        Some((columns, values.iter().all(Option::is_some)))
-                    }
-                    Action::Nothing | Action::Delete | Action::Update(_) => None,
-                });
-                let inserts: Vec<_> = inserts.collect();
-                if inserts.iter().any(|(_, given)| !given) {
-                    return false;
-                }
-                inserts.into_iter().map(|(columns, _)| columns).collect()
-            }
-            Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Query(_)
-            | Statement::Copy(_)
-            | Statement::Explain { .. }
-            | Statement::Ddl(_)
-            | Statement::Lock(_)
-            | Statement::Notify
-            | Statement::Opaque(_) => return true,
-        };
-        lists.into_iter().all(|listed| listed.iter().any(|one| one == column))
-    }
-
-    fn has_from(&self) -> bool {
-        let from: &[From] = match self.statement {
-            Statement::Update(update) => &update.from,
-            Statement::Delete(delete) => &delete.using,
-            Statement::Merge(merge) => std::slice::from_ref(&merge.source),
-            Statement::Insert(_)
-            | Statement::Query(_)
-            | Statement::Copy(_)
-            | Statement::Explain { .. }
-            | Statement::Ddl(_)
-            | Statement::Lock(_)
-            | Statement::Notify
-            | Statement::Opaque(_) => &[],
-        };
-        !from.is_empty()
     }
 
     /// The proof.
     fn each(&self, site: &WriteSite<'_>) -> Result<(), Unroutable> {
         let analyst = self.analyst;
         let Some(class) = &site.anchor else {
-            let what = match self.statement {
-                Statement::Insert(_) => {
+            let what = match self.write {
+                Write::Insert(_) => {
                     "INSERT of rows that are not selected by their own key on each shard"
                 }
-                _ => "MERGE of a source whose key is not that of the rows it inserts",
+                Write::Update(_) | Write::Delete(_) | Write::Merge(_) => {
+                    "MERGE of a source whose key is not that of the rows it inserts"
+                }
             };
             return Err(Unroutable::NotScattered { what: what.to_owned() });
         };
@@ -288,7 +261,7 @@ impl Written<'_, '_> {
             });
         }
         if let Some(column) = time_default(&site.found)
-            && !self.gives(column)
+            && !self.write.gives(column)
         {
             let what = format!("the default of {column}, which tells the time,");
             return Err(Unroutable::NotScattered { what });
@@ -312,6 +285,19 @@ fn time_default<'f>(found: &'f Found<'_>) -> Option<&'f str> {
     columns.iter().find(|column| column.time.is_some()).map(|column| column.name.as_str())
 }
 
+/// A row may leave its shard only by a statement of its own.
+pub fn refuse_inner_moves(statement: &Statement, analyst: &Analyst<'_>) -> Result<(), Unroutable> {
+    let alone = matches!(statement, Statement::Update(_)) && analyst.writes.len() == 1;
+    if alone || analyst.context.rules.shards.len() == 1 {
+        return Ok(());
+    }
+    let moves = |site: &WriteSite<'_>| {
+        let column = site.moves.as_ref()?.column.clone();
+        Some(Unroutable::SetsKey { table: site.table.to_string(), column })
+    };
+    analyst.writes.iter().find_map(moves).map_or(Ok(()), Err)
+}
+
 /// A reference table may be written by a statement of its own only.
 pub fn refuse_reference_writes(
     statement: &Statement,
@@ -321,16 +307,9 @@ pub fn refuse_reference_writes(
         return Ok(());
     }
     let alone = analyst.writes.len() == 1
-        && match statement {
-            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => true,
-            Statement::Merge(_)
-            | Statement::Query(_)
-            | Statement::Copy(_)
-            | Statement::Explain { .. }
-            | Statement::Ddl(_)
-            | Statement::Lock(_)
-            | Statement::Notify
-            | Statement::Opaque(_) => false,
+        && match statement.write() {
+            Some(Write::Insert(_) | Write::Update(_) | Write::Delete(_)) => true,
+            Some(Write::Merge(_)) | None => false,
         };
     let written = analyst.writes.iter().find(|site| matches!(site.found.home, Home::Reference));
     match written.filter(|_| !alone) {

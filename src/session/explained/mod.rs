@@ -1,11 +1,12 @@
 //! EXPLAIN of queries whose rows are on several shards: weir's own plan, and inside it what each server
 //! says of its part. With ANALYZE every part is run once, and nothing is sent to the client but the plan.
 //!
-//! - `page`: the plan as text or JSON
+//! - `page`: the plan as text or JSON · `writes`: writes
 //!
 //! It takes the same steps as the query would, in the same order: a place among those that gather, one
 //! moment of all shards, the shards' connections, the gather database's.
 mod page;
+mod writes;
 
 use super::gather::Site;
 use super::place::Place;
@@ -43,7 +44,9 @@ impl Session {
         let explained = explained::read(statement, self.standard_conforming_strings())?;
         let planned = self.database.planner.borrow_mut().plan(&explained.query, &self.context());
         let planned = planned.ok().filter(|planned| {
-            planned.plan.command == Command::Query && planned.plan.several.is_some()
+            let plan = &planned.plan;
+            let on_several = plan.several.is_some() || plan.scattered.is_some();
+            plan.command == Command::Query && on_several
         })?;
         Some((explained, planned))
     }
@@ -128,6 +131,9 @@ impl Session {
         explaining: &mut Explaining<'_>,
     ) -> Result<Node, Stop> {
         let plan = asked.planned.plan.clone();
+        if let Some(scattered) = plan.scattered.as_deref() {
+            return self.explain_scattered(asked, scattered, explaining).await;
+        }
         let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
