@@ -1,6 +1,9 @@
 //! What other proxies get wrong when they unite the answers of several shards, each as a test: plain
 //! PostgreSQL's answer, from weir over three shards, in the simple and the extended protocol, as text and
 //! in binary.
+mod meaning;
+mod steady;
+
 use crate::cluster::{Cluster, DATABASE};
 use crate::oracle::answer::{Answer, Said};
 use crate::oracle::statement::{Order, Part, Statement};
@@ -16,7 +19,8 @@ const SCHEMA: &str = "
         k bigint NOT NULL, id int NOT NULL, n int, big bigint, num numeric, money numeric(12,2), f float8,
         txt text, icu text COLLATE \"und-x-icu\", nocase text COLLATE nocase, ch char(6), b boolean,
         ts timestamptz, iv interval, j jsonb, PRIMARY KEY (k, id));
-    CREATE TABLE u (k bigint NOT NULL, id int NOT NULL, t_id int, txt text, PRIMARY KEY (k, id));";
+    CREATE TABLE u (k bigint NOT NULL, id int NOT NULL, t_id int, txt text, PRIMARY KEY (k, id));
+    CREATE TABLE r (id int PRIMARY KEY, name text, f float8);";
 
 struct Scene {
     oracle: Raw,
@@ -51,6 +55,7 @@ impl Scene {
                 "[[table]]\nname = '{table}'\ndistribution = 'by_key'\nkey = 'k'\n"
             ));
         }
+        rules.push_str("[[table]]\nname = 'r'\nreference = true\n");
         for database in ["gather", "s0", "s1", "s2"] {
             server
                 .sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE {DATABASE}"))
@@ -78,6 +83,13 @@ impl Scene {
         query(&mut self.oracle, text);
         query(&mut self.weir, text);
         self
+    }
+
+    /// What weir does with it, in its own words.
+    fn strategy(&mut self, text: &str) -> String {
+        self.weir.take_transcript();
+        self.weir.query(&format!("EXPLAIN (WEIR) {text}"));
+        self.weir.take_transcript()
     }
 
     /// The same rows in the same order.

@@ -55,6 +55,8 @@ pub struct Analyst<'a> {
     pub recalled: Option<Recalled>,
     /// Another answer each time.
     pub random: bool,
+    /// The functions that are called for it.
+    pub random_calls: HashSet<Name>,
     /// Calls set_config.
     pub settings: bool,
     /// A function that reads tables, as the rules say.
@@ -231,6 +233,7 @@ impl<'a> Analyst<'a> {
             selected: None,
             temporary: Vec::new(),
             random: false,
+            random_calls: HashSet::new(),
             settings: false,
             rather_home: false,
             recalled: None,
@@ -406,7 +409,10 @@ impl<'a> Analyst<'a> {
             Effect::None => {}
             Effect::Catalog => self.rather_home = true,
             Effect::State => (self.rather_home, self.state) = (true, true),
-            Effect::Random => self.random = true,
+            Effect::Random => {
+                self.random = true;
+                self.random_calls.insert(call.name.clone());
+            }
             Effect::Setting => {
                 self.settings = true;
                 self.rather_home = true;

@@ -26,6 +26,7 @@ mod functions;
 mod insert;
 mod keys;
 mod lock;
+mod meaning;
 mod merge;
 pub mod names;
 pub mod placing;

@@ -2,14 +2,15 @@
 //! outside or hand their limits out.
 use super::analyst::{Analyst, TableUse};
 use super::keys::Side;
+use super::meaning::{self, Names};
 use super::predicate::column;
 use super::scope::{Cell, Columns, CteState, Env, Item, Scope, Slot};
 use super::value::Operand;
 use super::{Access, Unroutable};
 use crate::sql::compat::RowLock;
 use crate::sql::statement::{
-    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Literal, Locks, On, Output, Query,
-    Select, TableItem,
+    Alias, Body, Distinct, Expr, From, Grouping, Join, JoinKind, Locks, On, Output, Query, Select,
+    TableItem,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -201,10 +202,10 @@ impl Analyst<'_> {
             columns.close();
         }
         if let Distinct::On(exprs) = &select.distinct {
-            keep_open(exprs, scope, columns);
+            keep_open(exprs, Names::Outputs, select, scope, columns);
         }
         match &select.grouping {
-            Grouping::By(exprs) => keep_open(exprs, scope, columns),
+            Grouping::By(exprs) => keep_open(exprs, Names::Columns, select, scope, columns),
             Grouping::None | Grouping::Sets(_) => {}
         }
         if let Grouping::Sets(_) = select.grouping {
@@ -459,18 +460,16 @@ fn common(scope: &Scope<'_>, left: &Range<usize>, right: &Range<usize>) -> Vec<S
 
 /// Only the columns among these expressions stay open: rows with other values of them fall into
 /// other groups.
-fn keep_open(exprs: &[Expr], scope: &Scope<'_>, columns: &mut Columns) {
-    let grouped: Vec<_> = exprs
-        .iter()
-        .filter_map(|expr| match expr {
-            // GROUP BY 1 means the first output.
-            Expr::Literal(Literal::Number(digits)) => {
-                let ordinal: usize = digits.parse().ok()?;
-                columns.slots.get(ordinal.checked_sub(1)?)?.cell.map(|cell| cell.var)
-            }
-            expr => column(expr, scope).map(|found| found.cell.var),
-        })
-        .collect();
+fn keep_open(
+    exprs: &[Expr],
+    names: Names,
+    select: &Select,
+    scope: &Scope<'_>,
+    columns: &mut Columns,
+) {
+    let meant = exprs.iter().filter_map(|expr| meaning::meant(expr, select, names));
+    let grouped: Vec<_> =
+        meant.filter_map(|expr| column(expr, scope)).map(|found| found.cell.var).collect();
     for cell in columns.slots.iter_mut().filter_map(|slot| slot.cell.as_mut()) {
         cell.open &= grouped.contains(&cell.var);
     }

@@ -1,16 +1,9 @@
-//! What stands inside of a write: its subqueries, and what in them is one value for all rows, so that
-//! shards could come to different ones.
+//! What stands inside of a statement: its subqueries, and what it sets.
 use super::level;
-use crate::plan::analyst::Analyst;
 use crate::sql::statement::{
-    Action, Body, Call, Cte, Distinct, Expr, From, Insert, On, Output, Query, Select, Source,
+    Action, Body, Cte, Distinct, Expr, From, Insert, On, Output, Query, Source,
 };
 use crate::sql::write::Write;
-
-/// Aggregates whose result does not depend on the order of the rows. That of sums and averages does,
-/// where they are of floats.
-const UNORDERED: &[&str] =
-    &["bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "count", "every", "max", "min"];
 
 /// Every query of a write, with those inside of them.
 pub fn queries(write: Write<'_>) -> Vec<&Query> {
@@ -65,7 +58,8 @@ fn of_ctes<'s>(ctes: &'s [Cte], all: &mut Vec<&'s Query>) {
     ctes.iter().for_each(|cte| of_query(&cte.query, all));
 }
 
-fn of_query<'s>(query: &'s Query, all: &mut Vec<&'s Query>) {
+/// A query with those inside of it.
+pub fn of_query<'s>(query: &'s Query, all: &mut Vec<&'s Query>) {
     all.push(query);
     of_ctes(&query.ctes, all);
     of_body(&query.body, all);
@@ -126,54 +120,4 @@ fn of_exprs<'s>(exprs: impl IntoIterator<Item = &'s Expr>, all: &mut Vec<&'s Que
             }
         });
     }
-}
-
-/// What in a query that reads no sharded table depends on the order in which a server happens to have
-/// its rows: it is one value for all rows of the write, and two shards could come to different ones.
-pub fn unsteady(query: &Query, analyst: &Analyst<'_>) -> Option<&'static str> {
-    if reads_sharded(&query.body, analyst) {
-        return None;
-    }
-    if query.limited {
-        return Some("LIMIT in a subquery that reads reference tables only");
-    }
-    let Body::Select(select) = &query.body else { return None };
-    if select.from.is_empty() {
-        return None;
-    }
-    if matches!(select.distinct, Distinct::On(_)) {
-        return Some("DISTINCT ON in a subquery that reads reference tables only");
-    }
-    if level::windowed(select, &query.tail) {
-        return Some("a window over reference tables only");
-    }
-    let mut ordered = false;
-    for expr in level::exprs(select, &query.tail) {
-        level::walk(expr, &mut |expr| {
-            if let Expr::Call(call) = expr {
-                ordered |= analyst.is_aggregate(call) && !is_unordered(call, analyst);
-            }
-        });
-    }
-    ordered.then_some("an aggregate over reference tables that depends on the order of rows")
-}
-
-fn is_unordered(call: &Call, analyst: &Analyst<'_>) -> bool {
-    analyst.is_builtin(call) && UNORDERED.contains(&call.name.name.as_str())
-}
-
-/// A sharded table is read on this level or below it.
-fn reads_sharded(body: &Body, analyst: &Analyst<'_>) -> bool {
-    match body {
-        Body::Select(select) => of_key(select, analyst),
-        Body::Nested(query) => reads_sharded(&query.body, analyst),
-        Body::Set(left, right) => reads_sharded(left, analyst) && reads_sharded(right, analyst),
-        Body::Values(_) => false,
-        Body::Write(_) => true,
-    }
-}
-
-fn of_key(select: &Select, analyst: &Analyst<'_>) -> bool {
-    let mut frames = analyst.frames.iter().filter(|frame| frame.at == select.at);
-    frames.any(|frame| !frame.instances.is_empty())
 }

@@ -2,6 +2,7 @@
 //! what its windows look. Subqueries are levels of their own.
 use crate::plan::analyst::Analyst;
 use crate::plan::keys::Var;
+use crate::plan::meaning::{self, Names};
 use crate::plan::names;
 use crate::plan::predicate::column;
 use crate::plan::scope::Scope;
@@ -339,6 +340,30 @@ pub fn is_key_among(exprs: &[Expr], keys: &HashSet<Vec<String>>) -> bool {
     exprs.iter().any(|expr| is_key(expr, keys))
 }
 
+/// Whether one of these items of GROUP BY or DISTINCT ON stands for the key.
+pub fn means_key(
+    items: &[Expr],
+    select: &Select,
+    names: Names,
+    keys: &HashSet<Vec<String>>,
+) -> bool {
+    items
+        .iter()
+        .any(|item| meaning::meant(item, select, names).is_some_and(|expr| is_key(expr, keys)))
+}
+
+/// Whether DISTINCT, if there is one, compares rows of one key only.
+pub fn distinct_by_key(select: &Select, keys: &HashSet<Vec<String>>) -> bool {
+    match &select.distinct {
+        Distinct::No => true,
+        Distinct::On(exprs) => means_key(exprs, select, Names::Outputs, keys),
+        Distinct::Rows => select
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::Expr { expr, .. } if is_key(expr, keys))),
+    }
+}
+
 pub fn is_key(expr: &Expr, keys: &HashSet<Vec<String>>) -> bool {
     matches!(expr, Expr::Column(parts) if keys.contains(parts))
 }
@@ -364,16 +389,9 @@ pub fn is_local(
         (_, Aggregates::Unclear) | (Grouping::Sets(_), _) => false,
         (Grouping::None, Aggregates::None) => true,
         (Grouping::None, Aggregates::Some) => false,
-        (Grouping::By(exprs), _) => is_key_among(exprs, keys),
+        (Grouping::By(exprs), _) => means_key(exprs, select, Names::Columns, keys),
     };
-    let distinct = match &select.distinct {
-        Distinct::No => true,
-        Distinct::On(exprs) => is_key_among(exprs, keys),
-        Distinct::Rows => select
-            .outputs
-            .iter()
-            .any(|output| matches!(output, Output::Expr { expr, .. } if is_key(expr, keys))),
-    };
+    let distinct = distinct_by_key(select, keys);
     groups && distinct && (windows_by_key(select, tail, keys) || !windowed(select, tail))
 }
 

@@ -8,13 +8,17 @@ use super::core::Core;
 use super::level::{self, Aggregates};
 use super::limit::{self, Limits};
 use super::order::{self, Order};
-use super::{Collation, Merge, Rows, Subject, Template, Ties, Unmerged, aggregate, set};
+use super::{Collation, Merge, Rows, Subject, Template, Ties, Unmerged, aggregate, set, steady};
+use crate::plan::meaning::Names;
 use crate::sql::block::Bytes;
 use crate::sql::statement::{Distinct, Grouping};
 
 /// As far as that is proved to be possible.
 pub fn plan(subject: &Subject<'_, '_>) -> Result<Merge, Unmerged> {
     match Core::of(subject) {
+        _ if !steady::is_steady(subject.query, &(0..subject.shape.text.len()), subject) => {
+            Err(Unmerged::Unsteady)
+        }
         None => set::plan(subject).ok_or(Unmerged::Rows),
         Some(core) => match core.local() {
             None => Err(Unmerged::Groups),
@@ -41,10 +45,9 @@ impl Core<'_> {
             (_, Aggregates::Unclear) | (Grouping::Sets(_), _) => return None,
             (Grouping::None, Aggregates::None) => true,
             (Grouping::None, Aggregates::Some) => false,
-            (Grouping::By(exprs), _) => exprs.iter().any(|expr| match self.ordinal(expr) {
-                Some(item) => self.output(item).is_some_and(|(expr, _)| self.is_key(expr)),
-                None => self.is_key(expr),
-            }),
+            (Grouping::By(exprs), _) => {
+                level::means_key(exprs, self.select, Names::Columns, &self.anchor.spelled)
+            }
         };
         let windows = level::windows_by_key(self.select, self.order, &self.anchor.spelled);
         match by_key {
@@ -84,16 +87,7 @@ fn united(core: &Core<'_>) -> Option<Merge> {
 impl Core<'_> {
     /// Its DISTINCT, if it has one, compares rows of one key only.
     pub fn is_distinct_alone(&self) -> bool {
-        match &self.select.distinct {
-            Distinct::No => true,
-            Distinct::Rows => self.shows_key(),
-            Distinct::On(exprs) => exprs.iter().any(|expr| self.is_key(expr)),
-        }
-    }
-
-    fn shows_key(&self) -> bool {
-        let items = 0..self.select.outputs.len();
-        items.into_iter().any(|item| self.output(item).is_some_and(|(expr, _)| self.is_key(expr)))
+        level::distinct_by_key(self.select, &self.anchor.spelled)
     }
 }
 

@@ -9,6 +9,8 @@
 //! `order`, `limit`, `aggregate`, `set`: clauses), `finish` a gather of what a merge would unite,
 //! `two_level` one of groups that the shards have formed, `gather` everything else.
 //!
+//! `steady`: what every shard works out alike.
+//!
 //! `write` plans the writes whose rows are on several shards, `rows` those that are cut by row,
 //! `copies` those of reference tables, `moves` those that change where rows live, `selected` INSERT … SELECT
 //! through weir; the latter two are `inserting` rows where they belong.
@@ -32,6 +34,7 @@ pub mod rows;
 pub mod selected;
 mod set;
 pub mod spread;
+pub mod steady;
 mod tokens;
 mod two_level;
 pub mod write;
@@ -67,6 +70,8 @@ pub enum Unmerged {
     Groups,
     /// DISTINCT, ORDER BY or LIMIT.
     Order,
+    /// A part is one value for all rows, and shards may come to different ones.
+    Unsteady,
 }
 
 impl Unmerged {
@@ -76,6 +81,9 @@ impl Unmerged {
             Unmerged::Rows => "rows of several shards may make one row of the answer",
             Unmerged::Groups => {
                 "its groups, aggregates or windows are over rows of several shards, and not united exactly"
+            }
+            Unmerged::Unsteady => {
+                "a part of it is worked out once for all rows, and each shard might come to another value"
             }
             Unmerged::Order => "its DISTINCT, ORDER BY or LIMIT is not done exactly by weir",
         }

@@ -4,34 +4,9 @@
 //! else names mean columns of FROM. What is not among the outputs is asked for as a hidden column.
 use super::core::Core;
 use super::{Collation, Direction, Nulls, SortKey};
+use crate::plan::meaning::UNSPOKEN;
 use crate::sql::block::{self, Bytes};
 use crate::sql::statement::{Expr, Literal, Output};
-
-/// How PostgreSQL may call an output that has no name of its own and whose words don't say it.
-const UNSPOKEN: &[&str] = &[
-    "array",
-    "bool",
-    "bpchar",
-    "btrim",
-    "case",
-    "date_part",
-    "exists",
-    "extract",
-    "float4",
-    "float8",
-    "int2",
-    "int4",
-    "int8",
-    "ltrim",
-    "numeric",
-    "row",
-    "rtrim",
-    "timetz",
-    "timestamptz",
-    "timezone",
-    "varbit",
-    "varchar",
-];
 
 #[derive(Debug, Default)]
 pub struct Order {

@@ -8,7 +8,7 @@ use super::aggregate::{GroupBy, groups};
 use super::core::{Core, Word};
 use super::level::{self, Aggregates};
 use super::order::{self, Target};
-use super::{Fragment, Gather, Of, Subject, Template};
+use super::{Fragment, Gather, Of, Subject, Template, steady};
 use crate::sql::block::{Bytes, Clause};
 use crate::sql::lexer::TokenKind;
 use crate::sql::statement::{Call, CallClause, Expr, Grouping, Output};
@@ -18,6 +18,9 @@ use std::collections::HashSet;
 pub fn plan(subject: &Subject<'_, '_>) -> Option<Gather> {
     // The gather database has the function's tables, but no rows in them.
     if subject.analyst.reading_function.is_some() {
+        return None;
+    }
+    if !steady::is_steady(subject.query, &(0..subject.shape.text.len()), subject) {
         return None;
     }
     let core = Core::of(subject)?;

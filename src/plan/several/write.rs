@@ -16,7 +16,7 @@ use super::copies::{self, Copies, How};
 use super::moves::{self, Moves};
 use super::rows::{self, Split};
 use super::selected::{self, Selected};
-use super::{Template, inside};
+use super::{Template, inside, steady};
 use crate::plan::analyst::{Analyst, WriteSite};
 use crate::plan::catalog::Mark;
 use crate::plan::ddl::Words;
@@ -211,7 +211,7 @@ impl Written<'_, '_> {
             return refuse("the time in FROM");
         }
         let queries = inside::queries(self.write);
-        if let Some(what) = queries.iter().find_map(|query| inside::unsteady(query, self.analyst)) {
+        if let Some(what) = queries.iter().find_map(|query| steady::unsteady(query, self.analyst)) {
             return refuse(what);
         }
         let arrays = Words::new(&self.shape.text).has("array");

@@ -3,9 +3,9 @@
 //!
 //! Such a subquery sees nothing of what is around it, since it is not LATERAL and stands in no
 //! expression. It must not name a CTE, and its order must not matter.
-use crate::plan::several::Subject;
 use crate::plan::several::core::Core;
 use crate::plan::several::merge::Local;
+use crate::plan::several::{Subject, steady};
 use crate::sql::block::{Bytes, Query as Parts};
 use crate::sql::lexer;
 use crate::sql::statement::{Body, Expr, From, Output, Query, Select};
@@ -70,6 +70,7 @@ fn answered_by_shards(query: &Query, subject: &Subject<'_, '_>) -> Option<Bytes>
         || !parts.agrees(&subject.shape.text, query)
         || names_cte(parts, subject)
         || !has_names(select)
+        || !steady::is_steady(query, &parts.range, subject)
     {
         return None;
     }
