@@ -51,3 +51,24 @@ fn averages_of_every_type_are_those_of_one_postgres() {
     assert!(gathered.parse::<u32>().unwrap() >= 7, "{gathered} were gathered");
     assert!(world.is_clean());
 }
+
+#[test]
+fn an_average_of_times_is_an_interval() {
+    let world = world("", SETTINGS);
+    for client in [&mut world.plain(), &mut world.client()] {
+        check_ok(client, "CREATE TABLE notes (user_id bigint, begins time, ends time(0))");
+        for id in 1..10 {
+            let row = format!("({id}, '{id:02}:30', '{:02}:15:01')", id + 10);
+            check_ok(client, &format!("INSERT INTO notes VALUES {row}"));
+        }
+    }
+    wait_for("the new table", || world.client().value("SELECT count(*) FROM notes") == "9");
+    same(
+        &world,
+        &[
+            "SELECT avg(begins), avg(ends), avg(ends - begins) FROM notes",
+            "SELECT user_id % 2 AS g, avg(begins) FROM notes GROUP BY g ORDER BY g",
+            "SELECT avg(begins + interval '1 hour'), avg('08:00'::time) FROM notes",
+        ],
+    );
+}

@@ -516,6 +516,22 @@ fn types_may_have_other_ids_on_every_server() {
             "SELECT string_agg(DISTINCT b::text, ';'), max(tones), max(d) FROM notes, products",
         ],
     );
+    // A type as text is its name, and as binary its number on one server.
+    same(&world, &["SELECT pg_typeof(b), pg_typeof(user_id) FROM notes ORDER BY user_id"]);
+    for text in [
+        "SELECT pg_typeof(b) FROM notes",
+        "SELECT pg_typeof(b) FROM notes WHERE user_id IN (1, 2, 3, 4, 5)",
+        "SELECT pg_typeof(b), user_id FROM notes ORDER BY user_id",
+        "SELECT ARRAY[pg_typeof(b)] FROM notes",
+    ] {
+        weir.take_transcript();
+        weir.parse("", text, &[]).bind_as("", "", &[], &[], &[1]).execute("", 0).sync();
+        let heard = weir.take_transcript();
+        assert!(
+            heard.contains("C=0A000") && heard.contains("differ between shards"),
+            "{text}: {heard}"
+        );
+    }
     weir.query("SET extra_float_digits = 0");
     weir.take_transcript();
     weir.query("SELECT max(tones), sum(d) FROM notes, products");

@@ -86,7 +86,8 @@ impl Translation {
         self.tables_home.get(&there).copied().unwrap_or(there)
     }
 
-    /// Binary arrays and composites of user-defined types carry ids inside their values.
+    /// Binary arrays and composites of user-defined types carry ids inside their values; `regclass` and the
+    /// like are ids.
     pub fn check(&self, description: &RowDescription<'_>) -> Result<(), Error> {
         self.check_fields(description.fields())
     }
@@ -97,10 +98,18 @@ impl Translation {
         mut fields: impl Iterator<Item = Field<'f>>,
     ) -> Result<(), Error> {
         let stranger = fields.find(|field| {
-            field.format == Format::Binary && self.embedding.contains(&field.type_oid)
+            let ids = self.embedding.contains(&field.type_oid) || names_objects(field.type_oid);
+            field.format == Format::Binary && ids
         });
         match stranger {
             None => Ok(()),
+            Some(field) if names_objects(field.type_oid) => Err(Error::refused(
+                format!(
+                    "column \"{}\" in binary format is object ids, which differ between shards",
+                    String::from_utf8_lossy(field.name)
+                ),
+                "ask for text format, or cast the column to text",
+            )),
             Some(field) => Err(Error::refused(
                 format!(
                     "column \"{}\" in binary format carries type ids that differ between shards",
@@ -110,6 +119,15 @@ impl Translation {
             )),
         }
     }
+}
+
+/// Types whose values name objects of one server by their ids, as binary.
+pub fn names_objects(oid: Oid) -> bool {
+    const REG: [u32; 22] = [
+        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, // regproc …
+        1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192, // their arrays
+    ];
+    REG.contains(&oid.0)
 }
 
 #[cfg(test)]

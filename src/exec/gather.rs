@@ -6,7 +6,6 @@
 //! A statement sees one moment of a shard. Where several queries on one shard do not share a snapshot by
 //! themselves they become one statement ([`together`]), whose rows say which query each is of.
 use crate::error::{Error, SqlState};
-use crate::ids::Oid;
 use crate::rules::Gather;
 use crate::wire::server::{DataRow, RowDescription};
 use crate::wire::{encode, frame};
@@ -199,15 +198,6 @@ pub fn cut(body: &[u8], columns: &std::ops::Range<usize>) -> Result<BytesMut, Er
     Ok(out)
 }
 
-/// Types whose values name objects of one server by their ids, as binary.
-pub fn names_objects(oid: Oid) -> bool {
-    const REG: [u32; 22] = [
-        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, // regproc …
-        1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192, // their arrays
-    ];
-    REG.contains(&oid.0)
-}
-
 /// How many bytes a message has beside its body: what is counted is what travels.
 pub const fn travelled(body: usize) -> usize {
     body + frame::HEADER
@@ -216,6 +206,7 @@ pub const fn travelled(body: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Oid;
     use crate::wire::frontend::Format;
     use crate::wire::server::Field;
 

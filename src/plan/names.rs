@@ -71,6 +71,16 @@ pub fn search_path(raw: &str, user: &str) -> Vec<String> {
     schemas
 }
 
+/// pg_catalog comes first, unless search_path puts other schemas before it: then `=` may be an operator
+/// of a user's.
+pub fn admit_operators(search_path: &str) -> Result<(), Unroutable> {
+    let path = self::search_path(search_path, "");
+    match path.iter().position(|schema| schema == "pg_catalog") {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(Unroutable::OperatorsHidden),
+    }
+}
+
 /// Where the rows of the named relation are.
 pub fn find<'a>(name: &Name, context: &Context<'a>) -> Result<Found<'a>, Unroutable> {
     if is_system(name, context) {

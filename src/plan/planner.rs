@@ -313,6 +313,9 @@ fn analyse(
     refuse_reference_writes(&parsed, &analyst)?;
     refuse_far_effects(&analyst.writes, context)?;
     refuse_inner_moves(&parsed, &analyst)?;
+    if !analyst.instances.is_empty() && context.rules.shards.len() > 1 {
+        super::names::admit_operators(context.search_path)?;
+    }
     let splices: Vec<Splice> = match inserted(&parsed) {
         Some(insert) => {
             column_list(insert, &analysis, context, analyst.selected)?.into_iter().collect()

@@ -133,6 +133,8 @@ pub enum Unroutable {
     },
     TooBig,
     SeveralStatements,
+    /// `search_path` names another schema before pg_catalog.
+    OperatorsHidden,
     /// `DO`, `CALL`.
     Opaque {
         what: String,
@@ -195,6 +197,7 @@ impl Unroutable {
             Self::Unsupported { .. } => "unsupported",
             Self::TooBig => "too_big",
             Self::SeveralStatements => "several_statements",
+            Self::OperatorsHidden => "operators_hidden",
             Self::Opaque { .. } => "opaque",
             Self::OneShardOnly { .. } => "one_shard_only",
             Self::SetSequence { .. } => "set_sequence",
@@ -369,6 +372,10 @@ impl From<Unroutable> for Error {
             U::SeveralStatements => Error::client(
                 SqlState::SYNTAX_ERROR,
                 "cannot insert multiple commands into a prepared statement",
+            ),
+            U::OperatorsHidden => Error::refused(
+                "search_path names a schema before pg_catalog, and = may be an operator of that schema",
+                "leave pg_catalog out of search_path, or name it first",
             ),
             U::Opaque { what } => {
                 Error::refused(format!("what {what} touches is not known"), HINT_SHARD)

@@ -9,6 +9,7 @@ use super::place::Place;
 use super::several::{Answer, Asked, formats, same_types};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
+use crate::backend::translate;
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, Which};
 use crate::exec::gather::{self, Meter, Travel};
@@ -559,7 +560,7 @@ impl Session {
             let Some(body) = source.fan.description(stream) else { continue };
             let description = RowDescription::read(body)?;
             if let Some(field) =
-                description.fields().find(|field| gather::names_objects(field.type_oid))
+                description.fields().find(|field| translate::names_objects(field.type_oid))
             {
                 return Err(Error::refused(
                     format!(

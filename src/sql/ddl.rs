@@ -139,7 +139,11 @@ fn column(column: &ast::ColumnDef) -> ColumnFacts {
             }
             ColumnOption::Generated { .. } => fill = Fill::Identity,
             ColumnOption::Collation(name) => {
-                collation = super::parse::parts(name).ok().and_then(|mut parts| parts.pop());
+                // Another schema's collation may be called like pg_catalog's.
+                collation = super::parse::parts(name).ok().and_then(|mut parts| {
+                    let name = parts.pop();
+                    name.filter(|_| parts.iter().all(|schema| schema == "pg_catalog"))
+                });
             }
             _ => {}
         }

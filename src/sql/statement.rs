@@ -327,7 +327,7 @@ pub struct ColumnFacts {
     /// Lower case, as written.
     pub type_name: String,
     pub fill: Fill,
-    /// `COLLATE`, without its schema.
+    /// `COLLATE`, without its schema, if that is pg_catalog or none.
     pub collation: Option<String>,
 }
 

@@ -227,16 +227,23 @@ pub struct Word<'t> {
     pub at: Bytes,
 }
 
-/// The collation that an expression ends with.
+/// The collation that an expression ends with; it has no name if its schema is a user's.
 fn collate(text: &str) -> Option<String> {
     let tokens: Vec<_> =
         Lexer::of_shape(text).flatten().filter(|token| !token.kind.is_blank()).collect();
     let (last, before) = tokens.split_last()?;
     let mut before = before.iter().rev();
     let mut previous = before.next()?;
+    let mut schema = None;
     if previous.kind == TokenKind::Dot {
-        before.next();
+        schema = before.next();
         previous = before.next()?;
     }
-    previous.is(text, "collate").then(|| lexer::name(*last, text))?
+    let named = previous.is(text, "collate").then(|| lexer::name(*last, text))?;
+    // Another schema's collation may have a name of pg_catalog's; alone, it means pg_catalog's.
+    match schema {
+        None => named,
+        Some(schema) if lexer::name(*schema, text).as_deref() == Some("pg_catalog") => named,
+        Some(_) => Some(String::new()),
+    }
 }

@@ -14,6 +14,14 @@ use crate::sql::lexer::TokenKind;
 use crate::sql::statement::{Call, CallClause, Expr, Grouping, Output};
 use std::collections::HashSet;
 
+/// What avg() adds up as it is.
+const AVERAGED: &[&str] =
+    &["bigint", "double precision", "integer", "interval", "numeric", "real", "smallint"];
+/// Types whose values avg() takes for intervals.
+const TIMES: &[&str] = &["time without", "time("];
+/// Words that may make such a value.
+const OF_TIME: &[&str] = &["localtime", "make_time", "time"];
+
 /// `None`: not all of it is proved to add up.
 pub fn plan(subject: &Subject<'_, '_>) -> Option<Gather> {
     // The gather database has the function's tables, but no rows in them.
@@ -262,7 +270,9 @@ impl<'c, 'q> Splitter<'c, 'q> {
                 let sum = self.part(plain);
                 self.typed(&sum, &format!("pg_catalog.sum({sum})"))
             }
-            "avg" if self.begins_with_all(&arguments) => return None,
+            "avg" if self.begins_with_all(&arguments) || self.may_be_time(&arguments) => {
+                return None;
+            }
             "avg" => {
                 // A real becomes a double precision, as avg() adds it up, and nothing else another type
                 // in which it would lose digits: the second branch only says the type.
@@ -299,6 +309,23 @@ impl<'c, 'q> Splitter<'c, 'q> {
         });
         let row: Vec<String> = keys.chain(parts).collect();
         format!("(ROW({})::pg_temp.weir_1).{column}", row.join(", "))
+    }
+
+    /// avg() takes a time for an interval, and what is asked for here has both types.
+    fn may_be_time(&self, arguments: &Bytes) -> bool {
+        let words = self.core.words(arguments);
+        let is_time = |type_name: &str| TIMES.iter().any(|time| type_name.starts_with(time));
+        let plain = column(&words, 0).filter(|(_, length)| *length == words.len());
+        if let Some((parts, _)) = plain {
+            let found = self.core.column(&parts).map(|(_, column)| column.type_name.as_str());
+            return found.is_some_and(|name| !AVERAGED.iter().any(|known| name.starts_with(known)));
+        }
+        (0..words.len()).any(|at| {
+            let named = words.get(at).and_then(|word| word.name.as_deref());
+            let typed = column(&words, at).and_then(|(parts, _)| self.core.column(&parts));
+            named.is_some_and(|name| OF_TIME.contains(&name))
+                || typed.is_some_and(|(_, column)| is_time(&column.type_name))
+        })
     }
 
     /// `avg(ALL x)`

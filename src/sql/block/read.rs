@@ -398,10 +398,14 @@ impl<'t> Reader<'t> {
             return None;
         }
         tokens.end -= ending;
-        let amount = match tokens.is_empty() {
+        let mut amount = match tokens.is_empty() {
             true => Amount { range: self.bytes(start..self.at), value: Value::Number(1) },
-            false => self.amount(start, tokens)?,
+            false => self.amount(start, tokens.clone())?,
         };
+        if ties && matches!(amount.value, Value::All) {
+            // PostgreSQL does not take NULL here.
+            amount.value = Value::Other(self.bytes(tokens));
+        }
         Some((Some(amount), ties))
     }
 
