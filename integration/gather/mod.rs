@@ -2,6 +2,7 @@
 //! gives, and nothing stays behind.
 mod averages;
 mod cancels;
+mod columns;
 mod limits;
 mod places;
 mod printing;

@@ -345,7 +345,7 @@ impl From<Unroutable> for Error {
             }
             U::Function { function } => Error::refused(
                 format!("function {function} is not known to read no tables"),
-                "make it immutable, or name it under functions in the rules file",
+                "make it immutable if it reads no table, or name it and its tables under functions in the rules file",
             ),
             U::HiddenTables { function } => Error::refused(
                 format!("function {function} reads tables that the statement does not name"),

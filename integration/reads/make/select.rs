@@ -6,6 +6,9 @@ use super::{Certainty, Column, Expression, Maker, Query, Source, keys};
 use crate::oracle::statement::{Order, Statement};
 use crate::reads::types::Type;
 
+/// Names that columns of tables have; outputs may be called so, too.
+const COLUMNS: [&str; 3] = ["k", "id", "code"];
+
 /// An output and its name.
 type Named = (String, Expression);
 
@@ -25,13 +28,17 @@ impl Maker<'_> {
             12 => self.distinct_on(body, &sources, depth, top),
             13 => self.sets(body, &sources, top),
             14 => self.all(body, &sources, top),
+            15 if top => self.once(),
             _ => self.plain(body, &sources, depth, top),
         }
     }
 
     fn plain(&mut self, body: Sql, sources: &[Source], depth: usize, top: bool) -> Query {
         let count = 1 + self.below(4);
-        let outputs: Vec<Named> = (0..count).map(|_| self.named(sources, depth)).collect();
+        let mut outputs: Vec<Named> = (0..count).map(|_| self.named(sources, depth)).collect();
+        if top && self.chance(15) {
+            outputs[0].0 = self.among(&COLUMNS).to_owned();
+        }
         self.finish("SELECT ", body, sources, outputs, top)
     }
 
@@ -132,15 +139,56 @@ impl Maker<'_> {
         let (Some(keys), Some(on)) = (keys(sources), self.column(sources, usable)) else {
             return self.whole(body, sources);
         };
-        let outputs = vec![self.named(sources, depth), (self.alias("o"), on.clone())];
+        let mut outputs = vec![self.named(sources, depth), (self.alias("o"), on.clone())];
+        let by_name = self.chance(50);
+        if top && by_name {
+            // The name of an output comes before that of a column.
+            outputs[1].0 = self.among(&COLUMNS).to_owned();
+        }
+        let said = |output: &Named| match by_name {
+            true => Sql::from(&output.0),
+            false => output.1.sql.clone(),
+        };
+        let said = said(&outputs[1]);
         let direction = self.among(&["", " DESC", " NULLS FIRST"]);
-        let order = sql![" ORDER BY ", &on.sql, direction, ", ", Sql::list(keys, ", ")];
+        let order = sql![" ORDER BY ", &said, direction, ", ", Sql::list(keys, ", ")];
         let tail = match top {
             true => sql![order, Sql::order(Order::Total)],
             false => order,
         };
         let key = Some(vec![outputs[1].0.clone()]);
-        query(sql!["SELECT DISTINCT ON (", on.sql, ") ", list(&outputs), body, tail], outputs, key)
+        query(sql!["SELECT DISTINCT ON (", said, ") ", list(&outputs), body, tail], outputs, key)
+    }
+
+    /// A value that is worked out once, from a table that every shard has: its rows may come in any order,
+    /// but the value is one for all rows of another table.
+    fn once(&mut self) -> Query {
+        let value = self.among(&[
+            "(SELECT string_agg(tc, ',') FROM kinds)",
+            "(SELECT array_agg(id) FROM kinds)",
+            "(SELECT id FROM kinds LIMIT 1)",
+            "(SELECT id FROM moods OFFSET 1 LIMIT 1)",
+            "ARRAY(SELECT mood FROM moods)",
+            "(SELECT q.id FROM (SELECT DISTINCT ON (k) k, id FROM kinds ORDER BY k) q LIMIT 1)",
+            "(SELECT random() FROM moods LIMIT 1)",
+            "(SELECT gen_random_uuid())",
+        ]);
+        let (table, source) = self.table(&[]);
+        let inner = match self.below(3) {
+            0 => sql!["SELECT ", value, " AS x FROM ", table],
+            1 => sql!["SELECT DISTINCT ", value, " AS x FROM ", table],
+            _ => sql![
+                "SELECT ",
+                &source.alias,
+                ".id, x FROM ",
+                table,
+                ", (SELECT ",
+                value,
+                ") y (x)"
+            ],
+        };
+        let outputs = vec![(self.alias("a"), exact("count(DISTINCT x)".into(), Type::Int8))];
+        query(sql!["SELECT ", list(&outputs), " FROM (", inner, ") q"], outputs, Some(Vec::new()))
     }
 
     /// All rows are one group.

@@ -99,7 +99,7 @@ impl Maker<'_> {
         }
     }
 
-    fn table(&mut self, beside: &[Source]) -> (Sql, Source) {
+    pub(super) fn table(&mut self, beside: &[Source]) -> (Sql, Source) {
         const CHANCES: [usize; 20] = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6];
         let at = match beside.is_empty() {
             true => self.among(&CHANCES[..18]),

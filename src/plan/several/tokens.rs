@@ -142,8 +142,13 @@ impl<'s> Tokens<'s> {
         Some(word.start..word.end)
     }
 
-    /// `*`, `t.*` or `TABLE t`: all columns of something, other than `count(*)`.
-    pub fn has_star(&self) -> bool {
+    /// What stands before the dot, if that is a name.
+    pub fn qualifier(&self, at: usize) -> Option<String> {
+        self.is_qualified(at).then(|| at.checked_sub(2).and_then(|before| self.name(before)))?
+    }
+
+    /// `*`, `t.*` or `TABLE t` in these bytes: all columns of something, other than `count(*)`.
+    pub fn has_star(&self, bytes: &Range<usize>) -> bool {
         let star = |at: usize, token: &Token| {
             if token.kind != TokenKind::Operator || token.text(self.text) != "*" {
                 return false;
@@ -163,7 +168,7 @@ impl<'s> Tokens<'s> {
                 },
             }
         };
-        let mut tokens = self.all.iter().enumerate();
+        let mut tokens = self.within(bytes).filter_map(|at| Some((at, self.all.get(at)?)));
         tokens.any(|(at, token)| star(at, token) || token.is(self.text, "table"))
     }
 }

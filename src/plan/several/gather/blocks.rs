@@ -2,7 +2,9 @@
 //! fragment, instead of the tables that they read.
 //!
 //! Such a subquery sees nothing of what is around it, since it is not LATERAL and stands in no
-//! expression. It must not name a CTE, and its order must not matter.
+//! expression. It must not name a CTE, and its order must not matter. Nor must its outputs fail: PostgreSQL
+//! works out only those that are used, for rows that the query around it wants.
+use super::harmless;
 use crate::plan::several::core::Core;
 use crate::plan::several::merge::Local;
 use crate::plan::several::{Subject, steady};
@@ -71,6 +73,7 @@ fn answered_by_shards(query: &Query, subject: &Subject<'_, '_>) -> Option<Bytes>
         || names_cte(parts, subject)
         || !has_names(select)
         || !steady::is_steady(query, &parts.range, subject)
+        || !block.outputs.iter().all(|output| harmless::is_harmless(&output.range, subject))
     {
         return None;
     }

@@ -5,13 +5,17 @@
 //! plans, joins, groups and orders as it always does.
 //!
 //! - `blocks`: subqueries that the shards answer whole
+//! - `harmless`: outputs that cannot fail
 //! - `columns`: which columns of a table the query can need
 //! - `filters`: which rows
+//! - `whole`: whole rows, whose type would be the temporary table's
 //! - `sought`: what subqueries look up row by row
 mod blocks;
 mod columns;
 mod filters;
+mod harmless;
 mod sought;
+mod whole;
 
 use super::tokens::Tokens;
 use super::{Fragment, Gather, Of, Subject};
@@ -34,6 +38,9 @@ pub fn plan(subject: &Subject<'_, '_>) -> Result<Gather, Unroutable> {
         return Err(cannot(&format!("function {function}, which reads tables,")));
     }
     let tokens = &subject.tokens;
+    if let Some(what) = whole::typed(subject) {
+        return Err(cannot(&what));
+    }
     if subject.analysis.notes.only {
         return Err(cannot("ONLY"));
     }
@@ -122,11 +129,9 @@ fn fragment(
     let relation = table.found.relation.filter(|relation| !relation.columns.is_empty());
     let relation =
         relation.ok_or_else(|| Unroutable::ColumnsUnknown { table: table.name.to_string() })?;
-    let key = if groups(subject) { columns::key(relation) } else { Vec::new() };
-    let columns: Vec<String> = columns::needed(site, relation, sites, &subject.tokens, &key)
-        .into_iter()
-        .map(|column| quoted(&column.name))
-        .collect();
+    let needed = columns::needed(subject, site, relation, sites);
+    let key = if groups(subject) { columns::key(relation, &needed) } else { Vec::new() };
+    let columns: Vec<String> = needed.into_iter().map(|column| quoted(&column.name)).collect();
     let mut query = Template::default();
     query.text(format!(
         "SELECT {} FROM {}.{} AS {}",
