@@ -6,12 +6,14 @@
 //! - `console`: the database `weir`
 //! - `life`: start, dying shards, reloads, metrics, the end
 //! - `fence`: placement
+//! - `strangers`: nobody is taken for the client before
 mod calls;
 mod door;
 mod console;
 mod fence;
 mod life;
 mod plain;
+mod strangers;
 
 use crate::cluster::Cluster;
 use tokio_postgres::{Client, Config, NoTls};

@@ -4,9 +4,11 @@ use super::{Protocol, Session, Stop};
 use crate::error::Error;
 use crate::plan::Planned;
 use crate::sql::control::{Argument, SetConfig, set_config_calls};
+use crate::txn::settings::quote_literal;
 use crate::txn::{Setup, Status};
 use crate::wire::params::Value;
 use std::mem::take;
+use std::sync::Arc;
 
 /// A setting that a statement may have changed on a participant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,15 +65,18 @@ impl Session {
         self.protocol = Protocol::Simple;
         for Configured { at, name, local } in take(&mut self.configured) {
             let value = self.setting_on(at, &name).await?;
+            let (quoted, to) = (quote_literal(&name), quote_literal(&value));
+            let text = format!("SELECT pg_catalog.set_config({quoted}, {to}, {local})");
             if local {
-                let literal = crate::txn::settings::quote_literal;
-                let (quoted, to) = (literal(&name), literal(&value));
-                let text = format!("SELECT pg_catalog.set_config({quoted}, {to}, true)");
-                self.txn.remember_setup(Setup::Local(text));
                 self.txn.settings.set_local(&name, value);
+                self.say_to_others(at, Setup::Local(text)).await?;
             } else {
-                self.txn.settings.set(&name, value);
-                self.aligned(at);
+                self.txn.settings.set(&name, value.clone());
+                if let Some(participant) = self.txn.participants.get_mut(at) {
+                    let applied = Arc::make_mut(&mut participant.lease.session.applied);
+                    applied.insert(name, value);
+                }
+                self.overrule_locals(at, &text).await?;
             }
         }
         Ok(())

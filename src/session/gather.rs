@@ -117,7 +117,7 @@ impl Session {
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
         self.check_requested()?;
         let site = Site { at: self.site_gather(asked.planned, &sites).await?, places };
-        self.check_reported(&[sites.as_slice(), &[site.at]].concat())?;
+        self.check_encodings(&[sites.as_slice(), &[site.at]].concat())?;
         let mut meter = Meter::new(self.gather_rules()?);
         let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
         self.check_requested()?;
@@ -239,10 +239,6 @@ impl Session {
         self.ask(at, &text, Show::Swallow);
         if let Some(participant) = self.txn.participants.get_mut(at) {
             participant.begun = Begun::Aside;
-        }
-        if self.txn.locals().next().is_some() {
-            // What it says of its settings now is compared with what the shards have said.
-            self.drain().await?;
         }
         self.print_alike(at, shards).await?;
         Ok(at)

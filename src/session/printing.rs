@@ -9,16 +9,22 @@ use crate::plan::several::Merge;
 use crate::txn::settings::quote_literal;
 use std::time::{Duration, Instant};
 
-/// What servers report by themselves and what decides what a query means or how its values look.
-const REPORTED: [&str; 5] =
-    ["TimeZone", "DateStyle", "IntervalStyle", "server_encoding", "client_encoding"];
+/// What decides what a query means and how its values look, in the order in which PostgreSQL sorts the names.
+/// Where the client has SET one of them it is the same everywhere; where not, servers, databases and
+/// roles have defaults. What servers report of some is of no use here: they report at a Sync.
+const SETTINGS: [&str; 7] = [
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "bytea_output",
+    "client_encoding",
+    "extra_float_digits",
+    "lc_monetary",
+];
 
-/// What they report only if they are asked: defaults of servers, databases and roles. In this order.
-const ASKED: [&str; 3] = ["bytea_output", "extra_float_digits", "lc_monetary"];
-
-/// What the client has SET is known.
 const QUESTION: &str = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY \
-     (ARRAY['bytea_output', 'extra_float_digits', 'lc_monetary']) ORDER BY name COLLATE pg_catalog.\"C\"";
+     (ARRAY['DateStyle', 'IntervalStyle', 'TimeZone', 'bytea_output', 'client_encoding', \
+     'extra_float_digits', 'lc_monetary']) ORDER BY name COLLATE pg_catalog.\"C\"";
 
 /// A default that was read in a server's file again is known after so long.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
@@ -26,37 +32,35 @@ const KNOWN_FOR: Duration = Duration::from_secs(30);
 impl Session {
     /// Servers that answer one query together must agree on what its values mean.
     pub(super) fn check_alike(&self, sites: &[usize]) -> Result<(), Error> {
-        self.check_equal(&REPORTED, sites)?;
-        self.check_equal(&ASKED, sites)
-    }
-
-    /// The same of what the gather database reports.
-    pub(super) fn check_reported(&self, sites: &[usize]) -> Result<(), Error> {
-        self.check_equal(&REPORTED, sites)
-    }
-
-    fn check_equal(&self, names: &[&str], sites: &[usize]) -> Result<(), Error> {
+        self.check_encodings(sites)?;
         let Some((&first, others)) = sites.split_first() else { return Ok(()) };
-        for &name in names {
+        for name in SETTINGS {
             let here = self.printed_by(first, name);
-            for &other in others {
-                let there = self.printed_by(other, name);
-                if here != there {
-                    let said = |value: Option<&str>| value.unwrap_or("nothing").to_owned();
-                    let message = format!(
-                        "a query over several shards whose servers differ in {name}: {} and {}",
-                        said(here),
-                        said(there)
-                    );
-                    let hint = match name {
-                        "server_encoding" => "make the databases with the same encoding".to_owned(),
-                        _ => format!("SET {name}, or give all databases and roles the same one"),
-                    };
-                    return Err(Error::refused(message, hint));
-                }
+            if let Some(there) =
+                others.iter().map(|&at| self.printed_by(at, name)).find(|there| *there != here)
+            {
+                return Err(differ(
+                    name,
+                    [here, there],
+                    format!("SET {name}, or give all databases and roles the same one"),
+                ));
             }
         }
         Ok(())
+    }
+
+    /// Among them may be the gather database, which is told to print as the shards do.
+    pub(super) fn check_encodings(&self, sites: &[usize]) -> Result<(), Error> {
+        let Some((&first, others)) = sites.split_first() else { return Ok(()) };
+        let here = self.stored_as(first);
+        match others.iter().map(|&at| self.stored_as(at)).find(|there| *there != here) {
+            None => Ok(()),
+            Some(there) => Err(differ(
+                "server_encoding",
+                [here, there],
+                "make the databases with the same encoding".to_owned(),
+            )),
+        }
     }
 
     /// Asks these servers what they do not report by themselves, unless they have said it lately.
@@ -73,7 +77,7 @@ impl Session {
             let rows = captured_rows(&captured)?;
             let values = rows.iter().filter_map(|row| row.first().copied().flatten());
             let values: Vec<String> = values.map(str::to_owned).collect();
-            if values.len() != ASKED.len() {
+            if values.len() != SETTINGS.len() {
                 return Err(Error::internal("a server does not know its settings").into());
             }
             if let Some(participant) = self.txn.participants.get_mut(at) {
@@ -83,21 +87,20 @@ impl Session {
         Ok(())
     }
 
-    fn reported(&self, at: usize, name: &str) -> Option<&str> {
+    /// The database's encoding: it never changes.
+    fn stored_as(&self, at: usize) -> Option<&str> {
         let participant = self.txn.participants.get(at)?;
-        participant.lease.parameters.get(name).map(String::as_str)
+        participant.lease.parameters.get("server_encoding").map(String::as_str)
     }
 
     /// A setting's value on that server.
     fn printed_by(&self, at: usize, name: &str) -> Option<&str> {
-        let Some(asked) = ASKED.iter().position(|asked| *asked == name) else {
-            return self.reported(at, name);
-        };
-        if let Some(set) = self.txn.settings.get(name) {
+        if let Some(set) = self.txn.settings.get(&name.to_ascii_lowercase()) {
             return Some(set);
         }
         let (_, defaults) = self.txn.participants.get(at)?.lease.session.defaults.as_ref()?;
-        defaults.get(asked).map(String::as_str)
+        let position = SETTINGS.iter().position(|setting| *setting == name)?;
+        defaults.get(position).map(String::as_str)
     }
 
     /// In a transaction of weir's own a server that has other defaults than these shards writes values
@@ -105,13 +108,12 @@ impl Session {
     pub(super) async fn print_alike(&mut self, at: usize, shards: &[usize]) -> Result<(), Stop> {
         let Some(&model) = shards.first() else { return Ok(()) };
         self.learn_defaults(&[at]).await?;
-        let names = ["TimeZone", "DateStyle", "IntervalStyle"].into_iter().chain(ASKED);
-        let changes: Vec<String> = names
-            .filter(|name| self.txn.settings.get(&name.to_ascii_lowercase()).is_none())
+        let differs = |name: &&str| self.printed_by(at, name) != self.printed_by(model, name);
+        let changes: Vec<String> = SETTINGS
+            .into_iter()
+            .filter(differs)
             .filter_map(|name| {
-                let value = self.printed_by(model, name)?;
-                let value =
-                    (self.printed_by(at, name) != Some(value)).then(|| quote_literal(value))?;
+                let value = quote_literal(self.printed_by(model, name)?);
                 Some(format!("SELECT pg_catalog.set_config('{name}', {value}, true)"))
             })
             .collect();
@@ -124,12 +126,11 @@ impl Session {
     /// What these servers write as text they read back as the same value. They have been found alike.
     pub(super) fn text_is_exact(&self, sites: &[usize]) -> bool {
         let Printing { iso_dates, floats_exact, texts_as_stored, .. } = self.printing(sites);
-        let of = |name| sites.first().and_then(|&at| self.reported(at, name));
-        let encoding = of("client_encoding");
+        let of = |name| sites.first().and_then(|&at| self.printed_by(at, name));
         iso_dates
             && floats_exact
-            && of("IntervalStyle").is_some_and(|style| style != "sql_standard")
-            && (texts_as_stored || encoding == Some("UTF8"))
+            && of("IntervalStyle").is_some_and(|style| !style.eq_ignore_ascii_case("sql_standard"))
+            && (texts_as_stored || of("client_encoding").map(encoding).as_deref() == Some("UTF8"))
     }
 
     /// `None`: it would not be exact.
@@ -143,21 +144,38 @@ impl Session {
         Merger::new(merge, columns, sites.len(), bounds, self.printing(sites))
     }
 
-    /// All of them have said the same.
+    /// They have been found alike.
     pub(super) fn printing(&self, sites: &[usize]) -> Printing {
         let of = |name| sites.first().and_then(|&at| self.printed_by(at, name));
-        let as_stored = match (of("client_encoding"), of("server_encoding")) {
+        let stored = sites.first().and_then(|&at| self.stored_as(at));
+        let as_stored = match (of("client_encoding").map(encoding), stored.map(encoding)) {
             (Some(sent), Some(stored)) => {
-                sent == stored || sent == "SQL_ASCII" || stored == "SQL_ASCII"
+                sent == stored || sent == "SQLASCII" || stored == "SQLASCII"
             }
             _ => false,
         };
+        let is_iso = |part: &str| part.trim().eq_ignore_ascii_case("ISO");
         let digits = of("extra_float_digits").and_then(|digits| digits.trim().parse::<i32>().ok());
         Printing {
-            iso_dates: of("DateStyle").is_some_and(|style| style.starts_with("ISO")),
+            // Of a client that has only SET the order of day and month it is not known.
+            iso_dates: of("DateStyle").is_some_and(|style| style.split(',').any(is_iso)),
             floats_exact: digits.is_some_and(|digits| digits > 0),
             bytes_alike: of("bytea_output").is_some(),
             texts_as_stored: as_stored,
         }
     }
+}
+
+/// An encoding's name, however it is spelled.
+fn encoding(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = letters.map(|letter| letter.to_ascii_uppercase()).collect();
+    if name == "UNICODE" { "UTF8".to_owned() } else { name }
+}
+
+fn differ(name: &str, values: [Option<&str>; 2], hint: String) -> Error {
+    let [here, there] = values.map(|value| value.unwrap_or("nothing"));
+    let message =
+        format!("a query over several shards whose servers differ in {name}: {here} and {there}");
+    Error::refused(message, hint)
 }

@@ -36,6 +36,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(Stop::Said) => {
                 self.segment = Segment::Failed;
+                self.txn.segment_failed();
                 drop(self.relay.take_unsited());
                 self.held.clear();
                 self.unsited.clear();
@@ -56,6 +57,7 @@ impl Session {
         self.relay.local(|out| error_response::write(error, out));
         self.segment = Segment::Failed;
         self.txn.fail();
+        self.txn.segment_failed();
     }
 
     /// Unsited messages came before an error: PostgreSQL would have answered them.
@@ -302,6 +304,7 @@ impl Session {
                 // Outside a block ROLLBACK undoes what the pipeline did there, with a warning. Nobody
                 // listens for its answers, nor for those still on their way: the Sync's is the next.
                 write_whisper("ROLLBACK", &mut participant.lease.output);
+                participant.segment_undone();
             }
             self.sync_one(at, Show::Discard);
         }

@@ -3,7 +3,7 @@ use super::own::is_own_setting;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
-use crate::txn::settings::{IDENTITY, quote_identifier, quote_literal};
+use crate::txn::settings::{IDENTITY, alignment, quote_identifier, quote_literal};
 use crate::txn::{Setup, Status};
 use crate::wire::frame;
 use crate::wire::server::DataRow;
@@ -33,6 +33,7 @@ impl Session {
         }
         self.txn.settings.set(name, value);
         self.aligned(at);
+        self.overrule_locals(at, statement).await?;
         self.settle_unless_pipelined().await;
         Ok(())
     }
@@ -79,20 +80,35 @@ impl Session {
         }
         let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
-        for other in self.txn.begun().into_iter().filter(|&other| other != at) {
-            self.ask(other, statement, Show::Swallow);
-        }
-        self.drain().await?;
         let statement = statement.to_owned();
-        self.txn.remember_setup(match name.starts_with("transaction_") {
+        let said = match name.starts_with("transaction_") {
             true => Setup::Characteristics(statement),
             false => Setup::Local(statement),
-        });
+        };
+        self.say_to_others(at, said).await?;
         if value.is_some() || self.txn.settings.get(name).is_some() {
             let value = self.setting_on(at, name).await?;
             self.txn.settings.set_local(name, value);
         }
         Ok(())
+    }
+
+    /// What was said on this participant for the session also ends what was SET LOCAL before. The other
+    /// servers have the latter, and those that join later will hear it.
+    pub(super) async fn overrule_locals(&mut self, at: usize, text: &str) -> Result<(), Stop> {
+        if self.txn.locals().next().is_none() {
+            return Ok(());
+        }
+        self.say_to_others(at, Setup::Local(text.to_owned())).await
+    }
+
+    /// What was said on this participant the transaction's other servers hear now, or when they join.
+    pub(super) async fn say_to_others(&mut self, at: usize, said: Setup) -> Result<(), Stop> {
+        for other in self.txn.begun().into_iter().filter(|&other| other != at) {
+            self.ask(other, said.text(), Show::Swallow);
+        }
+        self.txn.remember_setup(said);
+        self.drain().await
     }
 
     /// Back to what the start-up packet asked for, else to the server's default.
@@ -116,6 +132,7 @@ impl Session {
         self.say(at, &text, Show::Swallow).await?;
         self.txn.settings.reset(name);
         self.aligned(at);
+        self.overrule_locals(at, &text).await?;
         self.settle_unless_pipelined().await;
         self.complete(tag)
     }
@@ -129,6 +146,9 @@ impl Session {
         }
         self.txn.settings.reset_all();
         self.align(at, Show::Swallow).await?;
+        let everywhere = alignment(&Arc::default(), self.txn.settings.session());
+        let text = format!("RESET ALL;{}", everywhere.unwrap_or_default());
+        self.overrule_locals(at, text.trim_end_matches(';')).await?;
         self.settle_unless_pipelined().await;
         self.complete(tag)
     }

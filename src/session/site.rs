@@ -319,6 +319,10 @@ impl Session {
     /// way has been told to the client.
     pub(super) async fn drain(&mut self) -> Result<(), Stop> {
         let mut stop = Ok(());
+        if !self.relay.is_asked() {
+            // A server keeps its answers to extended messages until it is told that they are wanted.
+            self.ask_for_answers();
+        }
         loop {
             let pumped =
                 self.relay.pump(&mut self.client, &mut self.txn.participants, Listen::Hangup).await;

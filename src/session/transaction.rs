@@ -16,6 +16,7 @@ impl Session {
         check_modes(modes)?;
         match self.txn.status() {
             Status::Idle => {
+                self.refuse_if_configuring()?;
                 self.txn.begin(Block::Explicit, modes);
                 // In a pipeline the block takes in what was executed since the last Sync.
                 for at in self.txn.unsynced() {
@@ -96,9 +97,22 @@ impl Session {
         Ok(())
     }
 
+    /// What set_config has changed in a pipeline is learnt at its end; until then nothing may commit it or
+    /// take it along.
+    fn refuse_if_configuring(&self) -> Result<(), Error> {
+        match self.configured.is_empty() {
+            true => Ok(()),
+            false => Err(Error::refused(
+                "set_config before BEGIN, COMMIT or ROLLBACK in one pipeline, outside a block",
+                "end the pipeline behind set_config, or use SET",
+            )),
+        }
+    }
+
     /// COMMIT or ROLLBACK in a pipeline, without BEGIN: what was executed since the last Sync ends
     /// here. The servers warn of it themselves.
     async fn end_pipelined(&mut self, ending: Ending) -> Result<(), Stop> {
+        self.refuse_if_configuring()?;
         let text = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
         let mut show = Show::Forward;
         let mut order = self.txn.unsynced();
@@ -123,7 +137,7 @@ impl Session {
         if self.txn.status() != Status::Idle || self.txn.written_beside(shard).next().is_none() {
             return Ok(());
         }
-        self.txn.begin_in_segment();
+        self.txn.begin(Block::Implicit, "");
         for at in self.txn.unsynced() {
             self.say(at, "BEGIN", Show::Swallow).await?;
             self.txn.open_on(at);

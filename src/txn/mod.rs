@@ -164,7 +164,7 @@ pub enum Setup {
 }
 
 impl Setup {
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         match self {
             Setup::Characteristics(text) | Setup::Local(text) => text,
         }
@@ -265,12 +265,14 @@ impl Transaction {
         self.status
     }
 
-    /// Opens a block. Nothing is sent: shards join when they are touched.
+    /// Opens a block, which takes in what was executed since the last Sync. Nothing is sent: shards join
+    /// when they are touched.
     pub fn begin(&mut self, block: Block, modes: &str) {
         debug_assert_eq!(self.status, Status::Idle);
         self.status = Status::Open(block);
         modes.clone_into(&mut self.modes);
-        self.settings_at_begin = self.settings.clone();
+        let before = self.settings_at_segment.as_ref().unwrap_or(&self.settings);
+        self.settings_at_begin = before.clone();
     }
 
     /// An extended message is about to change settings.
@@ -286,6 +288,9 @@ impl Transaction {
         for participant in &mut self.participants {
             participant.preparing.clear();
             participant.closing.clear();
+            if participant.begun == Begun::No {
+                participant.applied_at_begin = participant.lease.session.applied.clone();
+            }
         }
     }
 
@@ -302,7 +307,7 @@ impl Transaction {
     /// with the client's message or segment.
     pub fn write_together(&mut self) {
         if self.status == Status::Idle {
-            self.begin_in_segment();
+            self.begin(Block::Implicit, "");
         }
     }
 
@@ -311,15 +316,6 @@ impl Transaction {
     pub fn read_together(&mut self, shards: &[ShardId]) {
         self.write_together();
         self.moment = Moment::One(shards.to_vec());
-    }
-
-    /// A block that ends with the client's message or segment, what was executed since the last Sync
-    /// included.
-    pub fn begin_in_segment(&mut self) {
-        self.begin(Block::Implicit, "");
-        if let Some(settings) = &self.settings_at_segment {
-            self.settings_at_begin = settings.clone();
-        }
     }
 
     /// Whether the snapshots of these shards are of one moment.
@@ -657,14 +653,17 @@ impl Transaction {
         self.participants.len() - 1
     }
 
-    /// BEGIN was (or will be) said on a participant.
+    /// BEGIN was (or will be) said on a participant. What was executed there since the last Sync is a part
+    /// of the block: a rollback undoes it, too.
     pub fn open_on(&mut self, index: usize) {
         let savepoints = self.savepoints.len();
         if let Some(participant) = self.participants.get_mut(index) {
             participant.begun = Begun::Block;
-            participant.applied_at_begin = participant.lease.session.applied.clone();
-            participant.applied_at_savepoint =
-                vec![participant.applied_at_begin.clone(); savepoints];
+            let applied = participant.lease.session.applied.clone();
+            participant.applied_at_savepoint = vec![applied.clone(); savepoints];
+            if !participant.unsynced {
+                participant.applied_at_begin = applied;
+            }
         }
     }
 
@@ -732,11 +731,12 @@ impl Transaction {
         }
         if how == Ending::RolledBack && self.status != Status::Idle {
             self.settings = self.settings_at_begin.clone();
-            for participant in self.participants.iter_mut().filter(|p| p.begun != Begun::Aside) {
+            for participant in self.participants.iter_mut().filter(|p| p.begun == Begun::Block) {
                 participant.lease.session.applied = participant.applied_at_begin.clone();
             }
         }
         self.settings.end_locals();
+        self.settings_at_segment = None;
         self.status = Status::Idle;
         self.modes.clear();
         self.setup.clear();
@@ -751,6 +751,7 @@ impl Transaction {
             participant.applied_at_savepoint.clear();
             if participant.begun == Begun::Block {
                 participant.begun = Begun::No;
+                participant.applied_at_begin = participant.lease.session.applied.clone();
             }
         }
     }

@@ -114,6 +114,11 @@ impl Relay {
         }
     }
 
+    /// Whether the servers were asked for everything that is queued.
+    pub fn is_asked(&self) -> bool {
+        self.owed >= self.replies.len()
+    }
+
     /// What a fan-out needs while nothing is expected here.
     pub fn lines<'a>(
         &'a mut self,

@@ -233,7 +233,7 @@ impl Session {
             steps.push((query, of, plans));
         }
         let site = Site { at: self.site_gather(asked.planned, &sites).await?, places };
-        self.check_reported(&[sites.as_slice(), &[site.at]].concat())?;
+        self.check_encodings(&[sites.as_slice(), &[site.at]].concat())?;
         let (began, mut meter) = (Instant::now(), Meter::new(self.gather_rules()?));
         let rows = match runs {
             true => self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?,
