@@ -220,7 +220,7 @@ async fn the_metrics_say_what_happened() {
     client.batch_execute("COMMIT").await.unwrap();
     client.batch_execute("BEGIN; INSERT INTO orders VALUES (1, 0)").await.unwrap();
     client.batch_execute("ROLLBACK").await.unwrap();
-    assert!(client.batch_execute("UPDATE orders SET user_id = 1").await.is_err());
+    assert!(client.batch_execute("SELECT id FROM orders FOR UPDATE").await.is_err());
     let page = weir.page("/metrics").unwrap();
     let value = |name: &str| -> f64 {
         let line =

@@ -332,7 +332,7 @@ fn query(sql: Sql, outputs: Vec<Named>, key: Option<Vec<String>>) -> Query {
 }
 
 /// Before version 18 PostgreSQL does not sort by a column that WHERE makes constant, though sets make
-/// it NULL in some rows.
+/// it NULL in some rows: nothing is sorted by such a column here.
 fn sortable_sets(outputs: &[Named], body: &Sql) -> Vec<Named> {
     let body = text_of(body);
     let constant = |sql: &Sql| {
@@ -341,7 +341,11 @@ fn sortable_sets(outputs: &[Named], body: &Sql) -> Vec<Named> {
             .iter()
             .any(|equal| body.contains(equal))
     };
-    outputs.iter().filter(|(_, output)| !constant(&output.sql)).cloned().collect()
+    let sortable = |(name, output): &Named| match constant(&output.sql) {
+        true => (name.clone(), Expression { certainty: Certainty::Near, ..output.clone() }),
+        false => (name.clone(), output.clone()),
+    };
+    outputs.iter().map(sortable).collect()
 }
 
 /// The outputs that tell rows apart, if the sources' keys are among them.
