@@ -227,7 +227,8 @@ const CATALOG: &str = "\
         SELECT indexdef AS line FROM pg_indexes WHERE schemaname NOT IN ('pg_catalog', 'weir') \
         UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint \
         WHERE connamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema', 'weir') \
-        UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal \
+        UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger \
+        WHERE NOT tgisinternal AND tgname <> 'weir_guard' \
         UNION ALL SELECT polname || ' ' || pg_get_expr(polqual, polrelid) FROM pg_policy \
         UNION ALL SELECT oid::regclass || ' ' || relkind::text || relrowsecurity || relowner::regrole \
                          || coalesce(relacl::text, '') FROM pg_class \

@@ -240,12 +240,12 @@ async function settingsStayWithTheirClient() {
           const { rows } = await of.query(text, [user]);
           return rows[0];
         };
-        await client.query("SET search_path = public, pg_catalog");
+        await client.query("SET search_path = pg_catalog, public");
         for (const user of USERS) {
-          assert.deepEqual(await settings(client, user), { path: "public, pg_catalog", timeout: "7s" });
+          assert.deepEqual(await settings(client, user), { path: "pg_catalog, public", timeout: "7s" });
           assert.deepEqual(await settings(other, user), { path: '"$user", public', timeout: "0" });
         }
-        assert.deepEqual((await client.query("SHOW search_path")).rows, [{ search_path: "public, pg_catalog" }]);
+        assert.deepEqual((await client.query("SHOW search_path")).rows, [{ search_path: "pg_catalog, public" }]);
       }),
     { statement_timeout: 7000 },
   );
