@@ -2,7 +2,7 @@
 //!
 //! What a trigger's function does cannot be proved beforehand. So each reference table has a trigger, too: it
 //! lets pass what is written directly, and what weir writes to all copies, and raises an error for what
-//! another trigger writes. docs/decisions/0008-a-guard-on-reference-tables.md says what else was thought of.
+//! another trigger writes. docs/decisions/0007-a-guard-on-reference-tables.md says what else was thought of.
 use super::control::{Client, failed};
 use crate::error::Error;
 use crate::plan::several::copies::MARKER;
