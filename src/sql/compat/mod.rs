@@ -172,12 +172,15 @@ struct Editor<'a, 't> {
     notes: Notes,
     /// A locking clause without OF was seen.
     locks_all: bool,
+    /// How many CASEs are open, in the text and in each parenthesis or bracket that is open.
+    cases: Vec<usize>,
     changes: Vec<(Range<usize>, String)>,
 }
 
 impl<'a, 't> Editor<'a, 't> {
     fn new(text: &'a str, tokens: &'t [Token]) -> Self {
-        Self { text, tokens, notes: Notes::default(), locks_all: false, changes: Vec::new() }
+        let (notes, cases, changes) = (Notes::default(), vec![0], Vec::new());
+        Self { text, tokens, notes, locks_all: false, cases, changes }
     }
 
     fn token(&self, at: usize) -> Option<Token> {
@@ -210,6 +213,28 @@ impl<'a, 't> Editor<'a, 't> {
         at.checked_sub(1).is_some_and(|before| {
             self.kind(before) == Some(TokenKind::Dot) || self.is(before, "as")
         })
+    }
+
+    /// Follows CASE and END to this token, the one behind the last. Is it an END that closes a CASE?
+    fn closes_case(&mut self, at: usize) -> bool {
+        match self.kind(at) {
+            Some(TokenKind::OpenParen | TokenKind::OpenBracket) => self.cases.push(0),
+            Some(TokenKind::CloseParen | TokenKind::CloseBracket) if self.cases.len() > 1 => {
+                self.cases.pop();
+            }
+            Some(_) if self.is_mere_name(at) => {}
+            Some(_) | None => {
+                let (opens, closes) = (self.is(at, "case"), self.is(at, "end"));
+                if let Some(open) = self.cases.last_mut() {
+                    *open += usize::from(opens);
+                    if closes && *open > 0 {
+                        *open -= 1;
+                        return true;
+                    }
+                }
+            }
+        }
+        false
     }
 
     /// Do these keywords follow one another from token `at` on?

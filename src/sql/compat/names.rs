@@ -74,6 +74,7 @@ const CLAUSES: &[&str] = &[
 ];
 
 pub fn look(editor: &mut Editor<'_, '_>, at: usize) {
+    let closes_case = editor.closes_case(at);
     if editor.kind(at) != Some(TokenKind::Word) || editor.is_mere_name(at) {
         return;
     }
@@ -91,7 +92,8 @@ pub fn look(editor: &mut Editor<'_, '_>, at: usize) {
         "format" => {
             !editor.is(0, "copy") && !editor.is_any(at + 1, &["json", "xml", "yaml", "text"])
         }
-        "end" => !closes_case(editor, at),
+        // Else it is a label, at which sqlparser would stop reading.
+        "end" => !closes_case,
         word if NAMES.contains(&word) => true,
         word if LABELS.contains(&word) => is_label(editor, at),
         _ => false,
@@ -127,28 +129,6 @@ pub fn is_label(editor: &Editor<'_, '_>, at: usize) -> bool {
         matches!(kind, TokenKind::Comma | TokenKind::CloseParen | TokenKind::Semicolon)
     });
     ends_column && (column_ends || editor.is_any(at + 1, CLAUSES)) && !null_test(editor, at)
-}
-
-/// Does this END belong to a CASE? Else it is a label, at which sqlparser would stop reading.
-fn closes_case(editor: &Editor<'_, '_>, at: usize) -> bool {
-    let (mut depth, mut closed) = (0usize, 0usize);
-    for before in (0..at).rev() {
-        match editor.kind(before) {
-            Some(TokenKind::CloseParen | TokenKind::CloseBracket) => depth += 1,
-            Some(TokenKind::OpenParen | TokenKind::OpenBracket) => match depth.checked_sub(1) {
-                Some(outer) => depth = outer,
-                None => return false,
-            },
-            _ if depth > 0 || editor.is_mere_name(before) => (),
-            _ if editor.is(before, "end") => closed += 1,
-            _ if editor.is(before, "case") => match closed.checked_sub(1) {
-                Some(open) => closed = open,
-                None => return true,
-            },
-            _ => (),
-        }
-    }
-    false
 }
 
 /// ISNULL and NOTNULL want no operand: before a clause they test all the same.
