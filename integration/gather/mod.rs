@@ -574,3 +574,24 @@ fn without_the_gather_database_everything_else_goes_on() {
     cluster.restart(2);
     wait_for("the gather database", || client.value(query) == "2");
 }
+
+#[test]
+fn a_query_whose_columns_change_after_it_was_described_is_an_error_as_on_one_postgres() {
+    let world = world("", SETTINGS);
+    let mut other = world.client();
+    let texts = [
+        "SELECT w FROM orders WHERE user_id = 1",
+        "SELECT w FROM orders",
+        "SELECT max(w) FROM orders",
+        "SELECT max(w), count(DISTINCT note) FROM orders",
+    ];
+    for (text, kind) in texts.iter().flat_map(|text| [(text, "real"), (text, "float8")]) {
+        let mut client = world.client();
+        client.parse("s", text, &[]).describe(b'S', "s").sync();
+        check_ok(&mut other, &format!("ALTER TABLE orders ALTER w TYPE {kind}"));
+        client.take_transcript();
+        client.bind("", "s", &[]).execute("", 0).sync();
+        let heard = client.take_transcript();
+        assert!(heard.contains("C=0A000") && heard.contains("cached plan"), "{text}: {heard}");
+    }
+}

@@ -318,6 +318,8 @@ impl Session {
     /// A client's statement with a plan of the rules, catalog and search_path in force: if they have
     /// changed since it was planned, it is planned anew, as PostgreSQL would.
     pub(super) fn current(&mut self, name: &str) -> Result<Rc<Statement>, Stop> {
+        // What its client was told of it must still hold.
+        self.note_descriptions();
         let known = self.statement(name)?;
         let under = self.planned_under();
         let inner = known.executes.as_ref();
