@@ -56,10 +56,7 @@ impl Judge {
         shards: &[(ShardId, &Client)],
         gather: &Client,
     ) -> Result<GatherState, Error> {
-        let mut digests = vec![outline::digest(gather).await?];
-        for (_, shard) in shards {
-            digests.push(outline::digest(shard).await?);
-        }
+        let digests = digests(shards, gather).await?;
         let schema = match &self.last {
             Some((version, before, state)) if *version == rules.version && *before == digests => {
                 state.clone()
@@ -74,13 +71,24 @@ impl Judge {
                 }
             }
         };
-        // Rows come and go without a change of the schema, so they are not remembered.
-        self.last = Some((rules.version, digests, schema.clone()));
+        // Rows come and go without a change of the schema, so they are not remembered; nor is what was
+        // found while the schema changed, which may go back to what it was.
+        let stands = self::digests(shards, gather).await? == digests;
+        self.last = stands.then(|| (rules.version, digests, schema.clone()));
         Ok(match outline::with_rows(gather).await? {
             Some(table) => GatherState::Differs(format!("its table {table} has rows")),
             None => schema,
         })
     }
+}
+
+/// What changes with the schema of each of these servers.
+async fn digests(shards: &[(ShardId, &Client)], gather: &Client) -> Result<Vec<String>, Error> {
+    let mut digests = vec![outline::digest(gather).await?];
+    for (_, shard) in shards {
+        digests.push(outline::digest(shard).await?);
+    }
+    Ok(digests)
 }
 
 /// The shards whose word counts.
