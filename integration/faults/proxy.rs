@@ -10,6 +10,7 @@ use crate::raw::read;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -33,7 +34,7 @@ pub enum Weather {
     SilenceAfter(usize),
     /// The server's next bytes on each line arrive up to this many, then the line is closed.
     CloseAfter(usize),
-    /// Every read waits so long before it is passed on.
+    /// It is far to the server: bytes are so long on the way, in each direction.
     Slow(Duration),
     /// Every line is reset.
     Reset,
@@ -200,6 +201,13 @@ async fn pump(
                 _,
             ) => usize::MAX,
         };
+        if let (Weather::Slow(delay), true) = (now, held.is_empty()) {
+            if let Some(ending) = carry_far(&mut from, &mut to, &mut weather, delay).await? {
+                return Ok(ending);
+            }
+            (now, passed) = (*weather.borrow_and_update(), 0);
+            continue;
+        }
         let pass = held.len().min(allowed);
         if pass > 0 {
             to.write_all(&buffer[held.start..held.start + pass]).await?;
@@ -225,21 +233,45 @@ async fn pump(
                     return Ok(Ending::Closed);
                 }
                 held = 0..count;
-                let delay = match now {
-                    Weather::Slow(delay) => delay,
-                    Weather::Lossy(loss) => {
-                        let of = number * 3 + if towards == Towards::Weir { 1 } else { 2 };
-                        let chances = chances.get_or_insert_with(|| loss.chances(of));
-                        loss.stall(chances, Loss::AGAIN)
-                    }
-                    _ => Duration::ZERO,
-                };
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
+                if let Weather::Lossy(loss) = now {
+                    let of = number * 3 + if towards == Towards::Weir { 1 } else { 2 };
+                    let chances = chances.get_or_insert_with(|| loss.chances(of));
+                    tokio::time::sleep(loss.stall(chances, Loss::AGAIN)).await;
                 }
             }
         }
     }
+}
+
+/// Passes on what is read, each piece so late, until the weather changes. What is on the way then
+/// arrives at once.
+async fn carry_far(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    weather: &mut watch::Receiver<Weather>,
+    delay: Duration,
+) -> io::Result<Option<Ending>> {
+    let mut buffer = [0; 16_384];
+    let mut on_the_way = VecDeque::<(Instant, Vec<u8>)>::new();
+    let ending = loop {
+        let due = on_the_way.front().map(|(due, _)| (*due).into());
+        tokio::select! {
+            biased;
+            changed = weather.changed() => break changed.is_err().then_some(Ending::Closed),
+            () = async { tokio::time::sleep_until(due.unwrap()).await }, if due.is_some() => {
+                let (_, bytes) = on_the_way.pop_front().unwrap();
+                to.write_all(&bytes).await?;
+            }
+            read = from.read(&mut buffer) => match read? {
+                0 => break Some(Ending::Closed),
+                count => on_the_way.push_back((Instant::now() + delay, buffer[..count].to_vec())),
+            },
+        }
+    };
+    for (_, bytes) in on_the_way {
+        to.write_all(&bytes).await?;
+    }
+    Ok(ending)
 }
 
 #[test]
