@@ -3,7 +3,9 @@
 
 # make oracle-long    100,000 generated reads against PostgreSQL, seed after seed (docs/oracle.md)
 
-.PHONY: demo test format lint tests fuzz oracle-long
+# make bench    weir beside PgBouncer and HAProxy; ARGS=--quick only tries it (docs/performance.md)
+
+.PHONY: demo test format lint tests fuzz oracle-long bench
 
 # For instance: make demo ARGS="--shards 8 --port 6543"
 ARGS ?=
@@ -48,3 +50,7 @@ oracle-long:
 	@cargo build --quiet --locked --release --bin weir
 	@cargo test --quiet --locked --test integration --no-run
 	@scripts/oracle-long $(ORACLE_STATEMENTS) $(ORACLE_PER_SEED)
+
+bench:
+	@scripts/need rust postgresql bench
+	@PATH="$$PATH:/usr/sbin" cargo bench --locked --bench proxies -- $(ARGS)

@@ -41,7 +41,6 @@ const FREE_PORT_ATTEMPTS: usize = 1_000;
 /// Kept small, so that a dozen servers fit beside a compiler. Durability is off: the data is thrown away.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
-    "max_connections=100",
     "shared_buffers=16MB",
     "max_wal_size=128MB",
     // For a replica that comes back.

@@ -106,6 +106,10 @@ impl Maker<'_> {
         let constant = self.constant(kind);
         // The collation of the column counts, not that of the constant.
         Some(match self.below(5) {
+            // 'a' equals what is padded and looks otherwise.
+            0 if kind == Type::Char => {
+                exact(sql!["coalesce(", one.sql, ", CAST(", constant, " AS char(6)))"], kind)
+            }
             0 => exact(sql!["coalesce(", one.sql, ", ", constant, ")"], kind),
             1 => exact(sql!["nullif(", one.sql, ", ", constant, ")"], kind),
             2 if !matches!(kind, Type::Jsonb) => {
