@@ -3,6 +3,7 @@
 mod averages;
 mod cancels;
 mod columns;
+mod cursors;
 mod limits;
 mod places;
 mod printing;

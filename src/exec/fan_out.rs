@@ -115,8 +115,8 @@ pub struct FanOut {
     /// Of the statement and the portal on each server.
     pub(super) name: String,
     pub within: Within,
-    /// Rows that a server is asked for at a time; 0: all.
-    pub batch: i32,
+    /// Rows that a server is asked for at a time; 0: all. `None`: it binds, and runs when a row is wanted.
+    pub batch: Option<i32>,
     pub(super) streams: Vec<Stream>,
     pub(super) failure: Option<Failure>,
     /// Servers have been told that their COPY fails: an error of another kind tells more than their answers.
@@ -169,7 +169,15 @@ pub(super) enum Rows {
 impl FanOut {
     pub fn new(name: impl Into<String>, within: Within) -> Self {
         let (streams, failure) = (Vec::new(), None);
-        Self { name: name.into(), within, batch: 0, streams, failure, failing: false, turn: 0 }
+        Self {
+            name: name.into(),
+            within,
+            batch: Some(0),
+            streams,
+            failure,
+            failing: false,
+            turn: 0,
+        }
     }
 
     /// One more server takes part; the number of its stream.
@@ -306,10 +314,15 @@ impl FanOut {
         let Some(participant) = participants.get_mut(stream.at) else { return };
         let (name, out) = (self.name.as_bytes(), &mut participant.lease.output);
         encode::bind_with_tail(name, name, &tail, out);
-        encode::execute(name, self.batch, out);
-        stream.owed.extend([Owed::Bind, Owed::Execute]);
+        stream.owed.push_back(Owed::Bind);
+        let Some(batch) = self.batch else {
+            stream.rows = Rows::Paused;
+            return;
+        };
+        encode::execute(name, batch, out);
+        stream.owed.push_back(Owed::Execute);
         stream.rows = Rows::Coming;
-        if self.batch == 0 {
+        if batch == 0 {
             stream.close(&self.name, participant);
         }
     }
@@ -319,6 +332,15 @@ impl FanOut {
         for stream in &mut self.streams {
             if let Some(participant) = participants.get_mut(stream.at) {
                 stream.go(self.within, participant);
+            }
+        }
+    }
+
+    /// Has every server go on of whose rows none lies ready.
+    pub fn resume(&mut self, participants: &mut [Participant]) {
+        for stream in &mut self.streams {
+            if stream.rows == Rows::Paused && stream.owed.is_empty() && stream.kept.is_empty() {
+                stream.resume(&self.name, self.batch, self.within, participants);
             }
         }
     }
@@ -607,9 +629,15 @@ impl Stream {
         }
     }
 
-    fn resume(&mut self, name: &str, batch: i32, within: Within, participants: &mut [Participant]) {
+    fn resume(
+        &mut self,
+        name: &str,
+        batch: Option<i32>,
+        within: Within,
+        participants: &mut [Participant],
+    ) {
         let Some(participant) = participants.get_mut(self.at) else { return };
-        encode::execute(name.as_bytes(), batch, &mut participant.lease.output);
+        encode::execute(name.as_bytes(), batch.unwrap_or(0), &mut participant.lease.output);
         self.owed.push_back(Owed::Execute);
         self.rows = Rows::Coming;
         self.go(within, participant);

@@ -170,7 +170,7 @@ impl Session {
             values: &values,
             parameters: &parameters,
             results: &[],
-            batch: 0,
+            batch: Some(0),
             name: "weir_all",
             shift: statement.edit.shift,
             moment: None,

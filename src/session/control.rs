@@ -1,5 +1,6 @@
 //! Statements that steer the session or its transaction. What PostgreSQL has to judge (a setting's
 //! value, a cursor's query) goes to a server; what only names weir's own state is answered here.
+use super::cursor::OneServers;
 use super::extended::Portal;
 use super::own::{is_known, is_own_setting};
 use super::setting::Scope;
@@ -9,7 +10,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::{self, Access, Command, Planned, Route};
-use crate::sql::control::Control;
+use crate::sql::control::{Control, CursorOption};
 use crate::sql::verb::{Verb, classify};
 use crate::txn::{Ending, Leaves};
 use crate::wire::encode;
@@ -65,11 +66,17 @@ impl Session {
             Control::Deallocate { name } => self.deallocate(name.as_deref()),
             Control::ExplainWeir { statement } => self.explain_weir(&statement),
             Control::Show { name } if is_own_setting(&name) => self.show_own(&name),
+            Control::DeclareCursor { .. } => self.declare_cursor(&control, statement).await,
+            Control::Fetch { ref cursor, gives, direction } if self.has_own_cursor(&control) => {
+                self.fetch_wide(cursor, gives, direction).await
+            }
+            Control::CloseCursor { ref name } if self.has_own_cursor(&control) => {
+                self.close_wide(name.as_deref()).await
+            }
             Control::Show { .. }
             | Control::DiscardTemp
             | Control::Listen { .. }
             | Control::Unlisten { .. }
-            | Control::DeclareCursor { .. }
             | Control::Fetch { .. }
             | Control::CloseCursor { .. } => self.forward(&control, statement).await,
             Control::TwoPhase => {
@@ -102,6 +109,7 @@ impl Session {
         match &statement.planned.plan.command {
             Command::Control(Control::Execute { .. }) => statement.executes.is_some(),
             Command::Control(Control::Show { name }) => !is_own_setting(name),
+            Command::Control(control) if self.has_own_cursor(control) => false,
             Command::Control(control) => matches!(
                 control,
                 Control::DiscardTemp
@@ -115,11 +123,8 @@ impl Session {
         }
     }
 
-    async fn forward(&mut self, control: &Control, statement: &str) -> Result<(), Stop> {
+    pub(super) async fn forward(&mut self, control: &Control, statement: &str) -> Result<(), Stop> {
         let route = self.forwarded_route(control, &Params::default())?;
-        if route == Route::Many {
-            return Err(over_several("a cursor").into());
-        }
         let at = match control {
             Control::Show { .. } => self.site_anywhere().await?,
             _ => self.site(route, self.own_need(forwarded_access(control))).await?,
@@ -135,11 +140,20 @@ impl Session {
     ) -> Result<Route, Stop> {
         let home = Route::One(self.serving.rules.home);
         match control {
-            Control::DeclareCursor { query, .. } => {
+            Control::DeclareCursor { name, query, .. } => {
                 let planned = self.plan(query)?;
-                Ok(planned.route(query, params, &self.serving.rules)?)
+                let route = planned.route(query, params, &self.serving.rules)?;
+                let shard = match route {
+                    // No query: any server says so.
+                    Route::Many if planned.plan.several.is_none() => return Ok(home),
+                    Route::Many => return Ok(Route::Many),
+                    Route::One(shard) => Some(shard),
+                    Route::Any | Route::Every | Route::Proxy => None,
+                };
+                self.check_free(name, shard)?;
+                Ok(route)
             }
-            Control::Fetch { cursor } | Control::CloseCursor { name: Some(cursor) } => {
+            Control::Fetch { cursor, .. } | Control::CloseCursor { name: Some(cursor) } => {
                 match self.cursor_shard(cursor) {
                     Some(shard) => Ok(Route::One(shard)),
                     // A function may have opened it: the one server there is knows.
@@ -162,7 +176,7 @@ impl Session {
             Some(Portal::On(at, ..)) => self.txn.participants.get(*at).map(|other| other.shard),
             Some(Portal::Own(_) | Portal::Spent(_) | Portal::Several(_)) | None => None,
         };
-        self.cursors.get(name).copied().or_else(portal)
+        self.cursors.get(name).map(|cursor| cursor.shard).or_else(portal)
     }
 
     /// Remembers where a forwarded statement left something behind.
@@ -173,9 +187,13 @@ impl Session {
         self.txn.draws_only_on(None);
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
         match control {
-            Control::DeclareCursor { name, hold, .. } => {
-                participant.tied |= *hold;
-                self.cursors.insert(name.clone(), participant.shard);
+            Control::DeclareCursor { name, options, .. } => {
+                let held = options.contains(&CursorOption::Hold);
+                participant.tied |= held;
+                let (shard, depth) = (participant.shard, self.txn.depth());
+                // One of that name that is there already stays what it is.
+                let cursor = OneServers { shard, depth, held };
+                self.cursors.entry(name.clone()).or_insert(cursor);
             }
             Control::CloseCursor { name: Some(name) } => {
                 self.cursors.remove(name);

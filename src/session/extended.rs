@@ -105,6 +105,7 @@ impl Session {
         if let Command::Control(control) = &statement.planned.plan.command {
             self.refuse_if_failed(Some(control))?;
             if !self.is_forwarded(&statement) {
+                self.check_fetched_formats(control, &bind)?;
                 self.portals.insert(portal, Portal::Own(statement));
                 self.relay.local(encode::bind_complete);
                 return Ok(());
@@ -139,7 +140,14 @@ impl Session {
             return Ok(());
         }
         if route == Route::Many {
-            return self.bind_several(portal, statement, &bind).await;
+            return match &statement.planned.plan.command {
+                Command::Control(control) => {
+                    self.bind_declare(portal, &statement, control, &bind).await
+                }
+                Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
+                    self.bind_wide(portal, statement, &bind, None).await
+                }
+            };
         }
         self.hold_unsited();
         let runs = statement.executes.as_ref().unwrap_or(&statement);
@@ -229,6 +237,12 @@ impl Session {
                 let statement = self.statement(name)?;
                 self.keep_budget(Some(self.tier(&statement.planned)));
                 match &statement.planned.plan.command {
+                    Command::Control(control) if self.fetched(control).is_some() => {
+                        self.relay.local(|out| encode::parameter_description([].into_iter(), out));
+                        if let Some(cursor) = self.fetched(control) {
+                            self.describe_several(&cursor).await?;
+                        }
+                    }
                     Command::Control(control) if !self.is_forwarded(&statement) => {
                         let control = control.clone();
                         self.relay.local(|out| {
@@ -246,10 +260,10 @@ impl Session {
                 Portal::Several(portal) => self.describe_several(&portal).await?,
                 Portal::Own(statement) | Portal::Spent(statement) => {
                     match &statement.planned.plan.command {
-                        Command::Control(control) => {
-                            let control = control.clone();
-                            self.relay.local(|out| describe_own(&control, out));
-                        }
+                        Command::Control(control) => match self.fetched(control) {
+                            Some(cursor) => self.describe_several(&cursor).await?,
+                            None => self.relay.local(|out| describe_own(control, out)),
+                        },
                         Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
                             self.relay.local(encode::no_data);
                         }
@@ -285,6 +299,9 @@ impl Session {
                 Ok(())
             }
             Portal::Own(statement) => {
+                if let Command::Control(control) = &statement.planned.plan.command {
+                    self.check_fetched_rows(control, execute.max_rows)?;
+                }
                 self.allow_budget(&statement.planned);
                 self.catch_up().await?;
                 self.txn.remember_settings();
@@ -385,7 +402,7 @@ impl Session {
         if let Some(portal) = self.portals.get(name) {
             return Ok(portal.clone());
         }
-        let cursor = self.cursors.get(name).and_then(|&shard| self.txn.find(shard));
+        let cursor = self.cursors.get(name).and_then(|cursor| self.txn.find(cursor.shard));
         cursor.map(|at| Portal::On(at, None, None)).ok_or_else(|| {
             Error::client(
                 SqlState::INVALID_CURSOR_NAME,

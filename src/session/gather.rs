@@ -34,7 +34,7 @@ const ANALYZED_ROWS: u64 = 1000;
 
 /// What was brought together for one answer.
 pub(super) struct Gathered {
-    at: usize,
+    pub at: usize,
     pub meter: Meter,
     pub shards: usize,
     pub began: Instant,
@@ -244,7 +244,7 @@ impl Session {
         Ok(at)
     }
 
-    fn begun(&self, at: usize) -> Option<Begun> {
+    pub(super) fn begun(&self, at: usize) -> Option<Begun> {
         self.txn.participants.get(at).map(|participant| participant.begun)
     }
 
@@ -412,7 +412,7 @@ impl Session {
         let copy_wording = Wording::foreign(travel.copy(table), Tells::Gather);
         let mut copy = self.fan_out("weir_copy", &[at], &copy_wording, &[]);
         // A Close in the middle of COPY data would be an error.
-        copy.batch = i32::MAX;
+        copy.batch = Some(i32::MAX);
         let parameters = crate::exec::fan_out::NO_PARAMETERS;
         copy.open(&mut self.txn.participants, Binding { parameters, results: &[] });
         self.out(at, |out| travel.begin(out));
@@ -664,10 +664,12 @@ impl Session {
         }
     }
 
-    /// Ends the transactions of weir's own in the gather database, and gives their connections back.
+    /// Ends the transactions of weir's own in the gather database, but those that portals go on with, and
+    /// gives their connections back.
     pub(super) async fn release_gather(&mut self) -> Result<(), Stop> {
-        let aside =
-            (0..self.txn.participants.len()).filter(|&at| self.begun(at) == Some(Begun::Aside));
+        let kept = self.gathering_portals();
+        let aside = (0..self.txn.participants.len())
+            .filter(|at| self.begun(*at) == Some(Begun::Aside) && !kept.contains(at));
         let aside: Vec<usize> = aside.collect();
         self.release_aside(&aside).await
     }

@@ -26,6 +26,7 @@
 //! - `printing`: whether servers write values alike
 //! - `together`: one query asked of several servers at once
 //! - `portal`: their portals
+//! - `cursor`: SQL cursors
 //! - `place`: so many gather at a time
 //! - `gather`: queries that the gather database finishes
 //! - `explained`: EXPLAIN of queries whose rows are on several shards
@@ -66,6 +67,7 @@ mod snapshot;
 mod printing;
 mod together;
 mod portal;
+mod cursor;
 mod place;
 mod gather;
 mod explained;
@@ -339,8 +341,8 @@ pub struct Session {
     edit: Option<Rc<Edit>>,
     /// When this session last wrote on a shard that has replicas.
     written: HashMap<ShardId, Instant>,
-    /// SQL cursors of the open transaction, or held ones: where each lives.
-    cursors: HashMap<String, ShardId>,
+    /// SQL cursors on one server, of the open transaction or held: where each lives.
+    cursors: HashMap<String, cursor::OneServers>,
     /// Temporary relations that this session has made, whether or not they still exist.
     temporary: Vec<String>,
     /// At the hot row that the open transaction locks.

@@ -5,7 +5,7 @@
 //! Memory: all these rows are held at a time, up to `limits.merge_size`.
 use super::copies::parameter_rows;
 use super::encoding::Encoding;
-use super::several::{Answer, Asked, Carried, Kept, Kind, formats};
+use super::several::{Answer, Asked, Carried, Kept, Kind, Sink, formats};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
@@ -92,7 +92,7 @@ impl Session {
             text: &text,
             planned: &planned,
             results: &[],
-            batch: 0,
+            batch: Some(0),
             name: "weir_rows",
             shift: 0,
             moment: None,
@@ -110,9 +110,9 @@ impl Session {
         }
         let mut answer = Box::pin(self.begin_answer(asked)).await?;
         let mut kept = Kept { rows: Vec::new(), room: held.room };
-        if self.carry_into(&mut answer, &mut kept).await? == Carried::TooLarge {
+        if self.carry_into(&mut answer, None, Sink::Kept(&mut kept)).await? == Carried::TooLarge {
             answer = Box::pin(self.gather_instead(asked, &answer)).await?;
-            self.carry_into(&mut answer, &mut kept).await?;
+            self.carry_into(&mut answer, None, Sink::Kept(&mut kept)).await?;
         }
         held.room = kept.room;
         held.types = given_types(&answer.columns)?;

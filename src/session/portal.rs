@@ -1,6 +1,8 @@
-//! Portals of queries whose rows are on several shards. The client's portal is weir's own; an Execute
-//! that limits its rows makes one on each server, which pauses when the client's does.
+//! Portals of queries whose rows are on several shards, and SQL cursors over them (`cursor`). The client's
+//! portal is weir's own; an Execute that limits its rows makes one on each server, which pauses when the
+//! client's does.
 use super::control::over_several;
+use super::cursor::{Declared, Place};
 use super::several::{Answer, Asked, Carried, Kind, formats};
 use super::statements::Statement;
 use super::together::Wording;
@@ -14,6 +16,7 @@ use crate::wire::encode;
 use crate::wire::frontend::{Bind, Format};
 use crate::wire::params::Value;
 use crate::wire::server::{Field, RowDescription};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,25 +28,70 @@ pub(super) type Shared = Rc<RefCell<Option<Box<Bound>>>>;
 /// What a client has bound.
 pub struct Bound {
     /// As the client calls the portal.
-    client_name: String,
-    statement: Rc<Statement>,
+    pub(super) client_name: String,
+    pub(super) statement: Rc<Statement>,
     /// The parameters as a Bind with empty names has them.
     message: Vec<u8>,
-    results: Vec<Format>,
+    pub(super) results: Vec<Format>,
     /// Of the portals on the servers.
     name: String,
-    stage: Stage,
+    pub(super) stage: Stage,
+    /// The savepoints that were open when it was made: it goes with the last of them.
+    pub(super) depth: usize,
+    pub(super) place: Place,
+    /// RowDescription's body, once it has begun.
+    pub(super) columns: Bytes,
 }
 
 impl Bound {
+    pub(super) fn new(
+        client_name: String,
+        statement: Rc<Statement>,
+        message: Vec<u8>,
+        name: String,
+    ) -> Self {
+        let (stage, place) = (Stage::Bound, Place::Before);
+        let (results, columns) = (Vec::new(), Bytes::new());
+        Self { client_name, statement, message, results, name, stage, depth: 0, place, columns }
+    }
+
+    fn asked<'q>(
+        &'q self,
+        batch: Option<i32>,
+        values: &'q [Value<'q>],
+        parameters: &'q [u8],
+    ) -> Asked<'q> {
+        let statement = &self.statement;
+        Asked {
+            text: &statement.text,
+            planned: &statement.planned,
+            types: statement.identity.described.get().unwrap_or(&statement.types),
+            values,
+            parameters,
+            results: &self.results,
+            batch,
+            name: &self.name,
+            shift: statement.edit.shift,
+            moment: None,
+        }
+    }
+
+    /// It has begun.
+    pub(super) fn opened(&mut self, answer: Answer) {
+        self.columns = answer.columns.clone();
+        self.stage = Stage::Open(Box::new(answer));
+    }
+
     /// Whether servers hold it, too.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open(_))
     }
 }
 
-enum Stage {
+pub(super) enum Stage {
     Bound,
+    /// The cursor that its Execute declares.
+    Declares(Declared),
     Open(Box<Answer>),
     /// Rows that weir has made itself: of EXPLAIN.
     Told(VecDeque<Vec<u8>>),
@@ -52,11 +100,13 @@ enum Stage {
 }
 
 impl Session {
-    pub(super) async fn bind_several(
+    /// `declared`: the statement is the query of that cursor.
+    pub(super) async fn bind_wide(
         &mut self,
         portal: String,
         statement: Rc<Statement>,
         bind: &Bind<'_>,
+        declared: Option<Declared>,
     ) -> Result<(), Stop> {
         if statement.planned.plan.command != Command::Query {
             return Err(over_several("a cursor or an EXECUTE").into());
@@ -82,14 +132,17 @@ impl Session {
             )
             .into());
         }
-        let bound = Bound {
-            client_name: portal.clone(),
-            statement,
-            message: [&[0, 0], bind.tail_after_statement()].concat(),
-            results: bind.result_formats().collect(),
-            name: self.unused_name(),
-            stage: Stage::Bound,
-        };
+        let message = [&[0, 0], bind.tail_after_statement()].concat();
+        let name = self.unused_name();
+        let mut bound = Bound::new(portal.clone(), statement, message, name);
+        bound.depth = self.txn.depth();
+        match declared {
+            None => bound.results = bind.result_formats().collect(),
+            Some(declared) => {
+                bound.results = declared.formats();
+                bound.stage = Stage::Declares(declared);
+            }
+        }
         let bound = super::extended::Portal::Several(Rc::new(RefCell::new(Some(Box::new(bound)))));
         self.portals.insert(portal, bound);
         self.relay.local(encode::bind_complete);
@@ -108,7 +161,7 @@ impl Session {
     }
 
     /// A name that no other open portal has on the servers. There are as few as are open at a time.
-    fn unused_name(&self) -> String {
+    pub(super) fn unused_name(&self) -> String {
         let mut taken = Vec::new();
         for portal in self.portals.values() {
             if let super::extended::Portal::Several(portal) = portal
@@ -125,7 +178,14 @@ impl Session {
     pub(super) async fn describe_several(&mut self, portal: &Shared) -> Result<(), Stop> {
         self.catch_up().await?;
         let (statement, results) = match portal.borrow().as_deref() {
-            Some(bound) => (bound.statement.clone(), bound.results.clone()),
+            Some(Bound { stage: Stage::Declares(_), .. }) => {
+                self.relay.local(encode::no_data);
+                return Ok(());
+            }
+            Some(bound) => {
+                self.refuse_if_failed(None)?;
+                (bound.statement.clone(), bound.results.clone())
+            }
             None => return Err(Error::internal("a portal is described while it runs").into()),
         };
         if statement.identity.columns.get().is_none() {
@@ -155,6 +215,13 @@ impl Session {
             return Err(Error::internal("a portal is executed while it runs").into());
         };
         self.allow_budget(&bound.statement.planned);
+        if let Stage::Declares(declared) = &bound.stage {
+            let (declared, statement) = (declared.clone(), bound.statement.clone());
+            let portal = std::mem::take(&mut bound.client_name);
+            self.declare_wide(declared, *bound).await?;
+            self.portals.insert(portal, super::extended::Portal::Spent(statement));
+            return Ok(());
+        }
         let call = self.admit(self.shape_of(&bound.statement.planned, Route::Many))?;
         let began = Instant::now();
         let outcome = self.advance(&mut bound, max_rows).await;
@@ -176,13 +243,22 @@ impl Session {
             Ok(0) | Err(_) => (0, None),
             Ok(most) => (max_rows.min(MOST), Some(most)),
         };
-        let spent = Stage::Done(Ok(String::from("SELECT 0")));
-        let mut stage = std::mem::replace(&mut bound.stage, spent);
+        // What fails cannot be executed again.
+        let mut stage = std::mem::replace(&mut bound.stage, Stage::Done(Err(())));
         if matches!(stage, Stage::Bound) {
-            stage = self.begin_bound(bound, batch, None).await?;
+            stage = match &bound.statement.explains {
+                None => {
+                    let answer = self.begin_bound(bound, Some(batch), None).await?;
+                    bound.columns = answer.columns.clone();
+                    Stage::Open(Box::new(answer))
+                }
+                Some(_) => Stage::Told(self.explain_bound(bound).await?.into()),
+            };
         }
         let mut answer = match stage {
-            Stage::Bound => return Err(Error::internal("a portal did not begin").into()),
+            Stage::Bound | Stage::Declares(_) => {
+                return Err(Error::internal("a portal did not begin").into());
+            }
             Stage::Done(tag) => {
                 let outcome = match &tag {
                     Ok(tag) => self.complete(tag),
@@ -195,24 +271,24 @@ impl Session {
             Stage::Open(answer) => answer,
         };
         answer.fan.batch = match answer.kind {
-            Kind::Query => batch,
+            Kind::Query => Some(batch),
             // PostgreSQL, too, runs it to its end at once.
-            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => 0,
+            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => Some(0),
         };
         answer.fan.within = self.within();
+        answer.fan.resume(&mut self.txn.participants);
         if answer.kind != Kind::Query {
             self.await_success(&mut answer.fan, &answer.wording).await?;
         }
         let mut carried = self.carry(&mut answer, most).await?;
         if carried == Carried::TooLarge {
-            if let Stage::Open(gathered) = self.begin_bound(bound, batch, Some(&answer)).await? {
-                answer = gathered;
-            }
+            *answer = self.begin_bound(bound, Some(batch), Some(&answer)).await?;
             carried = self.carry(&mut answer, most).await?;
         }
         match carried {
             Carried::TooLarge => Err(Error::internal("a gathered answer took memory").into()),
             Carried::All { rows } => {
+                bound.place = bound.place.moved(rows, None);
                 let tag = answer.tag(rows);
                 bound.stage = Stage::Done(match (answer.kind, answer.columns.is_empty()) {
                     (Kind::Query, _) => Ok(String::from("SELECT 0")),
@@ -226,6 +302,7 @@ impl Session {
                 self.complete(&tag)
             }
             Carried::Paused => {
+                bound.place = bound.place.moved(most.unwrap_or(0), most);
                 encode::portal_suspended(&mut self.client.output);
                 bound.stage = Stage::Open(answer);
                 Ok(())
@@ -253,39 +330,32 @@ impl Session {
         Ok(())
     }
 
-    /// `merged`: what weir could not hold.
-    async fn begin_bound(
+    /// `batch` as in [`Asked`]; `merged`: what weir could not hold.
+    pub(super) async fn begin_bound(
         &mut self,
         bound: &Bound,
-        batch: i32,
+        batch: Option<i32>,
         merged: Option<&Answer>,
-    ) -> Result<Stage, Stop> {
+    ) -> Result<Answer, Stop> {
         let bind = Bind::read(&bound.message).map_err(Error::from)?;
         let mut values: Vec<Value<'_>> = Vec::new();
         bind.values(&mut values);
-        let statement = &bound.statement;
-        let types = statement.identity.described.get().unwrap_or(&statement.types);
-        let asked = Asked {
-            text: &statement.text,
-            planned: &statement.planned,
-            types,
-            values: &values,
-            parameters: bind.parameters(),
-            results: &bound.results,
-            batch,
-            name: &bound.name,
-            shift: statement.edit.shift,
-            moment: None,
-        };
-        Ok(match (&statement.explains, merged) {
-            (None, None) => Stage::Open(Box::new(self.begin_answer(&asked).await?)),
-            (None, Some(merged)) => {
-                Stage::Open(Box::new(self.gather_instead(&asked, merged).await?))
-            }
-            (Some(explains), _) => {
-                Stage::Told(self.explain(&asked, &explains.explained).await?.into())
-            }
-        })
+        let asked = bound.asked(batch, &values, bind.parameters());
+        match merged {
+            None => self.begin_answer(&asked).await,
+            Some(merged) => self.gather_instead(&asked, merged).await,
+        }
+    }
+
+    async fn explain_bound(&mut self, bound: &Bound) -> Result<Vec<Vec<u8>>, Stop> {
+        let bind = Bind::read(&bound.message).map_err(Error::from)?;
+        let mut values: Vec<Value<'_>> = Vec::new();
+        bind.values(&mut values);
+        let asked = bound.asked(Some(0), &values, bind.parameters());
+        match &bound.statement.explains {
+            Some(explains) => self.explain(&asked, &explains.explained).await,
+            None => Err(Error::internal("a portal explains nothing").into()),
+        }
     }
 
     pub(super) async fn close_several(&mut self, portal: &Shared) -> Result<(), Stop> {
@@ -320,7 +390,7 @@ impl Session {
     }
 }
 
-fn cannot_be_run(name: &str) -> Error {
+pub(super) fn cannot_be_run(name: &str) -> Error {
     Error::client(SqlState(*b"55000"), format!("portal \"{name}\" cannot be run"))
 }
 

@@ -181,7 +181,7 @@ impl Session {
         let cursors = self.unsited.iter().filter_map(|unsited| {
             let (Unsited::Parse(statement) | Unsited::Describe(statement)) = unsited;
             match &statement.planned.plan.command {
-                Command::Control(Control::Fetch { cursor }) => self.cursor_shard(cursor),
+                Command::Control(Control::Fetch { cursor, .. }) => self.cursor_shard(cursor),
                 Command::Control(_)
                 | Command::Query
                 | Command::CopyIn

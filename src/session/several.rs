@@ -37,8 +37,8 @@ pub(super) struct Asked<'q> {
     pub parameters: &'q [u8],
     /// The formats that the client asks for.
     pub results: &'q [Format],
-    /// Rows that are read at a time; 0: all.
-    pub batch: i32,
+    /// Rows that are read at a time; 0: all. `None`: servers bind it, and run it when a row is wanted.
+    pub batch: Option<i32>,
     /// Of the portal on each server.
     pub name: &'q str,
     /// Where the text begins in what the client sent, in characters.
@@ -75,6 +75,16 @@ pub(super) enum Kind {
     Moves(u64),
     /// An INSERT of rows that were selected before: so many.
     Selected(u64),
+}
+
+/// Where an answer's rows go.
+pub(super) enum Sink<'k> {
+    Client,
+    /// The same, behind a RowDescription of this body, if it has not been told yet.
+    Described(&'k mut Option<Bytes>),
+    Kept(&'k mut Kept),
+    /// They are only counted.
+    Nowhere,
 }
 
 /// Rows that weir keeps for itself.
@@ -130,7 +140,7 @@ impl Session {
             values: &[],
             parameters: NO_PARAMETERS,
             results: &[],
-            batch: 0,
+            batch: Some(0),
             name: "weir_all",
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
             moment: None,
@@ -318,17 +328,17 @@ impl Session {
         answer: &mut Answer,
         most: Option<u64>,
     ) -> Result<Carried, Stop> {
-        let carried = self.carry_rows(answer, most, None).await;
-        self.conclude_carried(answer, carried).await
+        self.carry_into(answer, most, Sink::Client).await
     }
 
-    /// The same, but weir keeps the rows.
+    /// The same, to somewhere else.
     pub(super) async fn carry_into(
         &mut self,
         answer: &mut Answer,
-        kept: &mut Kept,
+        most: Option<u64>,
+        sink: Sink<'_>,
     ) -> Result<Carried, Stop> {
-        let carried = self.carry_rows(answer, None, Some(kept)).await;
+        let carried = self.carry_rows(answer, most, sink).await;
         self.conclude_carried(answer, carried).await
     }
 
@@ -349,7 +359,7 @@ impl Session {
         &mut self,
         answer: &mut Answer,
         most: Option<u64>,
-        mut kept: Option<&mut Kept>,
+        mut sink: Sink<'_>,
     ) -> Result<Carried, Stop> {
         let mut rows = 0;
         let ended = loop {
@@ -360,13 +370,18 @@ impl Session {
             let which = match merger.step() {
                 Ok(Step::Row(row)) => {
                     let output = &mut self.client.output;
-                    match (kept.as_deref_mut(), copied) {
-                        (None, None) => output.extend_from_slice(&row),
-                        (None, Some(copied)) => {
+                    match (&mut sink, copied) {
+                        (Sink::Nowhere, _) => {}
+                        (Sink::Described(untold), _) => {
+                            describe(untold, output);
+                            output.extend_from_slice(&row);
+                        }
+                        (Sink::Client, None) => output.extend_from_slice(&row),
+                        (Sink::Client, Some(copied)) => {
                             let body = row.get(frame::HEADER..).unwrap_or_default();
                             copied.row(body, output).map_err(Error::from)?;
                         }
-                        (Some(kept), _) => {
+                        (Sink::Kept(kept), _) => {
                             let Some(room) = kept.room.checked_sub(row.len()) else {
                                 self.stop(fan, wording).await?;
                                 return Err(too_much().into());
@@ -546,6 +561,13 @@ impl Session {
         let mut told = bytes::BytesMut::new();
         encode::row_description(&fields, &mut told);
         Ok(told.freeze().slice(crate::wire::frame::HEADER..))
+    }
+}
+
+/// Tells a RowDescription that is not told yet.
+pub(super) fn describe(untold: &mut Option<Bytes>, out: &mut bytes::BytesMut) {
+    if let Some(columns) = untold.take() {
+        encode::message(b'T', out, |out| out.extend_from_slice(&columns));
     }
 }
 

@@ -364,6 +364,10 @@ impl Session {
             return;
         }
         self.portals.clear();
+        self.cursors.retain(|_, cursor| {
+            cursor.depth = 0;
+            cursor.held
+        });
         if self.release_gather().await.is_err() {
             tracing::debug!("the gather database did not roll back");
         }

@@ -284,6 +284,7 @@ impl Session {
         self.txn.can_return()?;
         self.say_to_all(&format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))).await?;
         self.txn.rolled_back_to(name)?;
+        self.forget_cursors().await?;
         self.complete("ROLLBACK")
     }
 
@@ -292,6 +293,7 @@ impl Session {
         self.txn.has_savepoint(name)?;
         self.say_to_all(&format!("RELEASE SAVEPOINT {}", quote_identifier(name))).await?;
         self.txn.released(name)?;
+        self.keep_cursors();
         self.complete("RELEASE")
     }
 

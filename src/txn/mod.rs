@@ -678,6 +678,11 @@ impl Transaction {
         }
     }
 
+    /// How many savepoints are open.
+    pub fn depth(&self) -> usize {
+        self.savepoints.len()
+    }
+
     /// The innermost savepoint of that name, as PostgreSQL finds it.
     fn savepoint_position(&self, name: &str) -> Result<usize, Error> {
         self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {

@@ -178,6 +178,24 @@ def cursors_fetch_in_parts():
             assert [int(row[0]) for row in cursor.fetchmany(7)] == list(range(1, 8))
             assert [int(row[0]) for row in cursor] == list(range(8, 26))
         connection.rollback()
+        # Of all shards, with a parameter, while other statements run.
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO payments (user_id, order_no, amount) VALUES (%s, %s, %s)",
+                [(one, f"P-{one}-0", 1000 + number) for number, one in enumerate(list(USERS) * 5)],
+            )
+        with connection.cursor(name="all of them") as cursor:
+            cursor.itersize = 6
+            cursor.execute(
+                "SELECT amount, user_id FROM payments WHERE amount >= %s ORDER BY amount DESC", (1000,)
+            )
+            assert cursor.fetchone() == (decimal.Decimal("1039.00"), USERS[-1])
+            assert names(connection, user) == [(f"User {user}",)]
+            connection.execute("DELETE FROM payments WHERE user_id = %s", (USERS[0],))
+            assert [int(row[0]) for row in cursor.fetchmany(9)] == list(range(1038, 1029, -1))
+            cursor.scroll(10)
+            assert [int(row[0]) for row in cursor] == list(range(1019, 999, -1))
+        connection.rollback()
 
 
 def copy_where_one_shard_is_concerned():

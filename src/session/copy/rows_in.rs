@@ -80,7 +80,7 @@ impl Session {
         let wording = Wording::new(&copy.text, asked);
         let mut fan = self.fan_out("weir_copy", &sites, &wording, &[]);
         // A Close in the middle of the data would be an error.
-        fan.batch = i32::MAX;
+        fan.batch = Some(i32::MAX);
         fan.open(&mut self.txn.participants, Binding { parameters: NO_PARAMETERS, results: &[] });
         self.drain().await?;
         for &at in &sites {

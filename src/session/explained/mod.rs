@@ -68,7 +68,7 @@ impl Session {
                 values: &[],
                 parameters: NO_PARAMETERS,
                 results: &[],
-                batch: 0,
+                batch: Some(0),
                 name: "weir_all",
                 shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
                 moment: None,

@@ -3,13 +3,15 @@
 //! - `transaction`: BEGIN, COMMIT, SAVEPOINT and the like
 //! - `set`: SET, RESET, SHOW
 //! - `set_config`: the function that does what SET does
-//! - `session`: PREPARE, EXECUTE, cursors, LISTEN, DISCARD
+//! - `session`: PREPARE, EXECUTE, LISTEN, DISCARD
+//! - `declared`: cursors
 //! - `cursor`: walks the tokens of one statement
 //!
 //! Invariant: a statement that begins like one of these is either understood as PostgreSQL's grammar
 //! understands it or a [`SyntaxError`]; it is never passed on to a pooled server half understood,
 //! where it would change a state that weir does not know.
 mod cursor;
+mod declared;
 mod session;
 mod set;
 mod set_config;
@@ -17,6 +19,7 @@ mod transaction;
 
 use super::lexer::{SyntaxError, Token, TokenKind};
 pub(in crate::sql) use cursor::{Cursor, first_word};
+pub use declared::{CursorOption, Direction, Gives};
 pub use set_config::{Argument, SetConfig, set_config_calls};
 
 /// A control statement, parsed.
@@ -103,12 +106,14 @@ pub enum Control {
     /// `DECLARE name CURSOR … FOR query`: where the query goes, the cursor goes.
     DeclareCursor {
         name: String,
-        hold: bool,
+        options: Vec<CursorOption>,
         query: String,
     },
     /// `FETCH`/`MOVE` … name.
     Fetch {
         cursor: String,
+        gives: Gives,
+        direction: Direction,
     },
     /// `CLOSE name`; `None`: ALL.
     CloseCursor {
@@ -159,9 +164,10 @@ fn parser(text: &str) -> Option<Parser> {
         b"deallocate" => session::deallocate,
         b"listen" => session::listen,
         b"unlisten" => session::unlisten,
-        b"declare" => session::declare,
-        b"fetch" | b"move" => session::fetch,
-        b"close" => session::close,
+        b"declare" => declared::declare,
+        b"fetch" => declared::fetch,
+        b"move" => declared::move_to,
+        b"close" => declared::close,
         b"explain" => session::explain,
         _ => return None,
     })

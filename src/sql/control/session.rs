@@ -1,4 +1,4 @@
-//! Prepared statements, cursors, LISTEN, DISCARD and `EXPLAIN (WEIR)`.
+//! Prepared statements, LISTEN, DISCARD and `EXPLAIN (WEIR)`.
 use super::transaction::two_phase;
 use super::{Control, Cursor, SyntaxError};
 use crate::sql::lexer::TokenKind;
@@ -69,42 +69,6 @@ pub fn unlisten(cursor: &mut Cursor<'_>) -> Parsed {
     ends_with(cursor, Control::Unlisten { channel })
 }
 
-pub fn declare(cursor: &mut Cursor<'_>) -> Parsed {
-    let name = cursor.name()?;
-    const OPTIONS: &[&[&str]] =
-        &[&["binary"], &["scroll"], &["no", "scroll"], &["asensitive"], &["insensitive"]];
-    while OPTIONS.iter().any(|option| cursor.take(option)) {}
-    cursor.expect("cursor")?;
-    let hold = cursor.take(&["with", "hold"]);
-    if !hold {
-        cursor.take(&["without", "hold"]);
-    }
-    cursor.expect("for")?;
-    let query = something(cursor)?;
-    Ok(Some(Control::DeclareCursor { name, hold, query }))
-}
-
-/// `FETCH [direction] [FROM | IN] name`: only the cursor matters, and it is named last.
-pub fn fetch(cursor: &mut Cursor<'_>) -> Parsed {
-    while cursor.look(1).is_some() {
-        let token = cursor.look(0);
-        let direction = token.is_some_and(|token| {
-            matches!(token.kind, TokenKind::Word | TokenKind::Integer | TokenKind::Operator)
-        });
-        if !direction {
-            return Err(cursor.unexpected());
-        }
-        cursor.next();
-    }
-    let name = cursor.name()?;
-    ends_with(cursor, Control::Fetch { cursor: name })
-}
-
-pub fn close(cursor: &mut Cursor<'_>) -> Parsed {
-    let name = all_or_name(cursor)?;
-    ends_with(cursor, Control::CloseCursor { name })
-}
-
 /// Only `EXPLAIN (WEIR) …` is ours; any other EXPLAIN is a statement like others.
 pub fn explain(cursor: &mut Cursor<'_>) -> Parsed {
     let ours = cursor.sees_kind(0, TokenKind::OpenParen)
@@ -118,7 +82,7 @@ pub fn explain(cursor: &mut Cursor<'_>) -> Parsed {
     Ok(Some(Control::ExplainWeir { statement }))
 }
 
-fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
+pub(super) fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
     match cursor.take(&["all"]) {
         true => Ok(None),
         false => cursor.name().map(Some),
@@ -126,14 +90,14 @@ fn all_or_name(cursor: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
 }
 
 /// The rest of the text, which must not be empty.
-fn something(cursor: &Cursor<'_>) -> Result<String, SyntaxError> {
+pub(super) fn something(cursor: &Cursor<'_>) -> Result<String, SyntaxError> {
     match cursor.at_end() {
         true => Err(cursor.unexpected()),
         false => Ok(cursor.rest()),
     }
 }
 
-fn ends_with(cursor: &Cursor<'_>, control: Control) -> Parsed {
+pub(super) fn ends_with(cursor: &Cursor<'_>, control: Control) -> Parsed {
     cursor.expect_end()?;
     Ok(Some(control))
 }

@@ -174,13 +174,42 @@ fn statements_are_prepared_and_executed_by_name() {
 fn cursors_channels_and_the_rest() {
     check(
         "declare c binary no scroll cursor with hold for select 1",
-        Control::DeclareCursor { name: "c".into(), hold: true, query: "select 1".into() },
+        Control::DeclareCursor {
+            name: "c".into(),
+            options: vec![CursorOption::Binary, CursorOption::NoScroll, CursorOption::Hold],
+            query: "select 1".into(),
+        },
     );
-    for text in
-        ["fetch c", "fetch next from C", "fetch forward all in c", "move backward -5 from c"]
-    {
-        check(text, Control::Fetch { cursor: "c".into() });
+    use Direction::{Absolute, Back, Forward, Relative};
+    for (text, gives, direction) in [
+        ("fetch c", Gives::Rows, Forward(Some(1))),
+        ("fetch next from C", Gives::Rows, Forward(Some(1))),
+        ("fetch in c", Gives::Rows, Forward(Some(1))),
+        ("fetch forward all in c", Gives::Rows, Forward(None)),
+        ("fetch all c", Gives::Rows, Forward(None)),
+        ("fetch +7 c", Gives::Rows, Forward(Some(7))),
+        ("fetch forward 0 from c", Gives::Rows, Forward(Some(0))),
+        ("fetch -7 in c", Gives::Rows, Back),
+        ("move backward -5 from c", Gives::Count, Forward(Some(5))),
+        ("move backward from c", Gives::Count, Back),
+        ("move backward all c", Gives::Count, Back),
+        ("move prior c", Gives::Count, Back),
+        ("fetch last c", Gives::Rows, Back),
+        ("fetch first c", Gives::Rows, Absolute(1)),
+        ("fetch absolute 0 c", Gives::Rows, Back),
+        ("fetch absolute 9 c", Gives::Rows, Absolute(9)),
+        ("fetch relative 2 c", Gives::Rows, Relative(2)),
+        ("fetch relative 0 c", Gives::Rows, Forward(Some(0))),
+        ("fetch relative -1 c", Gives::Rows, Back),
+    ] {
+        check(text, Control::Fetch { cursor: "c".into(), gives, direction });
     }
+    check(
+        "fetch next",
+        Control::Fetch { cursor: "next".into(), gives: Gives::Rows, direction: Forward(Some(1)) },
+    );
+    refused("fetch sideways from c", "syntax error at or near \"from\"");
+    refused("fetch 99999999999 from c", "syntax error at or near \"99999999999\"");
     check("close all", Control::CloseCursor { name: None });
     check("close c", Control::CloseCursor { name: Some("c".into()) });
     check("listen C", Control::Listen { channel: "c".into() });
