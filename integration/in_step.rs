@@ -1,6 +1,7 @@
 //! The gather database has the shards' schema and no rows: it follows what is changed through weir, and
 //! what it does not follow is found out. Nothing but statements that gather depends on it.
 use crate::cluster::{Cluster, DATABASE};
+use crate::raw::Raw;
 use crate::schema::{SETTINGS, client, refused, rules, texts};
 use crate::weir::{Home, Weir, said, wait_for};
 use tokio_postgres::Client;
@@ -276,4 +277,24 @@ async fn operators_see_and_drain_it_by_name() {
     run(&one, &["CREATE TABLE orders (user_id bigint)"]).await;
     assert!(console("SHOW POOLS").unwrap().contains("|gather|"));
     console("DRAIN shop.gather").unwrap();
+}
+
+/// The statement opens a transaction that takes in what the pipeline has done before.
+#[test]
+fn a_change_of_one_shard_in_a_pipeline_keeps_what_was_written_before() {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard("CREATE TABLE orders (user_id bigint)");
+    cluster.shard(0).sql(DATABASE, "CREATE TABLE migrations (id int)").unwrap();
+    let weir = start(&cluster);
+    let mut one = Raw::connect(weir.port(), &[("user", "postgres"), ("database", DATABASE)]);
+    for user in [1, 2] {
+        let insert = format!("INSERT INTO orders VALUES ({user})");
+        for sql in [&insert, "ALTER TABLE migrations ADD COLUMN IF NOT EXISTS note text"] {
+            one.parse("", sql, &[]).bind("", "", &[]).execute("", 0);
+        }
+        let said = one.sync().take_transcript();
+        assert!(!said.contains("E V=") && said.ends_with("Z I"), "{said}");
+        let count = format!("SELECT count(*) FROM orders WHERE user_id = {user}");
+        assert_eq!(one.value(&count), "1");
+    }
 }

@@ -78,7 +78,7 @@ impl Stage {
         assert_eq!(balances, [100 - 2 * given, 100 + given, 100 + given], "{what}: {answer}");
         let acknowledged = answer.contains("C COMMIT");
         assert!(!acknowledged || expected == Left::All, "{what}: {answer}");
-        let refused = answer.contains("E S=") || answer.contains("E V=");
+        let refused = answer.contains("E V=");
         let unknown = answer.contains("C=08007");
         assert!(!refused || unknown || expected == Left::Nothing, "{what}: {answer}");
     }
@@ -176,4 +176,61 @@ fn a_shard_killed_at_any_step_of_recovery_is_recovered_when_it_is_back() {
     for (shard, word, when, decided) in RECOVERY_STEPS {
         stage.at_recovery(Dies::Shard, (shard, word, when), decided);
     }
+}
+
+/// The anchor stays away for longer than the client is made to wait.
+#[test]
+fn a_client_whose_anchor_stays_away_is_told_that_nobody_knows() {
+    let mut stage = Stage::new();
+    for (when, expected) in [(When::Before, Left::Nothing), (When::After, Left::All)] {
+        let weir = stage.weir(&format!("{SLOW}[timeouts]\nresolution = '1s'\n"));
+        stage.gates[0].arm("INSERT INTO weir.commit_record", when);
+        let client = stage.transfer(&weir);
+        stage.gates[0].wait();
+        stage.bank.cluster.kill(0);
+        stage.gates[0].open();
+        let answer = client.join().unwrap();
+        assert!(answer.contains("C=08007") && answer.contains("Z I"), "{when:?}: {answer}");
+        assert!(answer.contains("the outcome of COMMIT is unknown"), "{when:?}: {answer}");
+        let prepared =
+            |shard| stage.bank.beside(shard).value("SELECT count(*) FROM pg_prepared_xacts");
+        assert_eq!([1, 2].map(prepared), ["1", "1"], "{when:?}: what is prepared waits");
+        stage.bank.cluster.restart(0);
+        stage.check(&answer, expected, &format!("{when:?} the decision"));
+        drop(weir);
+    }
+}
+
+/// What was written is committed: a server that was only read takes nothing back.
+#[test]
+fn a_shard_that_was_only_read_and_is_lost_behind_the_commit_is_no_error() {
+    let stage = Stage::new();
+    let weir = stage.weir(SLOW);
+    let mut client = Raw::connect(weir.port(), &[("user", "postgres"), ("database", DATABASE)]);
+    let read = "SELECT balance FROM accounts WHERE user_id = 1";
+    run(&mut client, &["BEGIN", &take(0, 1), read]);
+    stage.gates[1].arm("COMMIT", When::Before);
+    client.ask("COMMIT");
+    stage.gates[1].wait();
+    stage.gates[1].open();
+    client.await_ready();
+    let said = heard(&mut client);
+    assert!(said.starts_with("C COMMIT\n") && said.ends_with("Z I\n"), "{said}");
+    assert!(!said.contains("E V="), "{said}");
+    assert_eq!(stage.bank.balances(&[0]), [99]);
+    // The same in a pipeline: its end is a Sync.
+    for text in [&take(0, 1), read] {
+        client.parse("", text, &[]).bind("", "", &[]).execute("", 0);
+    }
+    client.flush(7);
+    stage.gates[1].arm("S\0\0\0\u{4}", When::Before);
+    client.put(b'S', b"").send();
+    stage.gates[1].wait();
+    stage.gates[1].open();
+    client.await_ready();
+    let said = heard(&mut client);
+    assert!(said.contains("C UPDATE 1\n") && said.ends_with("Z I\n"), "{said}");
+    assert!(!said.contains("E V="), "{said}");
+    assert_eq!(stage.bank.balances(&[0]), [98]);
+    assert_eq!(client.value(read), "100", "over another connection");
 }

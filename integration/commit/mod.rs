@@ -1,12 +1,14 @@
 //! Transactions that write on several shards: committed everywhere or nowhere.
 //!
 //! - `together`: what clients see of them, and what they are told when one is refused
+//! - `modes`: READ ONLY, isolation levels, AND CHAIN
 //! - `gate`: a line to a server that stops at a word
 //! - `crash`: weir, or a shard, dies at each step of commit and of recovery
 //! - `lacks`: shards that cannot take part, and rules that want no atomic commits
 //! - `recover`: what is left behind, seen and finished by hand and by itself
 //! - `kills`: they die at any time, under load
 mod together;
+mod modes;
 mod gate;
 mod crash;
 mod kills;

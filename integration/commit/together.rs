@@ -50,7 +50,7 @@ fn implicit_blocks_and_pipelines_commit_on_all_shards_too() {
         client.parse("", text, &[]).bind("", "", &[]).execute("", 0).sync();
     }
     let said = heard(&mut client);
-    assert!(said.ends_with("Z T\n") && !said.contains("E S="), "{said}");
+    assert!(said.ends_with("Z T\n") && !said.contains("E V="), "{said}");
     client.query("ROLLBACK");
     assert_eq!(bank.balances(&[0, 1, 2]), [89, 108, 103]);
     assert_eq!(bank.left(), (0, 0));
@@ -89,6 +89,7 @@ fn savepoints_and_settings_reach_shards_that_join_later() {
         &[
             "BEGIN ISOLATION LEVEL REPEATABLE READ",
             &take(0, 1),
+            "SET LOCAL seq_page_cost = 2 -- a comment ends with its line",
             "SAVEPOINT a",
             "SET LOCAL work_mem = '1MB'",
             &take(1, 10),
@@ -98,16 +99,17 @@ fn savepoints_and_settings_reach_shards_that_join_later() {
             &take(2, 1),
         ],
     );
-    assert!(!said.contains("E S="), "{said}");
+    assert!(!said.contains("E V="), "{said}");
     let on_shard = |user: usize, setting: &str| {
         format!("SELECT current_setting('{setting}') FROM accounts WHERE user_id = {user}")
     };
     assert_eq!(client.value(&on_shard(2, "transaction_isolation")), "repeatable read");
+    assert_eq!(client.value(&on_shard(2, "seq_page_cost")), "2");
     assert_eq!(client.value(&on_shard(1, "transaction_isolation")), "repeatable read");
     run(&mut client, &["COMMIT"]);
     assert_eq!(bank.balances(&[0, 1, 2]), [99, 100, 99]);
     let said = run(&mut client, &["BEGIN", "SET LOCAL work_mem = '1MB'", &take(0, 1)]);
-    assert!(!said.contains("E S="), "{said}");
+    assert!(!said.contains("E V="), "{said}");
     assert_eq!(client.value(&on_shard(1, "work_mem")), "1MB");
     run(&mut client, &[&take(1, 1), "COMMIT"]);
     assert_eq!(client.value(&on_shard(1, "work_mem")), "4MB");
@@ -171,5 +173,33 @@ fn what_cannot_be_prepared_is_refused_with_a_hint_unless_it_is_on_the_deciding_s
     let said = run(&mut client, &["BEGIN", &take(1, 1), &take(2, -1), "COMMIT"]);
     assert!(said.contains("C=0A000") && said.contains("H=temporary tables, NOTIFY"), "{said}");
     assert_eq!(bank.balances(&[0, 1, 2]), [99, 103, 98]);
+    assert_eq!(bank.left(), (0, 0));
+}
+
+/// The query of a cursor runs when it is fetched from, and may write or lock.
+#[test]
+fn what_a_cursors_query_writes_is_committed_with_the_rest() {
+    let cluster = Cluster::start(2);
+    cluster.on_every_shard(
+        "SET check_function_bodies = off; CREATE FUNCTION pay(amount int, payer bigint) RETURNS bigint LANGUAGE sql AS \
+         'UPDATE accounts SET balance = balance - amount, positive = true \
+          WHERE user_id IN (payer, payer + 2) RETURNING user_id'",
+    );
+    let bank = Bank::with(cluster, 1, "", "[functions]\npay = []\n");
+    let mut client = bank.client();
+    let cursor = "DECLARE paid CURSOR FOR SELECT pay(5, user_id) FROM accounts WHERE user_id = 1";
+    for by_messages in [false, true] {
+        run(&mut client, &["BEGIN", &take(0, -5)]);
+        match by_messages {
+            false => drop(client.query(cursor)),
+            true => {
+                client.parse("", cursor, &[]).bind("", "", &[]).execute("", 0).sync();
+            }
+        }
+        // Two rows with the same value of a column that is unique at the end.
+        let said = run(&mut client, &["FETCH ALL FROM paid", "COMMIT"]);
+        assert!(said.contains("FETCH 1") && said.contains("C=23505"), "{said}");
+        assert_eq!(bank.balances(&[0, 1, 3]), [100; 3]);
+    }
     assert_eq!(bank.left(), (0, 0));
 }

@@ -7,7 +7,7 @@ use super::control::{Client, failed};
 use crate::error::{Error, SqlState};
 use std::time::Duration;
 
-/// Everybody's transactions insert into it; nobody but weir itself looks.
+/// Everybody's transactions insert into it; nobody but weir itself looks. What is there already stays.
 const CREATE: &str = "\
 CREATE SCHEMA IF NOT EXISTS weir;
 CREATE TABLE IF NOT EXISTS weir.commit_record (
@@ -18,14 +18,21 @@ CREATE TABLE IF NOT EXISTS weir.commit_record (
 );
 COMMENT ON TABLE weir.commit_record IS
     'what became of transactions over several shards: see docs/transactions.md';
+CREATE INDEX IF NOT EXISTS commit_record_recorded ON weir.commit_record (recorded);
 GRANT USAGE ON SCHEMA weir TO PUBLIC;
 GRANT INSERT (transaction, committed) ON weir.commit_record TO PUBLIC";
 
-const EXISTS: &str = "SELECT to_regclass('weir.commit_record') IS NOT NULL";
+/// The index is for who deletes old records, every few seconds. CASE, since what is not there has no rights.
+const COMPLETE: &str = "\
+SELECT CASE WHEN to_regclass('weir.commit_record_recorded') IS NULL THEN false
+            ELSE has_schema_privilege('public', 'weir', 'USAGE')
+                 AND has_column_privilege('public', 'weir.commit_record', 'transaction', 'INSERT')
+                 AND has_column_privilege('public', 'weir.commit_record', 'committed', 'INSERT') END";
 
 const FOOTING: &str = "\
 SELECT to_regclass('weir.commit_record') IS NOT NULL,
-       current_setting('max_prepared_transactions')::int";
+       current_setting('max_prepared_transactions')::int,
+       current_setting('default_transaction_isolation')";
 
 const STRANGERS: &str = "\
 SELECT rolname::text FROM pg_catalog.pg_roles
@@ -39,6 +46,16 @@ ORDER BY 1 LIMIT 10";
 pub struct Offers {
     pub records: bool,
     pub prepares: bool,
+    pub isolation: Level,
+}
+
+/// What transactions see of others where nobody says: `default_transaction_isolation`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub enum Level {
+    #[default]
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
 }
 
 /// What became of a transaction.
@@ -49,10 +66,10 @@ pub enum Verdict {
     Aborted,
 }
 
-/// Makes the table where it is missing; whether it was.
+/// Makes the table, or what it lacks; whether anything was missing.
 pub async fn set_up(client: &Client) -> Result<bool, Error> {
-    let exists = client.query_one(EXISTS, &[]).await.and_then(|row| row.try_get::<_, bool>(0));
-    if exists.map_err(failed)? {
+    let complete = client.query_one(COMPLETE, &[]).await.and_then(|row| row.try_get::<_, bool>(0));
+    if complete.map_err(failed)? {
         return Ok(false);
     }
     client.batch_execute(CREATE).await.map_err(failed)?;
@@ -64,6 +81,11 @@ pub async fn offers(client: &Client) -> Result<Offers, Error> {
     Ok(Offers {
         records: row.try_get(0).map_err(failed)?,
         prepares: row.try_get::<_, i32>(1).map_err(failed)? > 0,
+        isolation: match row.try_get(2).map_err(failed)? {
+            "serializable" => Level::Serializable,
+            "repeatable read" => Level::RepeatableRead,
+            _ => Level::ReadCommitted,
+        },
     })
 }
 
@@ -135,6 +157,8 @@ async fn be_durable(client: &Client, patience: Duration) -> Result<(), Error> {
     let text = format!(
         "SELECT pg_catalog.set_config('statement_timeout', '{}', false), \
                 pg_catalog.set_config('lock_timeout', '0', false), \
+                pg_catalog.set_config('default_transaction_read_only', 'off', false), \
+                pg_catalog.set_config('default_transaction_isolation', 'read committed', false), \
                 pg_catalog.set_config('synchronous_commit', CASE \
                     current_setting('synchronous_commit') WHEN 'off' THEN 'on' \
                     WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, false)",

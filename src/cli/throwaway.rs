@@ -261,8 +261,13 @@ impl Farm {
         let mut command = self.programs.command("postgres");
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
         command.arg("-k").arg(&self.folder);
+        let altered = fs::read_to_string(data.join("postgresql.auto.conf")).unwrap_or_default();
         for setting in SETTINGS {
-            command.arg("-c").arg(setting);
+            // What ALTER SYSTEM has said there stands.
+            let name = setting.split('=').next().unwrap_or(setting);
+            if !altered.lines().any(|line| line.starts_with(name)) {
+                command.arg("-c").arg(setting);
+            }
         }
         let process = command
             .current_dir("/")

@@ -44,6 +44,8 @@ enum Trouble {
     /// A server answered ROLLBACK, as it does where the transaction has failed before.
     RolledBack,
     Lost(Error),
+    /// The anchor cannot have the record.
+    Unrecorded(Error),
     /// The decision was sent, and whether it was made nobody can say now.
     Unknown(Error),
 }
@@ -73,7 +75,10 @@ impl Session {
             Err(trouble) => {
                 let outcome = match trouble {
                     Trouble::Unknown(_) => "unknown",
-                    Trouble::Refused(..) | Trouble::RolledBack | Trouble::Lost(_) => "rolled_back",
+                    Trouble::Refused(..)
+                    | Trouble::RolledBack
+                    | Trouble::Lost(_)
+                    | Trouble::Unrecorded(_) => "rolled_back",
                 };
                 self.database.counters.ended_over_shards(outcome, began.elapsed());
                 self.undo(&key, matches!(trouble, Trouble::Unknown(_))).await;
@@ -95,15 +100,17 @@ impl Session {
         let gather = self.serving.rules.gather_shard();
         let is_gather = |at: &usize| gather.is_some() && self.shard_at(*at) == gather;
         let begun = self.txn.begun();
-        let with = |access: Access| -> Vec<usize> {
-            let these = |at: &usize| self.txn.access(*at) == access && !is_gather(at);
-            begun.iter().copied().filter(these).collect()
-        };
+        let tied = |at: usize| self.txn.participants.get(at).is_some_and(|p| p.tied);
+        let not_writing =
+            begun.iter().copied().filter(|at| !writers.contains(at) && !is_gather(at));
+        // What ties a session to a server may be a cursor, which is there only if the transaction commits.
+        let only_reads = |at: &usize| self.txn.access(*at) == Access::Read && !tied(*at);
+        let (readers, lockers) = not_writing.partition(only_reads);
         Parties {
             anchor,
             others: writers.iter().copied().filter(|at| *at != anchor).collect(),
-            readers: with(Access::Read),
-            lockers: with(Access::Lock),
+            readers,
+            lockers,
             gather: begun.iter().copied().find(is_gather),
         }
     }
@@ -131,7 +138,7 @@ impl Session {
         self.txn.participants.get(at).map(|participant| participant.shard)
     }
 
-    fn name_of(&self, at: usize) -> String {
+    pub(super) fn name_of(&self, at: usize) -> String {
         let shard = self.shard_at(at);
         shard.map_or("?", |shard| self.serving.rules.shard_name(shard)).to_owned()
     }
@@ -197,7 +204,14 @@ impl Session {
         let lost = match answer {
             Some(answer) if answer.is("COMMIT") => return Ok(prepared.decided()),
             Some(Answer::Lost(error)) => error,
-            Some(other) => return Err(Trouble::of(other)),
+            Some(Answer::Refused(code, body)) => {
+                let name = self.name_of(parties.anchor);
+                let refused = || Trouble::Refused(code, body.clone());
+                return Err(
+                    unrecorded(code, &body, &name).map_or_else(refused, Trouble::Unrecorded)
+                );
+            }
+            Some(other @ Answer::Done(_)) => return Err(Trouble::of(other)),
             None => return Err(Trouble::RolledBack),
         };
         let Some(shard) = self.shard_at(parties.anchor) else { return Err(Trouble::Unknown(lost)) };
@@ -249,9 +263,7 @@ impl Session {
         for name in self.finish_otherwise(left, Verdict::Committed).await {
             self.tell_unfinished(&name);
         }
-        let unlock = parties.lockers.iter().map(|&at| (at, "COMMIT".to_owned())).collect();
-        // Who only holds locks has nothing to lose.
-        drop(self.hear_at_once(unlock).await);
+        self.commit_rest(&parties.lockers).await;
     }
 
     /// Nothing is committed: everything is rolled back. If that is not known, what is prepared stays.
@@ -344,7 +356,7 @@ impl Session {
     }
 
     /// Connections that were lost on the way are nobody's participants any more.
-    async fn part_with_lost(&mut self) -> Result<(), Stop> {
+    pub(super) async fn part_with_lost(&mut self) -> Result<(), Stop> {
         let lost = |at: &usize| self.txn.participants.get(*at).is_some_and(|p| p.is_lost());
         let lost: Vec<usize> = (0..self.txn.participants.len()).rev().filter(lost).collect();
         let mut tied = false;
@@ -378,6 +390,7 @@ impl Session {
                 let code = SqlState::IN_FAILED_SQL_TRANSACTION;
                 Err(Error::shard(code, "the transaction was rolled back").hint(AGAIN).into())
             }
+            Trouble::Unrecorded(error) => Err(error.into()),
             Trouble::Lost(mut error) => {
                 error.hint = Some(AGAIN.to_owned());
                 Err(error.into())
@@ -409,6 +422,27 @@ impl Trouble {
             Answer::Refused(code, body) => Trouble::Refused(code, body),
             Answer::Lost(error) => Trouble::Lost(error),
         }
+    }
+}
+
+/// The anchor has refused the record itself, and so the commit.
+fn unrecorded(code: SqlState, body: &[u8], anchor: &str) -> Option<Error> {
+    const READ_ONLY: SqlState = SqlState(*b"25006");
+    const UNDEFINED_TABLE: SqlState = SqlState(*b"42P01");
+    let said = || ErrorFields::read(body).map(|fields| fields.message()).unwrap_or_default();
+    match code {
+        READ_ONLY => Some(Error::refused(
+            "COMMIT of a transaction that has written on several shards and is READ ONLY now",
+            "leave out READ ONLY where it comes after writing; say it in BEGIN where functions only read, \
+             or make those functions STABLE",
+        )),
+        UNDEFINED_TABLE | SqlState::INSUFFICIENT_PRIVILEGE => {
+            Some(Error::shard(code, said()).hint(format!(
+                "nothing is committed; everybody has to be allowed to insert into \
+                 weir.commit_record on shard {anchor}: run weir setup --rules FILE"
+            )))
+        }
+        _ => None,
     }
 }
 

@@ -64,8 +64,11 @@ impl Session {
         }
         self.protocol = Protocol::Simple;
         for Configured { at, name, local } in take(&mut self.configured) {
-            let value = self.setting_on(at, &name).await?;
-            let (quoted, to) = (quote_literal(&name), quote_literal(&value));
+            // It need not be there: the call may not have been reached.
+            let quoted = quote_literal(&name);
+            let question = format!("SELECT pg_catalog.current_setting({quoted}, true)");
+            let value = self.value_on(at, &question).await?;
+            let to = quote_literal(&value);
             let text = format!("SELECT pg_catalog.set_config({quoted}, {to}, {local})");
             if local {
                 self.txn.settings.set_local(&name, value);

@@ -28,7 +28,7 @@ impl Session {
             Control::Savepoint { name } => self.savepoint(&name).await,
             Control::RollbackTo { name } => self.roll_back_to(&name).await,
             Control::Release { name } => self.release(&name).await,
-            Control::SetTransaction { modes } => self.set_transaction(&modes, statement).await,
+            Control::SetTransaction { modes } => self.set_transaction(&modes).await,
             Control::SetConstraints { .. } => self.set_constraints(statement).await,
             Control::SetCharacteristics { settings } => {
                 let at = self.site_anywhere().await?;
@@ -127,7 +127,10 @@ impl Session {
         let route = self.forwarded_route(control, &Params::default())?;
         let at = match control {
             Control::Show { .. } => self.site_anywhere().await?,
-            _ => self.site(route, self.own_need(forwarded_access(control))).await?,
+            _ => {
+                let access = self.forwarded_access(control)?;
+                self.site(route, self.own_need(access)).await?
+            }
         };
         self.note_forwarded(control, at);
         self.say(at, statement, Show::Forward).await
@@ -168,6 +171,16 @@ impl Session {
             Control::Listen { .. } | Control::Unlisten { .. } | Control::DiscardTemp => Ok(home),
             _ => Ok(Route::Any),
         }
+    }
+
+    /// What a forwarded statement does to its server. A cursor's query runs when it is fetched from, in the
+    /// transaction that has declared it.
+    pub(super) fn forwarded_access(&mut self, control: &Control) -> Result<Access, Stop> {
+        Ok(match control {
+            Control::DeclareCursor { query, .. } => self.plan(query)?.plan.access,
+            Control::Listen { .. } | Control::Unlisten { .. } => Access::Lock,
+            _ => Access::Read,
+        })
     }
 
     /// Where the SQL cursor or portal of that name lives.
@@ -221,13 +234,6 @@ pub(super) fn over_several(what: &str) -> Error {
         format!("{what} of a query over several shards"),
         "run the query itself; a driver's fetch size limits the rows that it reads at a time",
     )
-}
-
-pub(super) fn forwarded_access(control: &Control) -> Access {
-    match control {
-        Control::Listen { .. } | Control::Unlisten { .. } => Access::Lock,
-        _ => Access::Read,
-    }
 }
 
 /// What a control statement that weir answers itself returns: rows, or nothing.

@@ -72,6 +72,7 @@ impl Session {
             relay,
             txn: Transaction::new(greeted.settings),
             serving: database.serving.load_full(),
+            serving_at_savepoint: Vec::new(),
             database,
             login: greeted.login,
             slot: greeted.slot,
@@ -328,7 +329,9 @@ impl Session {
             if !Arc::ptr_eq(&current, &self.serving) {
                 self.note_servers(&current);
                 self.serving = current.clone();
+                self.serving_at_savepoint.clear();
             }
+            self.txn.expect_isolation(self.serving.servers.footing.isolation());
         }
     }
 

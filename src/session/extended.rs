@@ -4,7 +4,7 @@
 //! Parse and Describe say nothing of a shard, so they wait (`unsited`) for the Bind that does, or
 //! for the Sync.
 use super::by_name;
-use super::control::{describe_own, forwarded_access};
+use super::control::describe_own;
 use super::portal::{Bound, Shared};
 use super::prepared::already_prepared;
 use super::segment::{Segment, Unsited};
@@ -152,7 +152,10 @@ impl Session {
         self.hold_unsited();
         let runs = statement.executes.as_ref().unwrap_or(&statement);
         let need = match &runs.planned.plan.command {
-            Command::Control(control) => self.own_need(forwarded_access(control)),
+            Command::Control(control) => {
+                let access = self.forwarded_access(control)?;
+                self.own_need(access)
+            }
             Command::Query | Command::CopyIn | Command::CopyOut | Command::Ddl => {
                 self.need(&runs.planned)
             }

@@ -6,7 +6,7 @@ use crate::exec::relay::Show;
 use crate::plan::{Access, Planned};
 use crate::sql::lexer::{self, Lexer, Token, TokenKind};
 use crate::sql::verb::{Object, Verb, classify};
-use crate::txn::{Block, Participant, Status};
+use crate::txn::{Participant, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
 use std::borrow::Cow;
@@ -37,9 +37,7 @@ impl Session {
             self.tell_out_of_step(&error.message);
             return Ok(());
         }
-        if self.txn.status() == Status::Idle {
-            self.txn.begin(Block::Implicit, "");
-        }
+        self.open_implicit().await?;
         let at = match self.site_on(gather, self.need(planned).of(Access::Read)).await {
             Ok(at) => at,
             Err(Stop::Say(error)) if !matches!(self.txn.status(), Status::Failed(_)) => {

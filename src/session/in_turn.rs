@@ -6,7 +6,7 @@ use crate::backend::members::NOTIFY_CHANGED;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::plan::Access;
-use crate::txn::{Ending, SchemaChange};
+use crate::txn::{Ending, SchemaChange, barrier};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
@@ -28,7 +28,7 @@ impl Session {
             self.txn.end(Ending::RolledBack);
             return Err(stop);
         }
-        let rules = self.serving.rules.clone();
+        let (rules, change) = (self.serving.rules.clone(), self.txn.schema_change());
         let mut waiting: VecDeque<(usize, String)> = order
             .into_iter()
             .filter_map(|at| Some((at, rules.shard_name(self.shard_at(at)?).to_owned())))
@@ -55,7 +55,7 @@ impl Session {
                     Err(unknown_outcome(error).into())
                 }
                 Err(Stop::Say(_) | Stop::Said) | Ok(()) => {
-                    Err(partly_committed(&committed, &name, others).into())
+                    Err(partly_committed(change, &committed, &name, others).into())
                 }
             };
         }
@@ -76,8 +76,14 @@ impl Session {
     /// hear of the change.
     async fn prepare_to_commit_in_turn(&mut self, begun: &[usize]) -> Result<(), Stop> {
         if begun.len() > 1 {
+            // Readers of several shards wait until all have committed, as for an atomic commit.
+            let together = self.txn.writers().len() > 1;
             for &at in begun {
-                self.say(at, "SET CONSTRAINTS ALL IMMEDIATE", Show::Swallow).await?;
+                let mut text = "SET CONSTRAINTS ALL IMMEDIATE".to_owned();
+                if together && self.txn.access(at) == Access::Write {
+                    text = format!("{text};{}", barrier::enter());
+                }
+                self.say(at, &text, Show::Swallow).await?;
             }
         }
         if self.txn.schema_change() == SchemaChange::None {
@@ -93,18 +99,27 @@ impl Session {
 }
 
 /// A shard was lost while it committed, after others had.
-fn partly_committed(committed: &[String], lost: &str, others: Vec<String>) -> Error {
+fn partly_committed(
+    change: SchemaChange,
+    committed: &[String],
+    lost: &str,
+    others: Vec<String>,
+) -> Error {
     let mut detail = match committed {
         [] => String::new(),
-        some => format!("the change is made on {}; ", some.join(", ")),
+        some => format!("it is committed on {}; ", some.join(", ")),
     };
     detail += &format!("whether it is on {lost} is not known");
     if !others.is_empty() {
         detail += &format!("; it is not on {}", others.join(", "));
     }
+    let what = match change {
+        SchemaChange::Made => "the schema change",
+        SchemaChange::None => "the transaction",
+    };
     Error::shard(
         SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-        format!("shard {lost} was lost while the schema change was being committed"),
+        format!("shard {lost} was lost while {what} was being committed"),
     )
     .detail(detail)
     .hint(
@@ -119,11 +134,12 @@ mod tests {
 
     #[test]
     fn a_half_made_change_is_told_shard_by_shard() {
-        let error = partly_committed(&["s0".into(), "s1".into()], "s2", vec!["s3".into()]);
+        let committed = ["s0".into(), "s1".into()];
+        let error = partly_committed(SchemaChange::Made, &committed, "s2", vec!["s3".into()]);
         assert_eq!(error.code, SqlState::TRANSACTION_RESOLUTION_UNKNOWN);
         assert_eq!(
             error.detail.as_deref(),
-            Some("the change is made on s0, s1; whether it is on s2 is not known; it is not on s3")
+            Some("it is committed on s0, s1; whether it is on s2 is not known; it is not on s3")
         );
     }
 }

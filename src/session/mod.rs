@@ -318,6 +318,8 @@ pub struct Session {
     txn: Transaction,
     database: Rc<Database>,
     serving: Arc<Serving>,
+    /// The same at each of the transaction's savepoints: what it has changed in the schema may be undone.
+    serving_at_savepoint: Vec<Arc<Serving>>,
     login: Arc<Login>,
     slot: Arc<Slot>,
     statements: HashMap<String, Rc<Statement>>,

@@ -21,8 +21,8 @@ impl Session {
     /// SET on one server, which judges the value; what it made of it is then the client's setting,
     /// and other servers are aligned when the client next uses them.
     pub(super) async fn set(&mut self, name: &str, statement: &str) -> Result<(), Stop> {
-        if name.starts_with("transaction_") {
-            return self.set_local(name, Some(String::new()), statement).await;
+        if is_characteristic(name) {
+            return self.set_characteristic(name, statement, "SET").await;
         }
         let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
@@ -38,11 +38,15 @@ impl Session {
         Ok(())
     }
 
-    /// What a server says a setting is.
+    /// What a server says a setting is. By SHOW: a SELECT would take the transaction's snapshot.
     pub(super) async fn setting_on(&mut self, at: usize, name: &str) -> Result<String, Stop> {
+        self.value_on(at, &format!("SHOW {}", setting_name(name))).await
+    }
+
+    /// The one value that a server answers.
+    pub(super) async fn value_on(&mut self, at: usize, question: &str) -> Result<String, Stop> {
         self.relay.captured.clear();
-        let text = format!("SELECT pg_catalog.current_setting({}, true)", quote_literal(name));
-        self.say(at, &text, Show::Capture).await?;
+        self.say(at, question, Show::Capture).await?;
         let captured = self.relay.captured.split();
         let header = frame::scan(&captured, usize::MAX).map_err(Error::from)?;
         let row = header.and_then(|header| captured.get(5..header.len)).unwrap_or_default();
@@ -78,19 +82,43 @@ impl Session {
             );
             return self.complete("SET");
         }
+        if is_characteristic(name) {
+            return self.set_characteristic(name, statement, "SET").await;
+        }
         let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
-        let statement = statement.to_owned();
-        let said = match name.starts_with("transaction_") {
-            true => Setup::Characteristics(statement),
-            false => Setup::Local(statement),
-        };
-        self.say_to_others(at, said).await?;
+        self.say_to_others(at, Setup::Local(statement.to_owned())).await?;
         if value.is_some() || self.txn.settings.get(name).is_some() {
             let value = self.setting_on(at, name).await?;
             self.txn.settings.set_local(name, value);
         }
         Ok(())
+    }
+
+    /// SET transaction_isolation and its kin, RESET, too: what SET TRANSACTION says in other words. It is
+    /// remembered in those words, so that weir knows what it means.
+    async fn set_characteristic(
+        &mut self,
+        name: &str,
+        statement: &str,
+        tag: &str,
+    ) -> Result<(), Stop> {
+        let at = self.site_anywhere().await?;
+        self.say(at, statement, Show::Swallow).await?;
+        if self.txn.status() == Status::Idle {
+            self.settle_unless_pipelined().await;
+            return self.complete(tag);
+        }
+        let value = self.setting_on(at, name).await?;
+        let said = match (name, value.as_str()) {
+            ("transaction_isolation", level) => format!("ISOLATION LEVEL {level}"),
+            ("transaction_read_only", "on") => "READ ONLY".to_owned(),
+            ("transaction_read_only", _) => "READ WRITE".to_owned(),
+            (_, "on") => "DEFERRABLE".to_owned(),
+            (_, _) => "NOT DEFERRABLE".to_owned(),
+        };
+        self.say_to_others(at, Setup::Characteristics(format!("SET TRANSACTION {said}"))).await?;
+        self.complete(tag)
     }
 
     /// What was said on this participant for the session also ends what was SET LOCAL before. The other
@@ -116,6 +144,9 @@ impl Session {
         if is_own_setting(name) {
             return self.set_own(name, None, Scope::Session, tag);
         }
+        if is_characteristic(name) {
+            return self.set_characteristic(name, &format!("RESET {name}"), tag).await;
+        }
         let text = match self.txn.settings.startup_value(name) {
             Some(value) => format!(
                 "SELECT pg_catalog.set_config({}, {}, false)",
@@ -123,10 +154,7 @@ impl Session {
                 quote_literal(value)
             ),
             None if name == "session_authorization" => "RESET SESSION AUTHORIZATION".to_owned(),
-            None => {
-                let parts: Vec<_> = name.split('.').map(quote_identifier).collect();
-                format!("RESET {}", parts.join("."))
-            }
+            None => format!("RESET {}", setting_name(name)),
         };
         let at = self.site_anywhere().await?;
         self.say(at, &text, Show::Swallow).await?;
@@ -174,4 +202,14 @@ impl Session {
         }
         self.reset_all("DISCARD ALL").await
     }
+}
+
+/// As SHOW and RESET take it.
+fn setting_name(name: &str) -> String {
+    name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
+}
+
+/// Settings of one transaction, which SET TRANSACTION sets.
+fn is_characteristic(name: &str) -> bool {
+    ["transaction_isolation", "transaction_read_only", "transaction_deferrable"].contains(&name)
 }

@@ -24,6 +24,12 @@ pub(super) struct Need {
     reads: Reads,
 }
 
+/// Whether a block is opened now, or there is none to open.
+enum Opened {
+    Now,
+    Before,
+}
+
 impl Need {
     pub(super) fn of(self, access: Access) -> Self {
         Self { access, ..self }
@@ -98,8 +104,7 @@ impl Session {
         let Some(at) = held else {
             return self.site(Route::Any, self.own_need(Access::Read)).await;
         };
-        self.align(at, Show::Swallow).await?;
-        self.open_block(at).await?;
+        self.open_aligned(at).await?;
         Ok(at)
     }
 
@@ -134,8 +139,7 @@ impl Session {
                 self.join(shard, wanted, need.tier).await?
             }
         };
-        self.align(at, Show::Swallow).await?;
-        self.open_block(at).await?;
+        self.open_aligned(at).await?;
         self.txn.note_access(at, need.access);
         Ok(at)
     }
@@ -241,7 +245,7 @@ impl Session {
     /// Brings a server to the client's settings. Waits for the outcome: a statement must never run
     /// under settings that were refused.
     pub(super) async fn align(&mut self, at: usize, show: Show) -> Result<(), Stop> {
-        let wanted = self.txn.settings.session().clone();
+        let wanted = self.txn.wanted(at);
         let Some(participant) = self.txn.participants.get(at) else { return Ok(()) };
         let applied = &participant.lease.session.applied;
         if Arc::ptr_eq(applied, &wanted) || *applied == wanted {
@@ -258,23 +262,34 @@ impl Session {
         Ok(())
     }
 
+    /// Brings a server to the client's settings, and into its transaction.
+    async fn open_aligned(&mut self, at: usize) -> Result<(), Stop> {
+        self.align(at, Show::Swallow).await?;
+        match self.open_block(at).await? {
+            // What BEGIN was to know otherwise.
+            Opened::Now => self.align(at, Show::Swallow).await,
+            Opened::Before => Ok(()),
+        }
+    }
+
     /// Says BEGIN, and what else was said since, on a participant where no block is open yet.
     /// A plain BEGIN does not wait for its answer: it travels with the statement.
-    async fn open_block(&mut self, at: usize) -> Result<(), Stop> {
+    async fn open_block(&mut self, at: usize) -> Result<Opened, Stop> {
         if self.txn.status() == Status::Idle {
-            return Ok(());
+            return Ok(Opened::Before);
         }
         match self.txn.participants.get(at) {
             Some(participant) if participant.begun == Begun::No => {}
-            _ => return Ok(()),
+            _ => return Ok(Opened::Before),
         }
         let (text, plain) = (self.txn.opening(), self.txn.opens_plainly());
         self.txn.open_on(at);
         if plain {
             self.ask(at, &text, Show::Swallow);
-            return Ok(());
+            return Ok(Opened::Now);
         }
-        self.say(at, &text, Show::Swallow).await
+        self.say(at, &text, Show::Swallow).await?;
+        Ok(Opened::Now)
     }
 
     /// Sends a simple query and queues its answer; does not wait.

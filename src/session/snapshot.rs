@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// Whether nothing is lost if what is open on the servers ends here.
-    fn may_begin_anew(&self) -> bool {
+    pub(super) fn may_begin_anew(&self) -> bool {
         let only_reads = |other: &Participant| other.access == Access::Read;
         self.txn.participants.iter().all(only_reads)
             && self.cursors.is_empty()
@@ -251,7 +251,7 @@ impl Session {
     /// harms nobody, since whoever commits on several passes all barriers before.
     async fn begin_together(&mut self, sites: &[usize], shards: &[ShardId]) -> Result<(), Stop> {
         self.txn.read_together(shards);
-        let text = format!("{};{}", self.txn.opening(), barrier::open());
+        let text = format!("{}\n;{}", self.txn.opening(), barrier::open());
         self.relay.captured.clear();
         for &at in sites {
             self.txn.open_on(at);

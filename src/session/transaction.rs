@@ -1,4 +1,5 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints: a client's transaction over the shards it has touched.
+use super::segment::beside_the_writer;
 use super::simple::Ended;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
@@ -8,8 +9,10 @@ use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::rules::Commit;
+use crate::sql::control::first_word;
 use crate::txn::settings::quote_identifier;
 use crate::txn::{Block, Ending, Participant, SchemaChange, Setup, Status};
+use crate::wire::encode;
 
 impl Session {
     pub(super) async fn begin(&mut self, modes: &str, statement: &str) -> Result<(), Stop> {
@@ -25,22 +28,24 @@ impl Session {
                     self.txn.open_on(at);
                 }
             }
-            Status::Open(Block::Implicit) => {
-                self.txn.become_explicit();
+            Status::Open(block) => {
+                match block {
+                    Block::Implicit => self.txn.become_explicit(),
+                    Block::Explicit => self.warn(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        "there is already a transaction in progress",
+                    ),
+                }
+                // As in PostgreSQL they hold for the transaction there is.
                 if !modes.is_empty() {
                     let statement = format!("SET TRANSACTION {modes}");
                     self.set_transaction_on_all(&statement).await?;
                     self.txn.remember_setup(Setup::Characteristics(statement));
                 }
             }
-            Status::Open(Block::Explicit) => self.warn(
-                SqlState::ACTIVE_SQL_TRANSACTION,
-                "there is already a transaction in progress",
-            ),
             Status::Failed(_) => {}
         }
-        let start =
-            statement.trim_start().get(..5).is_some_and(|w| w.eq_ignore_ascii_case("start"));
+        let start = first_word(statement).is_some_and(|word| word.eq_ignore_ascii_case("start"));
         self.complete(if start { "START TRANSACTION" } else { "BEGIN" })
     }
 
@@ -58,7 +63,7 @@ impl Session {
         let characteristics = self.txn.characteristics();
         let tag = if ending == Ending::Committed { "COMMIT" } else { "ROLLBACK" };
         match self.txn.status() {
-            Status::Idle if chain => {
+            Status::Idle | Status::Open(Block::Implicit) if chain => {
                 return Err(Error::client(
                     SqlState::NO_ACTIVE_SQL_TRANSACTION,
                     format!("{tag} AND CHAIN can only be used in transaction blocks"),
@@ -117,8 +122,11 @@ impl Session {
         let mut show = Show::Forward;
         let mut order = self.txn.unsynced();
         order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
+        let mut wrote = false;
         for at in order {
-            self.say(at, text, show).await?;
+            let outcome = self.say(at, text, show).await;
+            beside_the_writer(outcome, wrote && ending == Ending::Committed)?;
+            wrote |= self.txn.access(at) == Access::Write;
             show = Show::Swallow;
         }
         match ending {
@@ -184,18 +192,23 @@ impl Session {
                 Ok(()) => rolled_back,
             };
         }
-        for &at in rest {
-            self.ask(at, "COMMIT", Show::Swallow);
-        }
-        let outcome = self.drain().await;
+        self.commit_rest(rest).await;
         self.txn.end(Ending::Committed);
-        match outcome {
-            Err(Stop::Say(error)) => Err(error
-                .detail(
-                    "the transaction is committed on some shards; this one's outcome is unknown",
-                )
-                .into()),
-            other => other,
+        self.part_with_lost().await
+    }
+
+    /// Everything that was written is committed. What is open on these shards has read, or holds locks: if
+    /// one of them is lost now, that is no error of the transaction's.
+    pub(super) async fn commit_rest(&mut self, rest: &[usize]) {
+        let steps = rest.iter().map(|&at| (at, "COMMIT".to_owned())).collect();
+        for (at, answer) in self.hear_at_once(steps).await {
+            if !answer.is("COMMIT") && self.txn.access(at) == Access::Lock {
+                let name = self.name_of(at);
+                let message = format!("shard {name} was lost after the transaction was committed");
+                let warning = Error::shard(SqlState(*b"01000"), message)
+                    .hint("what NOTIFY was to send there may not have been sent");
+                encode::notice(&warning, &mut self.client.output);
+            }
         }
     }
 
@@ -274,6 +287,8 @@ impl Session {
     pub(super) async fn savepoint(&mut self, name: &str) -> Result<(), Stop> {
         self.needs_block("SAVEPOINT")?;
         self.say_to_all(&format!("SAVEPOINT {}", quote_identifier(name))).await?;
+        self.serving_at_savepoint.truncate(self.txn.depth());
+        self.serving_at_savepoint.push(self.serving.clone());
         self.txn.savepoint(name);
         self.complete("SAVEPOINT")
     }
@@ -284,6 +299,11 @@ impl Session {
         self.txn.can_return()?;
         self.say_to_all(&format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))).await?;
         self.txn.rolled_back_to(name)?;
+        // Statements are planned as if the schema had not been changed since.
+        self.serving_at_savepoint.truncate(self.txn.depth());
+        if let Some(serving) = self.serving_at_savepoint.last() {
+            self.serving = serving.clone();
+        }
         self.forget_cursors().await?;
         self.complete("ROLLBACK")
     }
@@ -297,11 +317,7 @@ impl Session {
         self.complete("RELEASE")
     }
 
-    pub(super) async fn set_transaction(
-        &mut self,
-        modes: &str,
-        statement: &str,
-    ) -> Result<(), Stop> {
+    pub(super) async fn set_transaction(&mut self, modes: &str) -> Result<(), Stop> {
         check_modes(modes)?;
         if self.txn.status() == Status::Idle {
             self.warn(
@@ -310,8 +326,10 @@ impl Session {
             );
             return self.complete("SET");
         }
-        self.set_transaction_on_all(statement).await?;
-        self.txn.remember_setup(Setup::Characteristics(statement.to_owned()));
+        // Without comments: weir looks for words in it later.
+        let statement = format!("SET TRANSACTION {modes}");
+        self.set_transaction_on_all(&statement).await?;
+        self.txn.remember_setup(Setup::Characteristics(statement));
         self.complete("SET")
     }
 

@@ -1,10 +1,12 @@
 //! What the shards offer to transactions over several of them, as it was last seen; and the way to wake
 //! whoever finishes what has been left behind.
-use crate::backend::commit_record::Offers;
+use super::Isolation;
+use crate::backend::commit_record::{Level, Offers};
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::txn::two_phase::Key;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 
@@ -20,6 +22,9 @@ pub const PLACES: usize = 2;
 pub struct Footing {
     cluster: Option<String>,
     lacks: Mutex<Vec<Option<Lack>>>,
+    /// By their numbers, and the strictest of them: it is looked at for every message.
+    levels: Mutex<Vec<Level>>,
+    strictest: AtomicU8,
     given_up: Mutex<BTreeSet<Key>>,
     /// Something was left behind that can be finished.
     pub left_behind: Notify,
@@ -39,6 +44,8 @@ impl Footing {
         Self {
             cluster,
             lacks: Mutex::default(),
+            levels: Mutex::default(),
+            strictest: AtomicU8::new(Level::default() as u8),
             given_up: Mutex::default(),
             left_behind: Notify::new(),
             places: Arc::new(Semaphore::new(PLACES)),
@@ -49,8 +56,32 @@ impl Footing {
         self.cluster.as_deref()
     }
 
+    /// How much transactions see of others where their clients do not say.
+    pub fn isolation(&self) -> Isolation {
+        const REPEATABLE: u8 = Level::RepeatableRead as u8;
+        match self.strictest.load(Ordering::Relaxed) {
+            REPEATABLE => Isolation::RepeatableRead,
+            stricter if stricter > REPEATABLE => Isolation::Serializable,
+            _ => Isolation::ReadCommitted,
+        }
+    }
+
+    fn saw_level(&self, shard: ShardId, level: Level) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(shard.0);
+        if levels.len() <= at {
+            levels.resize(at + 1, Level::default());
+        }
+        if let Some(known) = levels.get_mut(at) {
+            *known = level;
+        }
+        let strictest = levels.iter().max().copied().unwrap_or_default();
+        self.strictest.store(strictest as u8, Ordering::Relaxed);
+    }
+
     /// A shard was looked at. What it lacks, if that is news.
     pub fn saw(&self, shard: ShardId, offers: Offers) -> Option<Lack> {
+        self.saw_level(shard, offers.isolation);
         let lack = match offers {
             Offers { records: false, .. } => Some(Lack::Records),
             Offers { prepares: false, .. } => Some(Lack::Preparing),
@@ -123,7 +154,8 @@ mod tests {
     #[test]
     fn a_shard_is_refused_for_as_long_as_it_lacks_something() {
         let footing = Footing::new(None);
-        let (all, shard) = (Offers { records: true, prepares: true }, ShardId(1));
+        let isolation = Level::RepeatableRead;
+        let (all, shard) = (Offers { records: true, prepares: true, isolation }, ShardId(1));
         assert_eq!(footing.check(shard, "s1"), Ok(()));
         assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), Some(Lack::Preparing));
         assert_eq!(footing.saw(shard, Offers { prepares: false, ..all }), None, "no news");
@@ -132,5 +164,8 @@ mod tests {
         assert_eq!(footing.saw(shard, Offers { records: false, ..all }), Some(Lack::Records));
         assert_eq!(footing.saw(shard, all), None);
         assert_eq!(footing.check(shard, "s1"), Ok(()));
+        assert_eq!(footing.isolation(), Isolation::RepeatableRead);
+        footing.saw(ShardId(0), Offers { isolation: Level::Serializable, ..all });
+        assert_eq!(footing.isolation(), Isolation::Serializable, "the strictest of all");
     }
 }

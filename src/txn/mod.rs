@@ -171,6 +171,13 @@ impl Setup {
     }
 }
 
+/// BEGIN's modes, what SET TRANSACTION said, and what holds where neither says anything.
+pub struct Characteristics {
+    modes: String,
+    setup: Vec<Setup>,
+    defaults: [Option<String>; 3],
+}
+
 struct Savepoint {
     name: String,
     settings: Settings,
@@ -218,6 +225,8 @@ pub struct Transaction {
     setup: Vec<Setup>,
     savepoints: Vec<Savepoint>,
     settings_at_begin: Settings,
+    /// What [`DEFAULTS`] were when the block began: they decide what BEGIN means on every shard.
+    defaults: [Option<String>; 3],
     /// Outside a block: the settings to go back to if the segment fails.
     settings_at_segment: Option<Settings>,
     reach: Reach,
@@ -225,6 +234,8 @@ pub struct Transaction {
     continuity: Continuity,
     moment: Moment,
     written: Vec<ShardId>,
+    /// What servers take where nobody says.
+    isolation_there: Isolation,
     pub settings: Settings,
     pub participants: Vec<Participant>,
 }
@@ -238,6 +249,13 @@ pub enum Isolation {
     Serializable,
 }
 
+/// What BEGIN takes from the settings. Who changes them in a transaction means the next one.
+const DEFAULTS: [&str; 3] = [
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+];
+
 fn is_on(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1" | "t" | "y")
 }
@@ -250,12 +268,14 @@ impl Transaction {
             setup: Vec::new(),
             savepoints: Vec::new(),
             settings_at_begin: settings.clone(),
+            defaults: Default::default(),
             settings_at_segment: None,
             reach: Reach::Rows,
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
             moment: Moment::Each,
             written: Vec::new(),
+            isolation_there: Isolation::ReadCommitted,
             settings,
             participants: Vec::new(),
         }
@@ -273,6 +293,33 @@ impl Transaction {
         modes.clone_into(&mut self.modes);
         let before = self.settings_at_segment.as_ref().unwrap_or(&self.settings);
         self.settings_at_begin = before.clone();
+        self.defaults = DEFAULTS.map(|name| self.settings.get(name).map(str::to_owned));
+    }
+
+    /// A setting that every transaction begins with, as the one that is open began.
+    fn default(&self, name: &str) -> Option<&str> {
+        let position = DEFAULTS.iter().position(|known| *known == name);
+        match (self.status, position) {
+            (Status::Open(_) | Status::Failed(_), Some(at)) => self.defaults.get(at)?.as_deref(),
+            (Status::Idle, _) | (_, None) => self.settings.get(name),
+        }
+    }
+
+    /// What a participant's server must have applied now: what the client has SET, but where BEGIN is still
+    /// to be said with the defaults that it was said with on the others.
+    pub fn wanted(&self, at: usize) -> Arc<Values> {
+        let session = self.settings.session();
+        let begun = self.participants.get(at).is_none_or(|other| other.begun != Begun::No);
+        let same = |(name, then): (&&str, &Option<String>)| session.get(*name) == then.as_ref();
+        if begun || self.status == Status::Idle || DEFAULTS.iter().zip(&self.defaults).all(same) {
+            return session.clone();
+        }
+        let mut values = (**session).clone();
+        for (name, then) in DEFAULTS.iter().zip(&self.defaults) {
+            values.remove(*name);
+            values.extend(then.clone().map(|then| ((*name).to_owned(), then)));
+        }
+        Arc::new(values)
     }
 
     /// An extended message is about to change settings.
@@ -454,20 +501,23 @@ impl Transaction {
         (at < self.participants.len()).then(|| self.participants.remove(at))
     }
 
-    /// BEGIN's modes and what SET TRANSACTION said, for `chain`.
-    pub fn characteristics(&self) -> (String, Vec<Setup>) {
+    /// What makes a transaction what it is, for `chain`.
+    pub fn characteristics(&self) -> Characteristics {
         let said = self.setup.iter().filter(|said| matches!(said, Setup::Characteristics(_)));
-        (self.modes.clone(), said.cloned().collect())
+        let (setup, defaults) = (said.cloned().collect(), self.defaults.clone());
+        Characteristics { modes: self.modes.clone(), setup, defaults }
     }
 
     /// The next transaction has the characteristics of the one before.
-    pub fn chain(&mut self, (modes, setup): (String, Vec<Setup>)) {
+    pub fn chain(&mut self, Characteristics { modes, setup, defaults }: Characteristics) {
         self.begin(Block::Explicit, &modes);
         self.setup = setup;
+        self.defaults = defaults;
     }
 
     /// The one statement text that opens the block on a shard that joins now: BEGIN with its modes,
-    /// what was SET LOCAL, and the savepoints, each at its place.
+    /// what was SET LOCAL, and the savepoints, each at its place and on a line of its own: before it may be
+    /// a comment.
     pub fn opening(&self) -> String {
         let mut text = match (&self.moment, self.modes.is_empty()) {
             // An implicit block, which knows no modes. What comes after the query may write.
@@ -480,13 +530,14 @@ impl Transaction {
         let mut said = 0;
         for savepoint in &self.savepoints {
             for statement in self.setup.iter().take(savepoint.setup).skip(said) {
-                text.push_str(&format!(";{}", statement.text()));
+                text.push_str(&format!("\n;{}", statement.text()));
             }
             said = said.max(savepoint.setup);
-            text.push_str(&format!(";SAVEPOINT {}", settings::quote_identifier(&savepoint.name)));
+            let name = settings::quote_identifier(&savepoint.name);
+            text.push_str(&format!("\n;SAVEPOINT {name}"));
         }
         for statement in self.setup.iter().skip(said) {
-            text.push_str(&format!(";{}", statement.text()));
+            text.push_str(&format!("\n;{}", statement.text()));
         }
         text
     }
@@ -500,7 +551,7 @@ impl Transaction {
         rules: &Rules,
         footing: &Footing,
     ) -> Result<(), Error> {
-        if access != Access::Write || rules.commit == Commit::InTurn {
+        if self.within(access) != Access::Write || rules.commit == Commit::InTurn {
             return Ok(());
         }
         let mut together = self.written_beside(shard).peekable();
@@ -520,13 +571,7 @@ impl Transaction {
 
     /// The participants whose commit matters: they have written.
     pub fn writers(&self) -> Vec<usize> {
-        match self.is_read_only() {
-            // Whatever a statement might have done, here it has not.
-            true => Vec::new(),
-            false => {
-                self.positions(|other| other.begun == Begun::Block && other.access == Access::Write)
-            }
-        }
+        self.positions(|other| other.begun == Begun::Block && other.access == Access::Write)
     }
 
     /// The participant on a shard; its primary, if both are there.
@@ -555,25 +600,42 @@ impl Transaction {
         })
     }
 
-    /// BEGIN READ ONLY, or the setting that says the same of every transaction.
+    /// BEGIN READ ONLY, or the setting that says the same of every transaction. It may have been said only
+    /// now, after writing.
     pub fn is_read_only(&self) -> bool {
         match self.said_last(&["READ ONLY", "READ WRITE"]) {
             Some(said) => said == "READ ONLY",
-            None => self.settings.get("default_transaction_read_only").is_some_and(is_on),
+            None => self.default("default_transaction_read_only").is_some_and(is_on),
+        }
+    }
+
+    /// What a statement of that access can do in this transaction: nothing that has to be committed, if
+    /// servers know it to be READ ONLY.
+    fn within(&self, access: Access) -> Access {
+        match access {
+            Access::Write if self.is_read_only() => Access::Lock,
+            access @ (Access::Read | Access::Lock | Access::Write) => access,
         }
     }
 
     /// How much of what others do meanwhile the transaction sees.
     pub fn isolation(&self) -> Isolation {
         let words = ["SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"];
-        let said = self.said_last(&words).map(str::to_owned).or_else(|| {
-            self.settings.get("default_transaction_isolation").map(str::to_ascii_uppercase)
-        });
+        let said = self
+            .said_last(&words)
+            .map(str::to_owned)
+            .or_else(|| self.default("default_transaction_isolation").map(str::to_ascii_uppercase));
         match said.as_deref() {
             Some("SERIALIZABLE") => Isolation::Serializable,
             Some("REPEATABLE READ") => Isolation::RepeatableRead,
-            Some(_) | None => Isolation::ReadCommitted,
+            Some(_) => Isolation::ReadCommitted,
+            None => self.isolation_there,
         }
+    }
+
+    /// Between transactions: what the servers' own default is.
+    pub fn expect_isolation(&mut self, there: Isolation) {
+        self.isolation_there = there;
     }
 
     /// The shards that were written since this was last asked, whether or not that was undone.
@@ -583,6 +645,7 @@ impl Transaction {
 
     /// A statement of that access goes to a participant.
     pub fn note_access(&mut self, at: usize, access: Access) {
+        let access = self.within(access);
         let Some(participant) = self.participants.get_mut(at) else { return };
         participant.access = participant.access.max(access);
         if access == Access::Write && !self.written.contains(&participant.shard) {

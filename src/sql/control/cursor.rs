@@ -124,6 +124,20 @@ impl<'a> Cursor<'a> {
         self.text.get(first.start..last.end).unwrap_or("").to_owned()
     }
 
+    /// The same without comments.
+    pub fn rest_in_words(&self) -> String {
+        let mut words = String::new();
+        let mut before = None;
+        for token in self.tokens.iter().skip(self.at) {
+            if before.is_some_and(|end| end < token.start) {
+                words.push(' ');
+            }
+            words.push_str(token.text(self.text));
+            before = Some(token.end);
+        }
+        words
+    }
+
     /// What stands in the parenthesis that opens next, parted at its own commas.
     pub fn parenthesised(&mut self) -> Result<Vec<String>, SyntaxError> {
         if !self.take_kind(TokenKind::OpenParen) {

@@ -18,7 +18,8 @@ mod set_config;
 mod transaction;
 
 use super::lexer::{SyntaxError, Token, TokenKind};
-pub(in crate::sql) use cursor::{Cursor, first_word};
+pub(in crate::sql) use cursor::Cursor;
+pub use cursor::first_word;
 pub use declared::{CursorOption, Direction, Gives};
 pub use set_config::{Argument, SetConfig, set_config_calls};
 

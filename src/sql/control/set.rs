@@ -215,7 +215,7 @@ fn special(cursor: &mut Cursor<'_>, local: bool) -> Result<Control, SyntaxError>
 }
 
 fn set_transaction(cursor: &mut Cursor<'_>) -> Result<Control, SyntaxError> {
-    let modes = cursor.rest();
+    let modes = cursor.rest_in_words();
     if cursor.take(&["snapshot"]) {
         cursor.string()?;
     } else {

@@ -115,6 +115,10 @@ fn special_forms_come_under_the_settings_own_name() {
     check("set session authorization bob", set("session_authorization", "bob"));
     check("set session authorization default", default("session_authorization"));
     check("set xml option document", set("xmloption", "document"));
+    check(
+        "set transaction /* or */ read only -- read write",
+        Control::SetTransaction { modes: "read only".into() },
+    );
     check("set transaction read only", Control::SetTransaction { modes: "read only".into() });
     check("set local transaction read only", Control::SetTransaction { modes: "read only".into() });
     check("set transaction snapshot 'x'", Control::SetTransaction { modes: "snapshot 'x'".into() });

@@ -6,7 +6,7 @@ type Parsed = Result<Option<Control>, SyntaxError>;
 
 pub fn begin(cursor: &mut Cursor<'_>) -> Parsed {
     pass_noise(cursor);
-    let modes = cursor.rest();
+    let modes = cursor.rest_in_words();
     if !cursor.at_end() {
         transaction_modes(cursor)?;
     }
@@ -15,7 +15,7 @@ pub fn begin(cursor: &mut Cursor<'_>) -> Parsed {
 
 pub fn start(cursor: &mut Cursor<'_>) -> Parsed {
     cursor.expect("transaction")?;
-    let modes = cursor.rest();
+    let modes = cursor.rest_in_words();
     if !cursor.at_end() {
         transaction_modes(cursor)?;
     }
