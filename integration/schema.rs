@@ -1,5 +1,6 @@
 //! Schema changes through weir: on all shards or none, and known to every weir at once.
 use crate::cluster::{Cluster, DATABASE};
+use crate::raw::Raw;
 use crate::weir::Weir;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -262,4 +263,81 @@ impl<'a> tokio_postgres::types::FromSql<'a> for Status {
     fn accepts(kind: &tokio_postgres::types::Type) -> bool {
         kind.name() == "status"
     }
+}
+
+/// One shard after the other, and where it ends is told.
+#[tokio::test]
+async fn what_cannot_run_in_a_transaction_runs_on_each_shard_by_itself() {
+    let cluster = Cluster::start(3);
+    let weirs = weirs(&cluster, 1);
+    let mut one = Raw::connect(weirs[0].port(), &[("user", "postgres"), ("database", DATABASE)]);
+    let mut run = |sql: &str| one.query(sql).take_transcript();
+    run("CREATE TABLE orders (user_id bigint, id int)");
+    // The second has the same id twice: user 1 and user 4 are on s1.
+    run("INSERT INTO orders VALUES (0, 1), (1, 1), (2, 1), (4, 1)");
+    let valid = "SELECT coalesce(string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY 1), '') \
+                 FROM pg_index WHERE indrelid = 'orders'::regclass";
+    let made = run("CREATE INDEX CONCURRENTLY by_id ON orders (id)");
+    assert!(made.contains("shard s0 is done, 1 of 3") && made.contains("shard s2 is done, 3 of 3"));
+    assert!(made.ends_with("C CREATE INDEX\\x00\nZ I"), "{made}");
+    assert_eq!(on_each_shard(&cluster, valid), ["by_id true"; 3]);
+    let failed = run("CREATE UNIQUE INDEX CONCURRENTLY once ON orders (id)");
+    assert!(failed.contains("C=23505") && failed.ends_with("Z I"), "{failed}");
+    assert!(failed.contains("it is done on s0, and not on s1; it has not begun on s2"), "{failed}");
+    assert_eq!(
+        on_each_shard(&cluster, valid),
+        ["by_id true,once true", "by_id true,once false", "by_id true"]
+    );
+    // As the hint says.
+    run("DELETE FROM orders WHERE user_id = 4");
+    for sql in [
+        "/* weir: shard=s1 */ DROP INDEX CONCURRENTLY once",
+        "/* weir: shard=s1 */ CREATE UNIQUE INDEX CONCURRENTLY once ON orders (id)",
+        "/* weir: shard=s2 */ CREATE UNIQUE INDEX CONCURRENTLY once ON orders (id)",
+    ] {
+        let said = run(sql);
+        assert!(!said.contains("E V="), "{sql}: {said}");
+    }
+    assert_eq!(on_each_shard(&cluster, valid), ["by_id true,once true"; 3]);
+    let missing = run("CREATE INDEX CONCURRENTLY ON orders (nothing)");
+    assert!(missing.contains("C=42703") && !missing.contains("it is done"), "{missing}");
+    for (sql, tag) in [
+        ("VACUUM orders", "VACUUM"),
+        ("VACUUM (ANALYZE, VERBOSE false) orders, orders", "VACUUM"),
+        ("ANALYZE", "ANALYZE"),
+        ("REINDEX INDEX CONCURRENTLY once", "REINDEX"),
+        ("REINDEX (VERBOSE) TABLE orders", "REINDEX"),
+        ("CLUSTER orders USING once", "CLUSTER"),
+        ("DROP INDEX CONCURRENTLY once", "DROP INDEX"),
+    ] {
+        let said = run(sql);
+        assert!(said.ends_with(&format!("C {tag}\\x00\nZ I")), "{sql}: {said}");
+        assert_eq!(said.matches(" is done, ").count(), 3, "{sql}: {said}");
+    }
+    // In a block PostgreSQL says no, to all but ANALYZE and the like.
+    for (sql, code) in [
+        ("BEGIN; VACUUM orders", "C=25001"),
+        ("SELECT 1; DROP INDEX CONCURRENTLY by_id", "C=25001"),
+        ("BEGIN; ANALYZE orders; COMMIT", "C COMMIT"),
+        ("REINDEX DATABASE shop", "C=0A000"),
+    ] {
+        let said = run(sql);
+        assert!(said.contains(code), "{sql}: {said}");
+        run("ROLLBACK");
+    }
+    for sql in ["CREATE INDEX CONCURRENTLY again ON orders (id)", "DROP INDEX CONCURRENTLY again"] {
+        one.parse("", sql, &[]).bind("", "", &[]).execute("", 0).sync();
+        let said = one.take_transcript();
+        assert!(!said.contains("E V=") && said.ends_with("Z I"), "{sql}: {said}");
+    }
+    // Behind something that has written, in one pipeline, it is in a transaction.
+    let insert = "INSERT INTO orders VALUES (7, 9)";
+    for sql in [insert, "VACUUM orders"] {
+        one.parse("", sql, &[]).bind("", "", &[]).execute("", 0);
+    }
+    one.sync();
+    let said = one.take_transcript();
+    assert!(said.contains("C=25001") && said.ends_with("Z I"), "{said}");
+    assert_eq!(one.value("SELECT count(*) FROM orders WHERE user_id = 7"), "0");
+    assert_eq!(on_each_shard(&cluster, valid), ["by_id true"; 3]);
 }

@@ -178,7 +178,7 @@ impl Catalog {
                 Concerns::NewSequence { name, .. } => {
                     relations.push(bare(&name, RelationKind::Sequence));
                 }
-                Concerns::Relations(_) | Concerns::Everything | Concerns::OneShardOnly(_) => {}
+                Concerns::Relations(_) | Concerns::Everything => {}
             }
         }
         Ok(Self::new(0, relations, []))

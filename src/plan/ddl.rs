@@ -25,14 +25,6 @@ impl Analyst<'_> {
         Ok(match &ddl.concerns {
             Concerns::Everything => Target::EveryShard,
             Concerns::Relations(names) => target(place_of_all(names, drops, self.context)?),
-            Concerns::OneShardOnly(names) => {
-                match (names.is_empty(), place_of_all(names, drops, self.context)?) {
-                    (false, Place::One(shard)) => Target::Shard(shard),
-                    (true, _) | (_, Place::Every) => {
-                        return Err(Unroutable::OneShardOnly { what: ddl.what.clone() });
-                    }
-                }
-            }
             Concerns::NewView { temporary: true, name, .. }
             | Concerns::NewSequence { temporary: true, name } => {
                 self.ties = Some(Tie::TemporaryTable);
@@ -206,7 +198,6 @@ pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<ByWords>, Un
                     }))
                 }
                 Object::Table | Object::ForeignTable => on_tables(&words, "table", drops),
-                Object::Index if words.has("concurrently") => one_only("create index concurrently"),
                 Object::Index if creates => on_tables(&words, "on", false),
                 // CREATE RULE … AS ON UPDATE TO table
                 Object::Rule if creates => on_tables(&words, "to", false),
@@ -239,10 +230,11 @@ pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<ByWords>, Un
         Verb::Comment if words.has("table") => on_tables(&words, "table", false),
         Verb::Comment | Verb::SecurityLabel | Verb::Grant | Verb::Revoke => every(),
         Verb::Lock => one_only("LOCK TABLE"),
-        Verb::Vacuum => one_only("VACUUM"),
-        Verb::Analyze => one_only("ANALYZE"),
-        Verb::Cluster => one_only("CLUSTER"),
-        Verb::Reindex => one_only("REINDEX"),
+        // Where the database has another name on each shard, PostgreSQL says so.
+        Verb::Reindex if words.has("database") || words.has("system") => one_only("this REINDEX"),
+        Verb::Vacuum | Verb::Analyze | Verb::Cluster | Verb::Reindex => {
+            Ok(Some(target(words.place_of_maintained(context)?).into()))
+        }
         Verb::RefreshMaterializedView => on_tables(&words, "view", false),
         Verb::Checkpoint | Verb::Load | Verb::ImportForeignSchema => one_only("this statement"),
         Verb::ReassignOwned | Verb::DropOwned => every(),
@@ -292,14 +284,36 @@ impl<'t> Words<'t> {
         })
     }
 
+    /// Where VACUUM and its kin run: behind the verb come options, perhaps in parentheses, and then tables.
+    /// Other objects, and tables that are not found by name, may be anywhere.
+    fn place_of_maintained(&self, context: &Context<'_>) -> Result<Place, Unroutable> {
+        const OPTIONS: [&str; 5] = ["full", "freeze", "verbose", "analyze", "analyse"];
+        const NO_TABLES: [&str; 2] = ["index", "schema"];
+        let is_one = |token: &Token, of: &[&str]| of.iter().any(|word| token.is(self.text, word));
+        let mut at = 1;
+        if self.tokens.get(at).is_some_and(|token| token.kind == TokenKind::OpenParen) {
+            let close = self.tokens.iter().position(|token| token.kind == TokenKind::CloseParen);
+            at = close.map_or(self.tokens.len(), |close| close + 1);
+        }
+        while self.tokens.get(at).is_some_and(|token| is_one(token, &OPTIONS)) {
+            at += 1;
+        }
+        if self.tokens.get(at).is_some_and(|token| is_one(token, &NO_TABLES)) {
+            return Ok(Place::Every);
+        }
+        place_of_all(&self.names_from(at), false, context)
+    }
+
     /// The comma-separated names behind the first such keyword, passing IF EXISTS and ONLY.
     fn names_after(&self, keyword: &str) -> Vec<Name> {
+        let at = self.tokens.iter().position(|token| token.is(self.text, keyword));
+        at.map_or_else(Vec::new, |at| self.names_from(at + 1))
+    }
+
+    fn names_from(&self, at: usize) -> Vec<Name> {
         let mut names = Vec::new();
-        let Some(at) = self.tokens.iter().position(|token| token.is(self.text, keyword)) else {
-            return names;
-        };
         let skipped = ["if", "not", "exists", "only", "table", "concurrently"];
-        let mut rest = self.tokens.iter().skip(at + 1).copied().peekable();
+        let mut rest = self.tokens.iter().skip(at).copied().peekable();
         loop {
             while rest
                 .next_if(|token| skipped.iter().any(|word| token.is(self.text, word)))

@@ -8,9 +8,10 @@ use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::{Access, Draw, Planned, Route};
 use crate::rules::sequences;
-use crate::sql::verb::{Verb, classify};
+use crate::sql::lexer::Lexer;
+use crate::sql::verb::{Object, Verb, classify};
 use crate::txn::settings::quote_literal;
-use crate::txn::{Block, SchemaChange, Status};
+use crate::txn::{SchemaChange, Status};
 use crate::wire::params::Params;
 use crate::wire::server::DataRow;
 use crate::wire::{encode, frame};
@@ -34,6 +35,9 @@ impl Session {
             None => change_of(statement),
         };
         let in_block = self.txn.status() != Status::Idle;
+        if route == Route::Every && runs_apart(statement) && self.may_end_segment() {
+            return self.on_each_shard(statement, planned, change).await;
+        }
         let at = match route {
             Route::Every => self.on_every_shard(statement, planned).await?,
             Route::One(_) | Route::Many | Route::Any | Route::Proxy => {
@@ -53,9 +57,7 @@ impl Session {
     /// In the order of all locks (`Rules::rank`). The home shard's answer is shown when all have answered.
     /// All commit or none: see `commit`.
     async fn on_every_shard(&mut self, statement: &str, planned: &Planned) -> Result<usize, Stop> {
-        if self.txn.status() == Status::Idle {
-            self.txn.begin(Block::Implicit, "");
-        }
+        self.open_implicit().await?;
         self.txn.writes_every_shard();
         self.keep_gather_in_step(statement, planned).await?;
         let home = self.serving.rules.home;
@@ -72,6 +74,76 @@ impl Session {
         }
         self.complete(&tag)?;
         Ok(at)
+    }
+
+    /// Whether nothing is open that a statement outside of any transaction would end.
+    fn may_end_segment(&self) -> bool {
+        self.txn.status() == Status::Idle && self.may_begin_anew()
+    }
+
+    /// What PostgreSQL runs outside of transactions only: on one shard after the other. The client hears how
+    /// far it is, and, if one fails, where it is done and where it is not.
+    async fn on_each_shard(
+        &mut self,
+        statement: &str,
+        planned: &Planned,
+        change: SchemaChange,
+    ) -> Result<(), Stop> {
+        for at in self.txn.unsynced() {
+            self.sync_one(at, Show::Discard);
+        }
+        self.drain().await?;
+        let text = planned.text(statement).into_owned();
+        let rules = self.serving.rules.clone();
+        let mut shards: Vec<ShardId> = rules.shard_ids().collect();
+        shards.sort_by_key(|shard| rules.rank(*shard));
+        let names: Vec<&str> = shards.iter().map(|shard| rules.shard_name(*shard)).collect();
+        let mut tag = String::new();
+        for (done, &shard) in shards.iter().enumerate() {
+            match self.on_shard_apart(shard, &text, planned).await {
+                Ok(said) => tag = said,
+                Err(Stop::End) => return Err(Stop::End),
+                Err(stop) => {
+                    if done > 0 {
+                        self.txn.note(change);
+                        let warning = Error::shard(SqlState(*b"01000"), left_undone(&names, done));
+                        let warning = warning.hint(
+                            "to run it on one shard: /* weir: shard=NAME */ before the statement; \
+                             what was being made CONCURRENTLY is left there invalid: drop it first",
+                        );
+                        encode::notice(&warning, &mut self.client.output);
+                    }
+                    return Err(stop);
+                }
+            }
+            if let Some(name) = names.get(done) {
+                let message = format!("shard {name} is done, {} of {}", done + 1, names.len());
+                let progress = Error::shard(SqlState(*b"00000"), message);
+                encode::information(&progress, &mut self.client.output);
+            }
+        }
+        self.txn.note(change);
+        self.complete(&tag)
+    }
+
+    /// The server goes back at once: what the next one does is another transaction.
+    async fn on_shard_apart(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        planned: &Planned,
+    ) -> Result<String, Stop> {
+        self.check_requested()?;
+        let at = self.site_on(shard, self.need(planned)).await?;
+        self.count(planned, at);
+        self.ask(at, text, Show::Notices);
+        self.drain().await?;
+        let tag = String::from_utf8_lossy(&self.relay.tag).into_owned();
+        match self.txn.participants.get_mut(at) {
+            Some(participant) if participant.tied => participant.access = Access::Read,
+            Some(_) | None => self.leave(at).await,
+        }
+        Ok(tag)
     }
 
     /// Ids that the shards generate must not collide: what the statement made is brought into line.
@@ -174,12 +246,42 @@ impl Session {
     }
 }
 
+/// PostgreSQL runs it outside of transactions only, or it would hold its locks on all shards until the last
+/// has done its part.
+fn runs_apart(statement: &str) -> bool {
+    match classify(statement) {
+        Verb::Vacuum | Verb::Analyze | Verb::Cluster | Verb::Reindex => true,
+        Verb::Create(Object::Index) | Verb::Drop(Object::Index) | Verb::Alter(Object::Table) => {
+            let mut tokens = Lexer::of_shape(statement).map_while(Result::ok);
+            tokens.any(|token| token.is(statement, "concurrently"))
+        }
+        _ => false,
+    }
+}
+
+/// Where a statement that has failed on one shard stands.
+fn left_undone(names: &[&str], done: usize) -> String {
+    let (before, rest) = names.split_at_checked(done).unwrap_or((names, &[]));
+    let (failed, rest) = rest.split_first().unwrap_or((&"?", &[]));
+    let mut text = format!("it is done on {}, and not on {failed}", before.join(", "));
+    if !rest.is_empty() {
+        text += &format!("; it has not begun on {}", rest.join(", "));
+    }
+    text
+}
+
 /// Does the statement change what names mean, or what a row is made of?
 fn change_of(statement: &str) -> SchemaChange {
     match classify(statement) {
-        Verb::Truncate | Verb::Comment | Verb::SecurityLabel | Verb::Grant | Verb::Revoke => {
-            SchemaChange::None
-        }
+        Verb::Truncate
+        | Verb::Comment
+        | Verb::SecurityLabel
+        | Verb::Grant
+        | Verb::Revoke
+        | Verb::Vacuum
+        | Verb::Analyze
+        | Verb::Cluster
+        | Verb::Reindex => SchemaChange::None,
         _ => SchemaChange::Made,
     }
 }

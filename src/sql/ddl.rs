@@ -11,7 +11,7 @@ use sqlparser::ast::{
 impl Reader {
     /// `None`: no schema statement.
     pub(super) fn ddl(&mut self, statement: &Statement) -> Result<Option<Said>, Unread> {
-        use Concerns::{Everything, OneShardOnly, Relations};
+        use Concerns::{Everything, Relations};
         let (what, concerns) = match statement {
             Statement::CreateTable(table) => {
                 ("create table", Concerns::CreateTable(self.create_table(table)?))
@@ -30,11 +30,7 @@ impl Reader {
                 ("create sequence", Concerns::NewSequence { name, temporary })
             }
             Statement::CreateIndex(index) => {
-                let tables = vec![name(&index.table_name)?];
-                match index.concurrently {
-                    true => ("create index concurrently", OneShardOnly(tables)),
-                    false => ("create index", Relations(tables)),
-                }
+                ("create index", Relations(vec![name(&index.table_name)?]))
             }
             Statement::CreateTrigger(trigger) => {
                 ("create trigger", Relations(vec![name(&trigger.table_name)?]))
@@ -88,11 +84,9 @@ impl Reader {
             Statement::DropOperator(_) => ("drop operator", Everything),
             Statement::AlterIndex { .. } => ("alter index", Everything),
             Statement::AlterView { name: view, .. } => ("alter view", Relations(vec![name(view)?])),
-            Statement::Vacuum(vacuum) => {
-                ("vacuum", OneShardOnly(names(vacuum.table_name.as_ref())?))
-            }
+            Statement::Vacuum(vacuum) => ("vacuum", Relations(names(vacuum.table_name.as_ref())?)),
             Statement::Analyze(analyze) => {
-                ("analyze", OneShardOnly(names(analyze.table_name.as_ref())?))
+                ("analyze", Relations(names(analyze.table_name.as_ref())?))
             }
             _ => return Ok(None),
         };

@@ -291,7 +291,7 @@ pub struct Ddl {
 #[derive(Debug)]
 pub enum Concerns {
     CreateTable(CreateTable),
-    /// These relations; they are where the statement goes.
+    /// These relations, or all; they are where the statement goes.
     Relations(Vec<Name>),
     /// A new relation that reads others: a view, a CREATE TABLE … AS.
     NewView {
@@ -301,8 +301,6 @@ pub enum Concerns {
     },
     /// Something that every shard has: a type, a function, a schema, a role.
     Everything,
-    /// What cannot run in a transaction block on every shard; fine on one.
-    OneShardOnly(Vec<Name>),
     /// A new sequence.
     NewSequence {
         name: Name,
