@@ -7,6 +7,7 @@ mod cursors;
 mod limits;
 mod places;
 mod printing;
+mod views;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

@@ -219,8 +219,11 @@ fn failure(heard: &Heard) -> Failure {
             None => text,
         })
     };
+    // Of two wrong rows the first to be met need not be the same: the detail names its values.
+    let wrong_row = field(b'C').is_some_and(|code| code == "23503");
     let fields: Vec<String> = b"SVCMDHstcdn"
         .iter()
+        .filter(|&&name| !(wrong_row && name == b'D'))
         .filter_map(|&name| Some(format!("{}={}", name as char, field(name)?)))
         .collect();
     Failure {

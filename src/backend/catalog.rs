@@ -9,8 +9,8 @@ use crate::error::{Error, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::Catalog;
 use crate::plan::catalog::{
-    Collation, Column, Equality, Function, Mark, Nulls, OnChange, Reference, ReferenceColumn,
-    Relation, RelationKind, Volatility,
+    Collation, Column, Definition, Equality, Function, Mark, Nulls, OnChange, Reference,
+    ReferenceColumn, Relation, RelationKind, Volatility,
 };
 use crate::rules::{Placement, Rules, Unlisted};
 use crate::sql::statement::Fill;
@@ -21,7 +21,8 @@ use tokio_postgres::SimpleQueryMessage;
 /// One statement: rows of eight text columns, the first of which says what the row is. Relations
 /// come before their columns.
 ///
-/// Views of extensions with names like the system's are left to the system.
+/// Views of extensions with names like the system's are left to the system. pg_get_viewdef would wait for
+/// who changes what the view reads: the definition of such a view is left out.
 pub const CATALOG: &str = "\
 WITH spaces AS MATERIALIZED (
     SELECT oid, nspname FROM pg_catalog.pg_namespace
@@ -62,6 +63,12 @@ WITH spaces AS MATERIALIZED (
               WHEN 'b' THEN true
               ELSE d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') END
           ELSE false END
+), locked AS MATERIALIZED (
+    SELECT l.relation FROM pg_catalog.pg_locks l
+    JOIN pg_catalog.pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+      AND d.datname = pg_catalog.current_database()
+      AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
 )
 (SELECT 'relation', r.oid::text, r.nspname::text, r.relname::text, r.relkind::text,
         parent.oid::text, owner.refobjid::text,
@@ -123,6 +130,18 @@ UNION ALL
         ON there.attrelid = k.confrelid AND there.attnum = k.confkey[place]
  WHERE k.contype = 'f' ORDER BY k.confrelid, k.oid, place)
 UNION ALL
+(SELECT 'view', r.oid::text, pg_catalog.pg_get_viewdef(r.oid),
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(schema), ', ')
+         FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS path (schema)),
+        NULL, NULL, NULL, NULL
+ FROM relations r
+ WHERE r.relkind = 'v' AND NOT EXISTS (
+     SELECT FROM pg_catalog.pg_rewrite w
+     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass
+      AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+     JOIN locked ON locked.relation = d.refobjid
+     WHERE w.ev_class = r.oid))
+UNION ALL
 (SELECT 'function', s.nspname::text, p.proname::text, p.provolatile::text,
         (l.lanname IN ('c', 'internal'))::text, (p.prokind = 'a')::text, NULL, NULL
  FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
@@ -181,6 +200,11 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
     (SELECT pg_catalog.sum(w.ev_class::bigint) FROM pg_catalog.pg_rewrite w
      WHERE w.ev_type <> '1'),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
+            w.oid, w.xmin), 0))
+     FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class
+     JOIN spaces s ON s.oid = c.relnamespace
+     WHERE w.ev_type = '1' AND c.relkind = 'v'),
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             d.objid, d.refobjid, d.refobjsubid, d.deptype), 0))
      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
      JOIN spaces s ON s.oid = c.relnamespace
@@ -235,6 +259,7 @@ impl Contents {
                     owner: None,
                     marks: notes().filter_map(mark).collect(),
                     referenced: Vec::new(),
+                    definition: None,
                 });
             }
             "column" => {
@@ -267,6 +292,12 @@ impl Contents {
                 self.relations.get_mut(position)?.columns.push(column);
             }
             "reference" => self.add_reference(row)?,
+            "view" => {
+                let position = *self.positions.get(text(1)?)?;
+                let search_path = owned(3).unwrap_or_default();
+                self.relations.get_mut(position)?.definition =
+                    owned(2).map(|query| Definition { query, search_path });
+            }
             "function" => self.functions.push(Function {
                 schema: owned(1)?,
                 name: owned(2)?,
@@ -462,10 +493,16 @@ pub async fn load(client: &Client) -> Result<Contents, Error> {
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {FINGERPRINT}; {CATALOG}; COMMIT"
     );
     let messages = client.simple_query(&text).await.map_err(failed)?;
-    Contents::read(messages.iter().filter_map(|message| match message {
+    let mut contents = Contents::read(messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|at| row.get(at)).collect()),
         _ => None,
-    }))
+    }))?;
+    // What was left out is asked for again.
+    let left_out = |it: &Relation| it.kind == RelationKind::View && it.definition.is_none();
+    if contents.relations.iter().any(left_out) {
+        contents.fingerprint.clear();
+    }
+    Ok(contents)
 }
 
 /// Whether anything has changed is whether this has.

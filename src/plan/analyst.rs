@@ -10,6 +10,7 @@ use super::names::{self, Found, Home};
 use super::recall::{self, Recall, Recalled, SequenceName};
 use super::scope::{Cell, Columns, Item, Slot};
 use super::several::spread::Frame;
+use super::several::view::Reading;
 use super::value::Operand;
 use super::{Access, Context, Tie, Unroutable};
 use crate::ids::{DistributionId, ShardId};
@@ -80,11 +81,14 @@ pub struct Analyst<'a> {
     pub width: Option<usize>,
     /// The SELECT that is being read.
     pub within: Place,
-    queries: usize,
+    /// How many views this is the definition of, one in another.
+    pub depth: usize,
+    /// Read so far.
+    pub queries: usize,
 }
 
 /// A table in the FROM of a SELECT.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TableUse<'a> {
     /// Of its name, in the analysed text.
     pub at: Range<Place>,
@@ -97,6 +101,8 @@ pub struct TableUse<'a> {
     pub item: usize,
     /// Its row may be missing: an outer join.
     pub extended: bool,
+    /// If it is a view.
+    pub reading: Reading,
 }
 
 /// A table that is written, each time it is.
@@ -247,6 +253,7 @@ impl<'a> Analyst<'a> {
             writes: Vec::new(),
             width: None,
             within: Place::default(),
+            depth: 0,
             queries: 0,
         }
     }
@@ -271,7 +278,16 @@ impl<'a> Analyst<'a> {
 
     /// A table in FROM, or the target of a write.
     pub fn table(&mut self, name: &Name, alias: &Alias) -> Result<(Found<'a>, Item), Unroutable> {
-        let found = names::find(name, self.context)?;
+        self.item(names::find(name, self.context)?, name, alias)
+    }
+
+    /// The same of one that has been found.
+    pub fn item(
+        &mut self,
+        found: Found<'a>,
+        name: &Name,
+        alias: &Alias,
+    ) -> Result<(Found<'a>, Item), Unroutable> {
         let called = alias.name.clone().unwrap_or_else(|| name.name.clone());
         let (mut reference, mut own) = (false, None);
         let columns = match &found.home {
@@ -675,7 +691,7 @@ impl<'a> Analyst<'a> {
 
 /// The types of other columns whose values can be carried to a key. Texts are not among them: their
 /// column may have a collation under which different texts are equal.
-fn carried_type(type_name: &str) -> Option<KeyType> {
+pub fn carried_type(type_name: &str) -> Option<KeyType> {
     Some(match type_name {
         "smallint" | "int2" => KeyType::Smallint,
         "integer" | "int" | "int4" => KeyType::Int,
@@ -688,7 +704,7 @@ fn carried_type(type_name: &str) -> Option<KeyType> {
 }
 
 /// `character varying(20)`, `text`.
-fn text_type(type_name: &str) -> Option<KeyType> {
+pub fn text_type(type_name: &str) -> Option<KeyType> {
     match type_name.split('(').next().unwrap_or_default().trim() {
         "text" => Some(KeyType::Text),
         "varchar" | "character varying" => Some(KeyType::Varchar),

@@ -29,6 +29,16 @@ pub struct Relation {
     pub marks: Vec<Mark>,
     /// Foreign keys that point here.
     pub referenced: Vec<Reference>,
+    /// Of a view; `None`: it could not be read.
+    pub definition: Option<Definition>,
+}
+
+/// What a view reads.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Definition {
+    pub query: String,
+    /// The search_path under which the names in it are found.
+    pub search_path: String,
 }
 
 /// What a table has that makes its writes do more, or other things, than they say.
@@ -294,6 +304,7 @@ fn from_create_table(table: CreateTable, relations: &mut Vec<Relation>) {
         owner: None,
         marks: Vec::new(),
         referenced: Vec::new(),
+        definition: None,
     });
 }
 
@@ -307,5 +318,6 @@ fn bare(name: &Name, kind: RelationKind) -> Relation {
         owner: None,
         marks: Vec::new(),
         referenced: Vec::new(),
+        definition: None,
     }
 }

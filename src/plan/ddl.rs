@@ -31,6 +31,14 @@ impl Analyst<'_> {
                 self.temporary.push(name.name.clone());
                 Target::Shard(home)
             }
+            Concerns::NewView { query, .. } if ddl.what == "create materialized view" => {
+                self.query(query, env, None)?;
+                if !self.instances.is_empty() {
+                    let what = String::from("CREATE MATERIALIZED VIEW of a sharded table");
+                    return Err(Unroutable::Unsupported { what });
+                }
+                Target::EveryShard
+            }
             Concerns::NewView { .. } | Concerns::NewSequence { .. } => Target::EveryShard,
             Concerns::CreateTable(table) => self.create_table(table, env)?,
         })

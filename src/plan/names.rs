@@ -108,7 +108,7 @@ pub fn find<'a>(name: &Name, context: &Context<'a>) -> Result<Found<'a>, Unrouta
     });
     let home = match &rule.placement {
         Placement::Sharded { .. } if view => {
-            return Err(Unroutable::View { view: name.to_string() });
+            return Err(Unroutable::View { view: name.to_string(), why: None });
         }
         Placement::Sharded { key, distribution, fallback } => {
             Home::Sharded { key, distribution: *distribution, fallback: fallback.as_ref() }
@@ -314,7 +314,9 @@ fn unlisted<'a>(
         Some(RelationKind::Sequence) => {
             return Ok(Found { home: Home::System, relation, rule: None });
         }
-        Some(RelationKind::View) => return Err(Unroutable::View { view: name.to_string() }),
+        Some(RelationKind::View) => {
+            return Err(Unroutable::View { view: name.to_string(), why: None });
+        }
         Some(RelationKind::Table | RelationKind::MaterializedView | RelationKind::ForeignTable)
         | None => {}
     }

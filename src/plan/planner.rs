@@ -21,7 +21,7 @@ use super::{
 use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
 use crate::sql::shape::{Shape, shape_into};
-use crate::sql::statement::{Insert, Source, Statement};
+use crate::sql::statement::{Insert, Query, Source, Statement};
 use crate::sql::{control, explained, hint, parse};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -310,6 +310,10 @@ fn analyse(
         (Statement::Query(query), None) => Several::plan(query, &analysis, shape, &analyst),
         _ => None,
     };
+    let several = match analyst.alone() {
+        None => several,
+        Some(why) => several.map(|_| Several::refused(lonely(why))),
+    };
     refuse_reference_writes(&parsed, &analyst)?;
     refuse_far_effects(&analyst.writes, context)?;
     refuse_inner_moves(&parsed, &analyst)?;
@@ -326,6 +330,10 @@ fn analyse(
         let (analysis, analyst, splices) = (&analysis, &analyst, &splices);
         Scattered::plan(&Written { write, analysis, shape, analyst, splices })
     });
+    let scattered = match analyst.alone() {
+        None => scattered,
+        Some(why) => scattered.map(|_| Err(lonely(why))),
+    };
     let copying = match &parsed {
         Statement::Copy(copy) => analyst.copying(copy, statement, shape)?.map(Box::new),
         _ => None,
@@ -383,6 +391,11 @@ fn analyse(
     Ok((plan, keep))
 }
 
+/// A view that is read on one shard only.
+fn lonely(why: &str) -> Unroutable {
+    Unroutable::NotGathered { what: format!("a view that can be read on one shard only ({why})") }
+}
+
 /// A query that asks nothing of tables' rows, and only reads.
 fn recalls(
     statement: &Statement,
@@ -419,6 +432,22 @@ fn unparsed(
         }
         false => Err(unread),
     }
+}
+
+/// The query that a shape's text is.
+pub(super) fn read_query(shape: &Shape) -> Result<(Query, Analysis<'_>), Unroutable> {
+    match parsed(shape)? {
+        (Statement::Query(query), analysis) => Ok((query, analysis)),
+        _ => Err(Unroutable::Unsupported { what: String::from("what is no query") }),
+    }
+}
+
+/// Collects what a query is made of that stands alone.
+pub(super) fn read_whole(analyst: &mut Analyst<'_>, query: &Query) -> Result<(), Unroutable> {
+    let state = RefCell::new(Vec::new());
+    let columns = analyst.query(query, &root(&state), None)?;
+    analyst.width = columns.placed.then_some(columns.slots.len());
+    Ok(())
 }
 
 /// What an analyst says about a statement besides what it collected.

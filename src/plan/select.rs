@@ -3,8 +3,10 @@
 use super::analyst::{Analyst, TableUse};
 use super::keys::Side;
 use super::meaning::{self, Names};
+use super::names;
 use super::predicate::column;
 use super::scope::{Cell, Columns, CteState, Env, Item, Scope, Slot};
+use super::several::view::Reading;
 use super::value::Operand;
 use super::{Access, Unroutable};
 use crate::sql::compat::RowLock;
@@ -275,8 +277,13 @@ impl Analyst<'_> {
     }
 
     fn read_table(&mut self, table: &TableItem, item: usize) -> Result<Item, Unroutable> {
-        let (found, read) = self.table(&table.name, &table.alias)?;
+        let (found, reading) = match names::find(&table.name, self.context) {
+            Err(Unroutable::View { .. }) => self.view(&table.name)?,
+            found => (found?, Reading::default()),
+        };
+        let (found, read) = self.item(found, &table.name, &table.alias)?;
         self.uses.push(TableUse {
+            reading,
             at: table.at.clone(),
             within: self.within,
             name: table.name.clone(),

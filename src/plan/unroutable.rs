@@ -27,8 +27,10 @@ pub enum Unroutable {
     NoSuchTable {
         table: String,
     },
+    /// `why`: of who reads it, what is in the way.
     View {
         view: String,
+        why: Option<String>,
     },
     /// Rows of several shards are needed, and this is in the way.
     NotGathered {
@@ -257,9 +259,13 @@ impl From<Unroutable> for Error {
                 ),
                 format!("join {other} by {key} with the key of {table}, or give both one key"),
             ),
-            U::View { view } => Error::refused(
-                format!("{view} is a view, and what it reads is not looked into"),
+            U::View { view, why: Some(why) } => Error::refused(
+                format!("view {view} cannot be read as a sharded table: {why}"),
                 "write the view's query in the statement, or name a shard: /* weir: shard=NAME */",
+            ),
+            U::View { view, why: None } => Error::refused(
+                format!("{view} is a view, which can be read by a query only"),
+                "name the view's table, or name a shard: /* weir: shard=NAME */",
             ),
             U::MaybeTemporary { table } => Error::refused(
                 format!("{table} may be a temporary table of this session or the sharded one"),

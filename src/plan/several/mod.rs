@@ -9,7 +9,7 @@
 //! `order`, `limit`, `aggregate`, `set`: clauses), `finish` a gather of what a merge would unite,
 //! `two_level` one of groups that the shards have formed, `gather` everything else.
 //!
-//! `steady`: what every shard works out alike.
+//! `steady`: what every shard works out alike. `view`: what a view is to who reads it.
 //!
 //! `write` plans the writes whose rows are on several shards, `rows` those that are cut by row,
 //! `copies` those of reference tables, `moves` those that change where rows live, `selected` INSERT … SELECT
@@ -37,6 +37,7 @@ pub mod spread;
 pub mod steady;
 mod tokens;
 mod two_level;
+pub mod view;
 pub mod write;
 
 use super::analyst::{Analyst, NeedOf};
@@ -184,6 +185,11 @@ impl Several {
             }
         }
         self
+    }
+
+    /// Neither can be done.
+    pub(super) fn refused(why: Unroutable) -> Self {
+        Self::new(Err(Unmerged::Rows), Err(why))
     }
 
     /// Why neither can be done.

@@ -101,7 +101,9 @@ impl Analyst<'_> {
         let guests = instances.iter().any(|instance| instance.fallback.is_some());
         let candidates = scope.items.iter().flat_map(|item| {
             let cells = item.columns.slots.iter().filter_map(|slot| slot.cell);
-            cells.filter(|cell| cell.open && !cell.nullable).map(move |cell| (item, cell.var))
+            let limited = cells.filter(|cell| cell.open && !cell.nullable).map(|cell| cell.var);
+            // A view's key may be none of its columns.
+            limited.chain(item.key.filter(|_| !item.extended)).map(move |var| (item, var))
         });
         candidates
             .filter(|(item, var)| !guests || item.key == Some(*var))

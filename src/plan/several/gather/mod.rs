@@ -13,7 +13,7 @@
 mod blocks;
 mod columns;
 mod filters;
-mod harmless;
+pub(super) mod harmless;
 mod sought;
 mod whole;
 
@@ -21,6 +21,7 @@ use super::tokens::Tokens;
 use super::{Fragment, Gather, Of, Subject};
 use crate::plan::Unroutable;
 use crate::plan::analyst::TableUse;
+use crate::plan::catalog::Column;
 use crate::plan::names::Home;
 use crate::sql::rewrite::{Piece, Splice, Template};
 use std::ops::Range;
@@ -130,6 +131,13 @@ fn fragment(
     let relation =
         relation.ok_or_else(|| Unroutable::ColumnsUnknown { table: table.name.to_string() })?;
     let needed = columns::needed(subject, site, relation, sites);
+    let risky = |column: &&&Column| table.reading.risky.contains(&column.name);
+    if let Some(column) = needed.iter().find(risky) {
+        return Err(cannot(&format!(
+            "column {} of view {}, which may fail,",
+            column.name, table.name
+        )));
+    }
     let key = if groups(subject) { columns::key(relation, &needed) } else { Vec::new() };
     let columns: Vec<String> = needed.into_iter().map(|column| quoted(&column.name)).collect();
     let mut query = Template::default();
