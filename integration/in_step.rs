@@ -84,6 +84,9 @@ async fn the_gather_database_follows_each_change_and_has_no_rows() {
     // TRUNCATE is about rows.
     run(&one, &["TRUNCATE orders", "COMMENT ON TABLE orders IS 'x'"]).await;
     assert!(is_ready(&weir), "{}", why(&weir));
+    // A function of weir's own, which the gather database has no use for.
+    run(&one, &["ALTER TABLE orders ADD COLUMN made bigint DEFAULT weir.next_id()"]).await;
+    assert!(is_ready(&weir), "{}", why(&weir));
 }
 
 /// A statement that may run anywhere never runs in the gather database, though it takes part.

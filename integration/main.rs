@@ -16,6 +16,7 @@ mod demo;
 mod drivers;
 mod hot_rows;
 mod ids;
+mod next_ids;
 mod in_step;
 mod isolation;
 mod placement;

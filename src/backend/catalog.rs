@@ -51,6 +51,13 @@ WITH spaces AS MATERIALIZED (
      AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
     JOIN relations r ON r.oid = d.refobjid AND r.relkind = 'S'
     WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^nextval\\(''[^()]*''::regclass\\)$'
+), timed AS (
+    SELECT f.adrelid, f.adnum FROM pg_catalog.pg_attrdef f
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+     AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+    JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.proname = 'next_id'
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'weir'
+    WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^(weir\\.)?next_id\\(\\)$'
 ), bytewise AS (
     SELECT l.oid FROM pg_catalog.pg_collation l, pg_catalog.pg_database d
     WHERE d.datname = pg_catalog.current_database()
@@ -90,12 +97,13 @@ UNION ALL
         pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::text,
         CASE WHEN a.attgenerated <> '' THEN 'generated'
              WHEN a.attidentity <> '' THEN 'identity'
-             WHEN drawn.objid IS NOT NULL THEN 'serial'
+             WHEN drawn.objid IS NOT NULL OR timed.adrelid IS NOT NULL THEN 'serial'
              WHEN a.atthasdef THEN 'default'
              ELSE 'null' END,
         CASE WHEN sequence.oid IS NOT NULL THEN
              pg_catalog.quote_ident(sequence.nspname) || '.' ||
              pg_catalog.quote_ident(sequence.relname)
+             WHEN timed.adrelid IS NOT NULL THEN 'weir.next_id()'
              WHEN a.attgenerated = '' THEN (
                  SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid) FROM pg_catalog.pg_attrdef f
                  WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum
@@ -107,6 +115,7 @@ UNION ALL
             CASE WHEN a.attnotnull THEN 'required' END)
  FROM pg_catalog.pg_attribute a JOIN relations r ON r.oid = a.attrelid AND r.relkind <> 'S'
  LEFT JOIN drawn ON drawn.refobjid = a.attrelid AND drawn.refobjsubid = a.attnum
+ LEFT JOIN timed ON timed.adrelid = a.attrelid AND timed.adnum = a.attnum
  LEFT JOIN owners ON a.attidentity <> ''
        AND owners.refobjid = a.attrelid AND owners.refobjsubid = a.attnum
  LEFT JOIN relations sequence ON sequence.oid = coalesce(drawn.objid, owners.objid)

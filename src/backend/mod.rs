@@ -22,6 +22,7 @@
 //! - `commit_record`: `weir.commit_record` on the servers, and what is prepared there
 //! - `lock_waits`: who waits for a lock on a server, and `weir.waiting`
 //! - `sequences`: generated ids, brought into line by set-up
+//! - `next_id`: ids that grow with time
 //! - `guard`: what keeps triggers from writing one copy of a reference table
 //! - `survey`: the tables, as `weir check --connect` compares them
 //! - `load`: an existing database, on its way to the shards
@@ -49,6 +50,7 @@ pub mod placement;
 pub mod commit_record;
 pub mod lock_waits;
 pub mod sequences;
+pub mod next_id;
 pub mod guard;
 pub mod survey;
 pub mod load;

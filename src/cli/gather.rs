@@ -3,7 +3,7 @@ use super::Failure;
 use super::servers::Servers;
 use super::throwaway::client_program;
 use crate::backend::control::Client;
-use crate::backend::{guard, outline};
+use crate::backend::{guard, next_id, outline};
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::rules::{Gather, Rules};
@@ -113,7 +113,11 @@ fn copy_schema(
     let dumped = output(dump, &[]).map_err(|failure| failure.hint(by_hand()))?;
     let mut psql = servers.command(client_program("psql"));
     psql.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", "-", "--dbname", &to.dsn]);
-    output(psql, &fitting(&dumped.stdout)).map_err(|failure| {
+    let mut text = fitting(&dumped.stdout);
+    if String::from_utf8_lossy(&text).contains(next_id::CALL) {
+        text = [next_id::definition(next_id::GATHER).into_bytes(), text].concat();
+    }
+    output(psql, &text).map_err(|failure| {
         failure.hint(
             "roles and extensions of the shards have to be on the gather database's server, too",
         )

@@ -2,7 +2,7 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check};
 use crate::backend::placement::{self, Adopted};
-use crate::backend::sequences;
+use crate::backend::{next_id, sequences};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Args, Debug)]
@@ -46,6 +46,9 @@ fn adopt(args: &Adopt) -> Result<ExitCode, Failure> {
         let adopted = placement::adopt(&mut clients, &rules).await?;
         // A shard that is new, a table that is sharded now, another stride.
         sequences::set_up(&clients, &rules).await?;
+        for (shard, client) in rules.shard_ids().zip(&clients) {
+            next_id::set_up(client, shard).await?;
+        }
         Ok(adopted)
     });
     match adopted? {

@@ -2,7 +2,7 @@
 use super::servers::Servers;
 use super::{Failure, block_on, check, gather};
 use crate::backend::placement::{self, SetUp};
-use crate::backend::{commit_record, guard, lock_waits, sequences};
+use crate::backend::{commit_record, guard, lock_waits, next_id, sequences};
 use crate::rules::Rules;
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
@@ -68,8 +68,9 @@ async fn set_up_all(rules: &Rules, servers: &Servers) -> Result<Done, Failure> {
     let mut clients = servers.connect(rules).await?;
     let set_up = placement::set_up(&mut clients, rules).await?;
     let mut guarded = BTreeSet::new();
-    for client in &clients {
+    for (shard, client) in rules.shard_ids().zip(&clients) {
         commit_record::set_up(client).await?;
+        next_id::set_up(client, shard).await?;
         guarded.extend(guard::set_up(client, rules).await?);
     }
     if let Some(home) = clients.get(usize::from(rules.home.0)) {

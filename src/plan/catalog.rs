@@ -101,7 +101,8 @@ pub struct Column {
     /// 0 when unknown.
     pub type_oid: Oid,
     pub fill: Fill,
-    /// The sequence behind a serial or identity column, as `pg_get_serial_sequence` writes it.
+    /// The sequence behind a serial or identity column, as `pg_get_serial_sequence` writes it; or
+    /// `weir.next_id()`.
     pub sequence: Option<String>,
     /// How its texts are ordered.
     pub collation: Collation,

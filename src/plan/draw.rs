@@ -14,7 +14,7 @@ use crate::sql::statement::{Fill, Insert, Source};
 pub struct Draw {
     pub table: String,
     pub column: String,
-    /// As `pg_get_serial_sequence` writes it.
+    /// As `pg_get_serial_sequence` writes it; or `weir.next_id()`.
     pub sequence: String,
     /// With [`VALUE`] in the place of each value.
     pub splices: Vec<Splice>,

@@ -1,6 +1,7 @@
 //! Schema statements in the gather database: which of them run there, and in which words. It is to
 //! have what names mean on the shards, and no rows.
 use super::{GatherState, Session, Stop};
+use crate::backend::next_id;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::plan::{Access, Planned};
@@ -46,6 +47,9 @@ impl Session {
             }
             Err(stop) => return Err(stop),
         };
+        if words.contains(next_id::CALL) {
+            self.say(at, &next_id::definition(next_id::GATHER), Show::Discard).await?;
+        }
         self.say(at, &words, Show::Discard).await?;
         let refused = |participant: &&Participant| participant.status == TransactionStatus::Failed;
         if self.txn.participants.get(at).filter(refused).is_some() {

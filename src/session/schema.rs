@@ -3,6 +3,7 @@
 use super::spread::Spreading;
 use super::{Serving, Session, Stop};
 use crate::backend::catalog::{CATALOG, Contents};
+use crate::backend::next_id;
 use crate::error::{Error, SqlState};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
@@ -164,10 +165,12 @@ impl Session {
     pub(super) async fn draw(&mut self, draw: &Draw) -> Result<Vec<i64>, Stop> {
         let at = self.site_on(self.serving.rules.home, self.own_need(Access::Lock)).await?;
         self.relay.captured.clear();
-        let (sequence, count) = (quote_literal(&draw.sequence), draw.count());
-        let text = format!(
-            "SELECT pg_catalog.nextval({sequence}) FROM pg_catalog.generate_series(1, {count})"
-        );
+        let count = draw.count();
+        let next = match draw.sequence == next_id::CALL {
+            true => next_id::CALL.to_owned(),
+            false => format!("pg_catalog.nextval({})", quote_literal(&draw.sequence)),
+        };
+        let text = format!("SELECT {next} FROM pg_catalog.generate_series(1, {count})");
         self.say(at, &text, Show::Capture).await?;
         let captured = self.relay.captured.split();
         let rows = captured_rows(&captured)?;
