@@ -37,6 +37,7 @@ mod merging;
 mod beside;
 mod tpch;
 mod reports;
+mod dumping;
 mod memory;
 mod copying;
 mod faults;

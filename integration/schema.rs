@@ -284,6 +284,8 @@ async fn what_cannot_run_in_a_transaction_runs_on_each_shard_by_itself() {
     let failed = run("CREATE UNIQUE INDEX CONCURRENTLY once ON orders (id)");
     assert!(failed.contains("C=23505") && failed.ends_with("Z I"), "{failed}");
     assert!(failed.contains("it is done on s0, and not on s1; it has not begun on s2"), "{failed}");
+    assert!(failed.contains("shard s1: index once of orders is not valid"), "{failed}");
+    assert!(failed.contains("/* weir: shard=s1 */ DROP INDEX CONCURRENTLY once"), "{failed}");
     assert_eq!(
         on_each_shard(&cluster, valid),
         ["by_id true,once true", "by_id true,once false", "by_id true"]

@@ -41,7 +41,8 @@ impl Session {
                     let name = name.to_ascii_lowercase();
                     self.configured.push(Configured { at, name, local: local && !outside });
                 }
-                _ if self.serving.rules.is_plain() => {
+                // The session's statements all run there, as long as it names that shard.
+                _ if self.serving.rules.is_plain() || self.txn.settings.own().shard.is_some() => {
                     if let Some(participant) = self.txn.participants.get_mut(at) {
                         participant.tied = true;
                     }
@@ -49,7 +50,8 @@ impl Session {
                 _ => {
                     return Err(Error::refused(
                         "set_config of a setting that only the server can name",
-                        "write the name and is_local as constants or parameters, or use SET",
+                        "write the name and is_local as constants or parameters, or use SET; pg_dump can \
+                         dump one shard: PGOPTIONS='-c weir.shard=NAME' pg_dump …",
                     ));
                 }
             }

@@ -30,7 +30,8 @@
 //! - `place`: so many gather at a time
 //! - `gather`: queries that the gather database finishes
 //! - `explained`: EXPLAIN of queries whose rows are on several shards
-//! - `schema`: statements that change the schema · `in_step`: the same in the gather database
+//! - `schema`: statements that change the schema · `in_step`: the same in the gather database · `invalid`: what
+//!   is left where one fails
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
 //! - `spread`: what a session asks of whoever keeps the schema known
@@ -72,6 +73,7 @@ mod place;
 mod gather;
 mod explained;
 mod schema;
+mod invalid;
 mod in_step;
 mod relayed;
 mod gathering;

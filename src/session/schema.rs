@@ -114,6 +114,9 @@ impl Session {
                         );
                         encode::notice(&warning, &mut self.client.output);
                     }
+                    if matches!(stop, Stop::Said) && is_concurrent(statement) {
+                        self.tell_invalid(shard).await;
+                    }
                     return Err(stop);
                 }
             }
@@ -255,11 +258,15 @@ fn runs_apart(statement: &str) -> bool {
     match classify(statement) {
         Verb::Vacuum | Verb::Analyze | Verb::Cluster | Verb::Reindex => true,
         Verb::Create(Object::Index) | Verb::Drop(Object::Index) | Verb::Alter(Object::Table) => {
-            let mut tokens = Lexer::of_shape(statement).map_while(Result::ok);
-            tokens.any(|token| token.is(statement, "concurrently"))
+            is_concurrent(statement)
         }
         _ => false,
     }
+}
+
+fn is_concurrent(statement: &str) -> bool {
+    let mut tokens = Lexer::of_shape(statement).map_while(Result::ok);
+    tokens.any(|token| token.is(statement, "concurrently"))
 }
 
 /// Where a statement that has failed on one shard stands.
