@@ -135,14 +135,8 @@ fn what_explain_cannot_tell_is_an_error() {
         ("SELECT id FROM orders WHERE note = $1", "C=42P02 M=there is no parameter $1"),
         ("EXPLAIN EXECUTE nothing(1)", "C=26000 M=prepared statement \"nothing\" does not exist"),
         ("EXPLAIN ANALYZE CREATE TABLE made AS SELECT 1", "C=0A000"),
-        ("EXPLAIN ANALYZE UPDATE orders SET total = 0", "C=0A000"),
-        ("EXPLAIN ANALYZE DELETE FROM orders", "C=0A000"),
         ("EXPLAIN ANALYZE UPDATE orders SET user_id = 5 WHERE user_id = 3", "C=0A000"),
-        ("EXPLAIN ANALYZE UPDATE products SET title = ''", "C=0A000"),
-        (
-            "EXPLAIN ANALYZE INSERT INTO orders (id, user_id) VALUES (1, 1), (2, 2), (3, 3)",
-            "C=0A000",
-        ),
+        ("EXPLAIN ANALYZE INSERT INTO products SELECT * FROM products", "C=0A000"),
     ] {
         check(&mut client, text, &[&format!("E V=ERROR {error}"), "Z I"]);
         check_ok(&mut client, "SELECT count(*) FROM orders");

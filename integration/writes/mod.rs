@@ -2,9 +2,11 @@
 //! rows: tags, RETURNING, errors and the rows afterwards; and where each row lives.
 //!
 //! - `moves`: rows that leave their shards · `foreign`: what foreign keys and triggers add · `explains`: EXPLAIN ·
-//!   `selected`: INSERT … SELECT through weir
+//!   `selected`: INSERT … SELECT through weir · `inner`: writes inside WITH · `merges`: MERGE into reference tables
 mod explains;
 mod foreign;
+mod inner;
+mod merges;
 mod moves;
 mod selected;
 
@@ -517,7 +519,6 @@ fn what_differs_each_time_is_worked_out_once_for_all_copies() {
         "UPDATE words SET word = (SELECT max(note) FROM orders)",
         "UPDATE words SET made = DEFAULT",
         "WITH w AS (DELETE FROM words RETURNING id) SELECT count(*) FROM w",
-        "MERGE INTO words w USING numbers n ON w.id = n.n WHEN MATCHED THEN DELETE",
     ] {
         let heard = client.query(refused).take_transcript();
         assert!(heard.contains("C=0A000") && heard.contains(" H="), "{refused}: {heard}");

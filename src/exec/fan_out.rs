@@ -250,6 +250,12 @@ impl FanOut {
         format!("{words} {}", rows.unwrap_or(sum))
     }
 
+    /// The first server's tag, where all have done the same.
+    pub fn first_tag(&self) -> String {
+        let tag = self.streams.first().map_or(&[][..], |stream| &stream.tag);
+        String::from_utf8_lossy(tag).trim_end_matches('\0').to_owned()
+    }
+
     /// Has every server parse its text and describe it. `types`: as the home shard numbers them.
     pub fn parse<'t>(
         &mut self,

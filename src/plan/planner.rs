@@ -579,6 +579,11 @@ fn decide_or_unite(
                 several => Ok((Target::Several, Some(several))),
             }
         }
+        // A query, so all of its writes are inside WITH.
+        (Err(Unroutable::Unproved { table, key }), None) if !analyst.writes.is_empty() => {
+            let written = analyst.writes.first().map(|site| site.table.to_string());
+            Err(Unroutable::InnerWrite { written: written.unwrap_or_default(), table, key })
+        }
         (Err(why), _) => Err(why),
     }
 }
@@ -590,6 +595,7 @@ fn decide_or_scatter(
     scattered: Result<Scattered, Unroutable>,
 ) -> Result<(Target, Option<Result<Scattered, Unroutable>>), Unroutable> {
     let one = analyst.context.rules.shards.len() == 1;
+    let inner = inner_write(analyst);
     let on_several =
         |scattered: Result<_, _>| scattered.map(|done| (Target::Several, Some(Ok(done))));
     if !one && analyst.writes.iter().any(|site| matches!(site.found.home, Home::Reference)) {
@@ -615,6 +621,10 @@ fn decide_or_scatter(
         (Err(Unroutable::Unproved { .. } | Unroutable::KeyNotPassed { .. }), scattered @ Ok(_)) => {
             on_several(scattered)
         }
+        (Err(Unroutable::Unproved { table, key }), Err(_)) if inner.is_some() => {
+            let written = inner.unwrap_or_default();
+            Err(Unroutable::InnerWrite { written, table, key })
+        }
         (
             Err(Unroutable::Unproved { .. }),
             Err(
@@ -625,6 +635,12 @@ fn decide_or_scatter(
         ) => Err(why),
         (Err(why), _) => Err(why),
     }
+}
+
+/// The table that a write inside WITH writes; the statement's own write comes last.
+fn inner_write(analyst: &Analyst<'_>) -> Option<String> {
+    let (_, inner) = analyst.writes.split_last()?;
+    inner.first().map(|site| site.table.to_string())
 }
 
 /// Whether the keys may turn out to be on different shards.

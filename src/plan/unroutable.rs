@@ -58,6 +58,12 @@ pub enum Unroutable {
     WritesReference {
         table: String,
     },
+    /// A write inside WITH, and a part of the statement that no key limits to one shard.
+    InnerWrite {
+        written: String,
+        table: String,
+        key: String,
+    },
     SetsKey {
         table: String,
         column: String,
@@ -180,6 +186,7 @@ impl Unroutable {
             Self::NotJoined { .. } => "not_joined",
             Self::MaybeTemporary { .. } => "maybe_temporary",
             Self::WritesReference { .. } => "writes_reference",
+            Self::InnerWrite { .. } => "inner_write",
             Self::SetsKey { .. } => "sets_key",
             Self::NotMoved { .. } => "not_moved",
             Self::FarKey { .. } | Self::FarCopy { .. } => "foreign_key",
@@ -276,7 +283,17 @@ impl From<Unroutable> for Error {
                     "{table} is a reference table, whole on every shard: only a statement of its \
                      own can write it"
                 ),
-                "send an INSERT, UPDATE or DELETE without WITH around it, and no MERGE",
+                "send an INSERT, UPDATE, DELETE or MERGE without WITH around it",
+            ),
+            U::InnerWrite { written, table, key } => Error::refused(
+                format!(
+                    "the statement writes {written} inside WITH, and no condition limits {table} to \
+                     one shard"
+                ),
+                format!(
+                    "add {key} = … as a condition on {table} itself, or send the writes one after \
+                     the other in one transaction"
+                ),
             ),
             U::SetsKey { table, column } => Error::refused(
                 format!(

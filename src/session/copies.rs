@@ -7,11 +7,11 @@ use super::several::{Answer, Asked, Kind, formats};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
-use crate::exec::fan_out::{Binding, FanOut, Heard, Which};
+use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, Which};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::merge::{Merger, Printing};
-use crate::plan::several::copies::{Copies, How, MARKER};
+use crate::plan::several::copies::{Copies, How, Lock, MARKER};
 use crate::txn::copies;
 use crate::txn::settings::quote_identifier;
 use crate::wire::encode;
@@ -54,6 +54,14 @@ struct Outcome {
     digests: Vec<Digest>,
 }
 
+impl Outcome {
+    fn answer(self, kind: Kind) -> Answer {
+        let Outcome { fan, wording, columns, told, .. } = self;
+        let merger = Merger::giving(told);
+        Answer { fan, merger, wording, columns, gathered: None, fresh: false, kind, copied: None }
+    }
+}
+
 impl Session {
     pub(super) async fn write_copies(
         &mut self,
@@ -63,43 +71,85 @@ impl Session {
         let home = self.serving.rules.home;
         let others: Vec<ShardId> =
             self.serving.rules.shard_ids().filter(|&id| id != home).collect();
-        let at = self.site_on(home, self.need(asked.planned)).await?;
-        // On all shards, since they do not commit at the same time; the home shard decides who waits.
-        for shard in [home].into_iter().chain(others.iter().copied()) {
-            let at = self.site_on(shard, self.need(asked.planned)).await?;
-            for lock in &copies.locks {
-                self.say(at, &copies::lock(&lock.table, lock.mode), Show::Swallow).await?;
-            }
-        }
+        let at = self.lock_copies(asked, &copies.locks).await?;
         let outcome = match &copies.how {
             How::Everywhere => {
                 let all: Vec<ShardId> = [home].into_iter().chain(others).collect();
                 self.run_on_copies(asked, copies, &all).await?
             }
-            How::Home { table, generated } => {
+            How::Whole => {
+                let all: Vec<ShardId> = [home].into_iter().chain(others).collect();
+                let outcome = self.run_on_copies(asked, copies, &all).await?;
+                let fan = &outcome.fan;
+                let sites: Vec<usize> = (0..fan.len()).filter_map(|one| fan.at(one)).collect();
+                self.compare_whole(&sites, &copies.qualified, &copies.columns).await?;
+                return Ok(outcome.answer(Kind::CopiesAlike));
+            }
+            How::Home { generated } => {
                 self.learn_defaults(&[at]).await?;
                 check_printing(self.printing(&[at]))?;
                 let mut outcome = self.run_on_copies(asked, copies, &[home]).await?;
-                self.hand_over(asked, &mut outcome, &others, table, generated).await?;
+                self.hand_over(asked, &mut outcome, &others, &copies.qualified, generated).await?;
                 outcome
             }
         };
-        let Outcome { fan, wording, columns, told, digests, .. } = outcome;
+        let digests = &outcome.digests;
         if digests.iter().any(|digest| Some(digest) != digests.first()) {
-            return Err(differ(copies).into());
+            return Err(differ(&copies.table).into());
         }
-        let merger = Merger::giving(told);
         let kind = Kind::Copies(digests.first().map_or(0, |digest| digest.rows));
-        Ok(Answer {
-            fan,
-            merger,
-            wording,
-            columns,
-            gathered: None,
-            fresh: false,
-            kind,
-            copied: None,
-        })
+        Ok(outcome.answer(kind))
+    }
+
+    /// Writers of a reference table wait for each other, on all shards, since these do not commit at the
+    /// same time; the home shard decides who waits. The home shard's place.
+    pub(super) async fn lock_copies(
+        &mut self,
+        asked: &Asked<'_>,
+        locks: &[Lock],
+    ) -> Result<usize, Stop> {
+        let home = self.serving.rules.home;
+        let at = self.site_on(home, self.need(asked.planned)).await?;
+        let rules = self.serving.rules.clone();
+        let others = rules.shard_ids().filter(|&shard| shard != home);
+        for shard in [home].into_iter().chain(others) {
+            let at = self.site_on(shard, self.need(asked.planned)).await?;
+            for lock in locks {
+                self.say(at, &copies::lock(&lock.table, lock.mode), Show::Swallow).await?;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Whether all copies of a reference table are alike now.
+    pub(super) async fn compare_whole(
+        &mut self,
+        sites: &[usize],
+        table: &str,
+        columns: &[String],
+    ) -> Result<(), Stop> {
+        let columns: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
+        let text = format!(
+            "SELECT pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(\
+             ROW({})::pg_catalog.text, 0)::pg_catalog.numeric) FROM {table}",
+            columns.join(", ")
+        );
+        let wording = Wording::foreign(text, Tells::Shard);
+        let mut fan = self.fan_out("weir_copy", sites, &wording, &[]);
+        fan.open(&mut self.txn.participants, Binding { parameters: NO_PARAMETERS, results: &[] });
+        self.go(&mut fan).await?;
+        let mut digests = Vec::new();
+        while let Some(heard) = self.next_row(&mut fan, Which::Any, &wording).await? {
+            match heard {
+                Heard::Row { row, .. } => digests.push(row.body().to_vec()),
+                Heard::End { .. } => {}
+            }
+        }
+        self.finish(&mut fan, &wording).await?;
+        match digests.windows(2).all(|pair| matches!(pair, [one, other] if one == other)) {
+            true => Ok(()),
+            false => Err(differ(table).into()),
+        }
     }
 
     /// Runs the client's statement on these shards to its end.
@@ -115,11 +165,14 @@ impl Session {
         self.go(&mut fan).await?;
         self.finish(&mut fan, &wording).await?;
         let described = fan.description(0).cloned().unwrap_or_default();
-        let names: Vec<String> = RowDescription::read(&described)
-            .map_err(Error::from)?
-            .fields()
-            .map(|field| String::from_utf8_lossy(field.name).into_owned())
-            .collect();
+        let names: Vec<String> = match described.is_empty() {
+            true => Vec::new(),
+            false => RowDescription::read(&described)
+                .map_err(Error::from)?
+                .fields()
+                .map(|field| String::from_utf8_lossy(field.name).into_owned())
+                .collect(),
+        };
         let visible = names.iter().rposition(|name| name == MARKER).unwrap_or_default();
         let hidden = names.len() - visible;
         let mut formats = formats(asked.results, &described, hidden)?;
@@ -273,10 +326,10 @@ fn check_printing(printing: Printing) -> Result<(), Error> {
     }
 }
 
-fn differ(copies: &Copies) -> Error {
+fn differ(table: &str) -> Error {
     Error::shard(
         SqlState(*b"XX001"),
-        format!("the shards would not have the same rows of {} afterwards", copies.table),
+        format!("the shards would not have the same rows of {table} afterwards"),
     )
     .detail("Each shard has a copy of it, and the statement has written other rows on one of them.")
     .hint(

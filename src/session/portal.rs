@@ -273,7 +273,11 @@ impl Session {
         answer.fan.batch = match answer.kind {
             Kind::Query => Some(batch),
             // PostgreSQL, too, runs it to its end at once.
-            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => Some(0),
+            Kind::Write
+            | Kind::Copies(_)
+            | Kind::CopiesAlike
+            | Kind::Moves(_)
+            | Kind::Selected(_) => Some(0),
         };
         answer.fan.within = self.within();
         answer.fan.resume(&mut self.txn.participants);
@@ -292,12 +296,8 @@ impl Session {
                 let tag = answer.tag(rows);
                 bound.stage = Stage::Done(match (answer.kind, answer.columns.is_empty()) {
                     (Kind::Query, _) => Ok(String::from("SELECT 0")),
-                    (Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_), false) => {
-                        Ok(answer.tag(0))
-                    }
-                    (Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_), true) => {
-                        Err(())
-                    }
+                    (_, false) => Ok(answer.tag(0)),
+                    (_, true) => Err(()),
                 });
                 self.complete(&tag)
             }

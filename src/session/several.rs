@@ -71,6 +71,8 @@ pub(super) enum Kind {
     Write,
     /// A write to all copies of a table: so many rows of each.
     Copies(u64),
+    /// The same by a statement that returns no rows.
+    CopiesAlike,
     /// An UPDATE whose rows were inserted anew: so many.
     Moves(u64),
     /// An INSERT of rows that were selected before: so many.
@@ -108,6 +110,7 @@ impl Answer {
             Kind::Write | Kind::Copies(_) if !self.columns.is_empty() => self.fan.tag(Some(rows)),
             Kind::Write => self.fan.tag(None),
             Kind::Copies(written) => self.fan.tag(Some(written)),
+            Kind::CopiesAlike => self.fan.first_tag(),
         }
     }
 }
@@ -160,7 +163,11 @@ impl Session {
         let mut answer = self.begin_answer(asked).await?;
         match answer.kind {
             Kind::Query => self.await_plans(&mut answer.fan, &answer.wording).await?,
-            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => {
+            Kind::Write
+            | Kind::Copies(_)
+            | Kind::CopiesAlike
+            | Kind::Moves(_)
+            | Kind::Selected(_) => {
                 self.await_success(&mut answer.fan, &answer.wording).await?;
             }
         }
@@ -426,8 +433,12 @@ impl Session {
                 }
             }
             Kind::Write | Kind::Moves(_) | Kind::Selected(_) if all => counters.scattered(),
-            Kind::Copies(_) if all => counters.copied(),
-            Kind::Write | Kind::Copies(_) | Kind::Moves(_) | Kind::Selected(_) => {}
+            Kind::Copies(_) | Kind::CopiesAlike if all => counters.copied(),
+            Kind::Write
+            | Kind::Copies(_)
+            | Kind::CopiesAlike
+            | Kind::Moves(_)
+            | Kind::Selected(_) => {}
         }
         ended
     }

@@ -12,10 +12,10 @@ use super::rows::listed;
 use super::write::Written;
 use crate::plan::Unroutable;
 use crate::plan::analyst::{WriteSite, quoted};
-use crate::plan::catalog::Mark;
+use crate::plan::catalog::{Column, Mark};
 use crate::plan::names::{Found, Home};
 use crate::sql::moment::Time;
-use crate::sql::statement::{Expr, Fill, Insert, Name, Source};
+use crate::sql::statement::{Expr, Fill, Insert, Merge, Name, Source};
 use crate::sql::write::Write;
 use std::collections::BTreeMap;
 
@@ -31,6 +31,10 @@ pub struct Copies {
     pub text: Template,
     /// As the client calls it.
     pub table: String,
+    /// With its schema, as it is written in SQL.
+    pub qualified: String,
+    /// Empty: they are not known.
+    pub columns: Vec<String>,
 }
 
 /// A lock on every shard.
@@ -52,10 +56,10 @@ pub enum Mode {
 pub enum How {
     /// Every shard.
     Everywhere,
+    /// Every shard. The statement does not return what it writes, so all rows are compared afterwards.
+    Whole,
     /// The home shard; the others are given the rows.
     Home {
-        /// As it is written in SQL.
-        table: String,
         /// Columns that are worked out of others.
         generated: Vec<String>,
     },
@@ -73,19 +77,42 @@ pub fn plan(
         Write::Insert(insert) => (plan.of_insert(insert)?, insert.alias.as_ref()),
         Write::Update(update) => (How::Everywhere, update.table.alias.name.as_ref()),
         Write::Delete(delete) => (How::Everywhere, delete.table.alias.name.as_ref()),
-        Write::Merge(_) => return Err(plan.refuse("MERGE")),
+        Write::Merge(merge) => (plan.of_merge(merge)?, None),
     };
     let mut text = Template::spliced(written.shape, written.splices);
-    if how == How::Everywhere {
+    if how.on_every_shard() {
         plan.admit_everywhere()?;
         text = text.telling(times);
     }
     let called = quoted(alias.unwrap_or(&site.table.name));
-    text.text(match written.write.returning().is_empty() {
-        false => format!(", 0 AS {MARKER}, {called}.*"),
-        true => format!(" RETURNING 0 AS {MARKER}, {called}.*"),
-    });
-    Ok(Copies { locks: plan.locks(&how), how, text, table: site.table.to_string() })
+    match (&how, written.write.returning().is_empty()) {
+        (How::Whole, _) => {}
+        (How::Everywhere | How::Home { .. }, false) => {
+            text.text(format!(", 0 AS {MARKER}, {called}.*"));
+        }
+        (How::Everywhere | How::Home { .. }, true) => {
+            text.text(format!(" RETURNING 0 AS {MARKER}, {called}.*"));
+        }
+    }
+    let columns = site.found.columns().unwrap_or_default();
+    Ok(Copies {
+        locks: plan.locks(&how),
+        how,
+        text,
+        table: site.table.to_string(),
+        qualified: site.qualified(),
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
+    })
+}
+
+impl How {
+    /// Each shard works it out for itself.
+    pub fn on_every_shard(&self) -> bool {
+        match self {
+            How::Everywhere | How::Whole => true,
+            How::Home { .. } => false,
+        }
+    }
 }
 
 struct Plan<'p, 's, 'a> {
@@ -148,7 +175,6 @@ impl Plan<'_, '_, '_> {
         if insert.conflict.as_ref().is_none_or(|conflict| conflict.set.is_empty()) {
             let generated = columns.iter().filter(|column| column.fill == Fill::Generated);
             return Ok(How::Home {
-                table: self.site.qualified(),
                 generated: generated.map(|column| column.name.clone()).collect(),
             });
         }
@@ -158,14 +184,9 @@ impl Plan<'_, '_, '_> {
         };
         let (listed, default) =
             (listed(insert, &self.site.found, rows), rows.iter().flatten().any(Option::is_none));
-        let varies = columns.iter().find(|column| {
-            let differs = match column.fill {
-                Fill::Serial | Fill::Identity => true,
-                Fill::Default => column.time.is_some(),
-                Fill::Null | Fill::Generated => false,
-            };
-            differs && (default || !listed.contains(&column.name))
-        });
+        let varies = columns
+            .iter()
+            .find(|column| varies(column) && (default || !listed.contains(&column.name)));
         match varies {
             None => Ok(How::Everywhere),
             Some(column) => {
@@ -175,9 +196,28 @@ impl Plan<'_, '_, '_> {
         }
     }
 
+    fn of_merge(&self, merge: &Merge) -> Result<How, Unroutable> {
+        if !merge.returning.is_empty() {
+            return Err(self.refuse("MERGE with RETURNING"));
+        }
+        let columns = self
+            .site
+            .found
+            .columns()
+            .ok_or_else(|| Unroutable::ColumnsUnknown { table: self.site.table.to_string() })?;
+        let write = Write::Merge(merge);
+        if let Some(column) =
+            columns.iter().find(|column| varies(column) && !write.gives(&column.name))
+        {
+            let what = format!("MERGE that inserts the default of {}", column.name);
+            return Err(self.refuse(&what));
+        }
+        Ok(How::Whole)
+    }
+
     fn locks(&self, how: &How) -> Vec<Lock> {
         let mut modes = BTreeMap::new();
-        if *how == How::Everywhere {
+        if how.on_every_shard() {
             let uses = self.written.analyst.uses.iter();
             for read in uses.filter(|read| matches!(read.found.home, Home::Reference)) {
                 modes.insert(lock_name(&read.name, &read.found), Mode::Shared);
@@ -185,6 +225,15 @@ impl Plan<'_, '_, '_> {
         }
         modes.insert(lock_name(&self.site.table, &self.site.found), Mode::Alone);
         modes.into_iter().map(|(table, mode)| Lock { table, mode }).collect()
+    }
+}
+
+/// Its default is another value on each shard.
+fn varies(column: &Column) -> bool {
+    match column.fill {
+        Fill::Serial | Fill::Identity => true,
+        Fill::Default => column.time.is_some(),
+        Fill::Null | Fill::Generated => false,
     }
 }
 

@@ -64,6 +64,7 @@ impl Scattered {
                 }
                 let who = match copies.how {
                     How::Everywhere => String::from("each shard"),
+                    How::Whole => String::from("each shard, and all rows are compared afterwards"),
                     How::Home { .. } => format!("{home}, the others get its rows"),
                 };
                 lines.push(format!("{who}: {}", render(&copies.text)));

@@ -120,7 +120,7 @@ impl Scattered {
                 let times = written.times();
                 Some(copies::plan(written, site, &times).map(|copies| Self {
                     pace: Pace::AtOnce,
-                    tells_time: copies.how == How::Everywhere && !times.is_empty(),
+                    tells_time: copies.how.on_every_shard() && !times.is_empty(),
                     way: Way::Copies(copies),
                 }))
             }
@@ -173,8 +173,8 @@ impl Written<'_, '_> {
     fn admit(&self) -> Result<(), Unroutable> {
         let analyst = self.analyst;
         let refuse = |what: &str| Err(Unroutable::NotScattered { what: what.to_owned() });
-        if analyst.writes.len() > 1 {
-            return refuse("a write inside WITH");
+        if let Some((_, [inner, ..])) = analyst.writes.split_last() {
+            return refuse(&format!("a write of {} inside WITH", inner.table));
         }
         if self.analysis.notes.current_of.is_some() {
             return refuse("WHERE CURRENT OF");
@@ -306,11 +306,7 @@ pub fn refuse_reference_writes(
     if analyst.context.rules.shards.len() == 1 {
         return Ok(());
     }
-    let alone = analyst.writes.len() == 1
-        && match statement.write() {
-            Some(Write::Insert(_) | Write::Update(_) | Write::Delete(_)) => true,
-            Some(Write::Merge(_)) | None => false,
-        };
+    let alone = analyst.writes.len() == 1 && statement.write().is_some();
     let written = analyst.writes.iter().find(|site| matches!(site.found.home, Home::Reference));
     match written.filter(|_| !alone) {
         Some(site) => Err(Unroutable::WritesReference { table: site.table.to_string() }),

@@ -3,22 +3,22 @@
 //!
 //! Invariant: what is told as an error is the error of a shard, if one has found something wrong with what it
 //! was given; weir's own comes only after that.
-use super::super::together::{Tells, Wording};
+use super::super::together::Wording;
 use super::super::{Session, Stop, cancel};
 use crate::backend::tcp::Unanswered;
 use crate::error::{Error, SqlState};
 use crate::exec::copy::Bundles;
-use crate::exec::fan_out::{Binding, FanOut, Halt, Heard, NO_PARAMETERS, Which};
+use crate::exec::fan_out::{Binding, FanOut, Halt, NO_PARAMETERS};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::copy::{CopyIn, Data, Filled, To};
 use crate::plan::placing::{Placing, Written};
-use crate::plan::several::copies::Mode;
+use crate::plan::several::copies::{Lock, Mode};
 use crate::rules::Rules;
 use crate::session::encoding::Encoding;
 use crate::session::schema::captured_rows;
 use crate::session::several::Asked;
-use crate::txn::{Isolation, Status, copies};
+use crate::txn::{Isolation, Status};
 use crate::wire::copy::{Format, Next, Output, Rows};
 use crate::wire::frontend::CopyFail;
 use crate::wire::{encode, frame};
@@ -73,7 +73,8 @@ impl Session {
         }
         self.open_implicit().await?;
         if let To::All { lock, .. } = &copy.to {
-            self.lock_copies(asked, lock).await?;
+            let lock = Lock { table: lock.clone(), mode: Mode::Alone };
+            self.lock_copies(asked, &[lock]).await?;
         }
         let sites = self.site_all(&shards, asked.planned).await?;
         let front = self.front(asked, copy, &sites).await?;
@@ -94,7 +95,7 @@ impl Session {
         fed?;
         if let To::All { table, columns, .. } = &copy.to {
             let columns = columns.clone().map_err(Error::from)?;
-            self.compare_copies(&sites, table, &columns).await?;
+            self.compare_whole(&sites, table, &columns).await?;
         }
         let tag = fan.tag(None);
         let rows: u64 = tag.rsplit_once(' ').and_then(|(_, rows)| rows.parse().ok()).unwrap_or(0);
@@ -440,58 +441,6 @@ impl Session {
                 self.note_cancelled(&failed);
                 Stop::Say(own)
             }
-        }
-    }
-
-    /// Writers of a reference table wait for each other: see `copies`.
-    async fn lock_copies(&mut self, asked: &Asked<'_>, table: &str) -> Result<(), Stop> {
-        let home = self.serving.rules.home;
-        let others = self.serving.rules.clone();
-        let others = others.shard_ids().filter(|&shard| shard != home);
-        for shard in [home].into_iter().chain(others) {
-            let at = self.site_on(shard, self.need(asked.planned)).await?;
-            self.say(at, &copies::lock(table, Mode::Alone), Show::Swallow).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether all copies of a reference table are alike now.
-    async fn compare_copies(
-        &mut self,
-        sites: &[usize],
-        table: &str,
-        columns: &[String],
-    ) -> Result<(), Stop> {
-        let columns: Vec<String> =
-            columns.iter().map(|column| crate::txn::settings::quote_identifier(column)).collect();
-        let text = format!(
-            "SELECT pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(\
-             ROW({})::pg_catalog.text, 0)::pg_catalog.numeric) FROM {table}",
-            columns.join(", ")
-        );
-        let wording = Wording::foreign(text, Tells::Shard);
-        let mut fan = self.fan_out("weir_copy", sites, &wording, &[]);
-        fan.open(&mut self.txn.participants, Binding { parameters: NO_PARAMETERS, results: &[] });
-        self.go(&mut fan).await?;
-        let mut digests = Vec::new();
-        while let Some(heard) = self.next_row(&mut fan, Which::Any, &wording).await? {
-            match heard {
-                Heard::Row { row, .. } => digests.push(row.body().to_vec()),
-                Heard::End { .. } => {}
-            }
-        }
-        self.finish(&mut fan, &wording).await?;
-        match digests.windows(2).all(|pair| matches!(pair, [one, other] if one == other)) {
-            true => Ok(()),
-            false => Err(Error::shard(
-                SqlState(*b"XX001"),
-                format!("the shards would not have the same rows of {table} afterwards"),
-            )
-            .hint(
-                "look for a trigger that gives other values on each shard; if the copies have been \
-                 different before, write them shard by shard: /* weir: shard=NAME */",
-            )
-            .into()),
         }
     }
 }

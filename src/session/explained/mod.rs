@@ -12,16 +12,18 @@ use super::gather::Site;
 use super::place::Place;
 use super::several::{Asked, columns, formats};
 use super::together::{Tells, Wording};
-use super::{Session, Stop};
+use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::{Binding, Heard, NO_PARAMETERS, Which};
 use crate::exec::gather::Meter;
+use crate::exec::relay::Show;
 use crate::ids::{Oid, ShardId};
 use crate::plan::several::{
     Count, Direction, Fragment, Gather, Merge, Rows, Several, Template, Ties,
 };
 use crate::plan::{Command, Planned, Route};
 use crate::sql::explained::{self, Explained, Format};
+use crate::txn::Status;
 use crate::wire::encode;
 use crate::wire::params::Params;
 use crate::wire::server::{DataRow, Field, RowDescription};
@@ -84,6 +86,7 @@ impl Session {
         asked: &Asked<'_>,
         explained: &Explained,
     ) -> Result<(), Stop> {
+        let alone = self.protocol == Protocol::Simple && self.txn.status() == Status::Idle;
         let told = self.explain(asked, explained).await?;
         let type_oid = match explained.format() {
             Some(Format::Json) => Oid(114),
@@ -93,6 +96,10 @@ impl Session {
         encode::row_description(&[Field { type_oid, ..Field::text("QUERY PLAN") }], output);
         for row in &told {
             encode::data_row(&[Some(row)], output);
+        }
+        if alone && explained.runs() && asked.planned.plan.scattered.is_some() {
+            // As in PostgreSQL, what the commit finds comes in the place of the tag.
+            self.commit(Show::Swallow).await?;
         }
         self.complete("EXPLAIN")
     }
