@@ -171,7 +171,7 @@ impl Stage {
 }
 
 /// Says COPY … FROM STDIN with data in pieces.
-fn copy_in(raw: &mut Raw, sql: &str, data: &[u8], piece: usize) {
+pub fn copy_in(raw: &mut Raw, sql: &str, data: &[u8], piece: usize) {
     raw.ask(sql).hear_until(b"GZ");
     if !raw.transcript().lines().last().is_some_and(|last| last.starts_with('G')) {
         return;
@@ -185,16 +185,17 @@ fn copy_in(raw: &mut Raw, sql: &str, data: &[u8], piece: usize) {
 
 /// What COPY … TO STDOUT gave.
 #[derive(PartialEq, Eq, Debug)]
-struct Given {
+pub struct Given {
     /// The response's formats.
     response: Bytes,
     header: Vec<u8>,
     /// In an order of their own.
-    rows: Vec<Vec<u8>>,
-    rest: Vec<String>,
+    pub rows: Vec<Vec<u8>>,
+    /// Tags, and codes of errors.
+    pub rest: Vec<String>,
 }
 
-fn copy_out(raw: &mut Raw, sql: &str, format: &Format) -> Given {
+pub fn copy_out(raw: &mut Raw, sql: &str, format: &Format) -> Given {
     raw.ask(sql);
     let mut rows = Rows::new(format.clone(), 1 << 30);
     let mut given =
@@ -221,11 +222,11 @@ fn copy_out(raw: &mut Raw, sql: &str, format: &Format) -> Given {
     given
 }
 
-fn text() -> Format {
+pub fn text() -> Format {
     Format::Text(Signs { delimiter: b'\t', null: b"\\N".to_vec(), header: false })
 }
 
-fn csv(header: bool) -> Format {
+pub fn csv(header: bool) -> Format {
     let signs = Signs { delimiter: b',', null: Vec::new(), header };
     Format::Csv(signs, Quotes { quote: b'"', escape: b'"' })
 }

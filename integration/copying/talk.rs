@@ -54,9 +54,41 @@ fn copy_is_said_in_all_ways_as_on_postgresql() {
     });
 }
 
+/// Keys that a sequence gives, in the order of the rows.
+fn keys_are_drawn(stage: &Stage) {
+    let many: String = (0..3000).map(|row| format!("row {row}\n")).collect();
+    for port in stage.both() {
+        let mut client = port;
+        copy_in(&mut client, "COPY drawn (note) FROM STDIN", b"a\n\\N\nc\\td\n", 2);
+        client.query("SELECT setval('drawn_id_seq', 100)");
+        copy_in(&mut client, "COPY drawn (note) FROM STDIN (FORMAT csv)", many.as_bytes(), 700);
+        client.query("SELECT setval('drawn_id_seq', 9000)").query("BEGIN");
+        copy_in(
+            &mut client,
+            "COPY drawn (note) FROM STDIN (FORMAT csv, HEADER)",
+            b"note\nx\n\"y\n\"\n",
+            3,
+        );
+        client.query("COMMIT").query("SELECT setval('drawn_id_seq', 9100)");
+        copy_in(&mut client, "COPY drawn (note) FROM STDIN", b"a\nb\tc\n", 9);
+        assert!(client.take_transcript().contains("C=22P04"));
+        // Given by the client, and drawn in vain.
+        copy_in(&mut client, "COPY drawn FROM STDIN", b"9500\tgiven\n", 9);
+        copy_in(&mut client, "COPY drawn (note) FROM STDIN", b"", 9);
+    }
+    let all = "SELECT id, note FROM drawn ORDER BY id";
+    let [there, here] = stage.both().map(|mut client| client.query(all).take_transcript());
+    assert_eq!(here, there);
+    let mut client = stage.client();
+    for id in [1, 2, 3, 101, 3100, 9001, 9002] {
+        assert_eq!(client.value(&format!("SELECT count(*) FROM drawn WHERE id = {id}")), "1");
+    }
+}
+
 #[test]
 fn the_extended_protocol_copies_as_on_postgresql() {
     let stage = Stage::new();
+    keys_are_drawn(&stage);
     stage.check(&|c| {
         let begin = |c: &mut Raw, sql: &str| {
             c.parse("", sql, &[]).bind("", "", &[]).describe(b'P', "").execute("", 0);

@@ -1,4 +1,5 @@
 //! Transactions made at random.
+use super::copies::Copy;
 use super::{Said, Unit};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -13,11 +14,11 @@ impl Maker {
         Self { random: StdRng::seed_from_u64((seed as u64) << 32 | number as u64) }
     }
 
-    fn below(&mut self, most: usize) -> usize {
+    pub fn below(&mut self, most: usize) -> usize {
         self.random.random_range(0..most)
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
     }
 
@@ -43,8 +44,9 @@ impl Maker {
     }
 
     fn statement(&mut self) -> Said {
-        let text = match self.below(15) {
-            12.. => return self.moves(),
+        let text = match self.below(18) {
+            15.. => return Said::Copy(Copy::make(self)),
+            12..15 => return self.moves(),
             0..3 => self.update(),
             3..5 => self.delete(),
             5..8 => return self.insert(),
@@ -63,7 +65,7 @@ impl Maker {
         Said::Query(text + returning)
     }
 
-    fn condition(&mut self) -> String {
+    pub fn condition(&mut self) -> String {
         let number = self.below(9);
         match self.below(9) {
             0 => "true".into(),
@@ -190,7 +192,22 @@ impl Maker {
 
     fn reference(&mut self) -> String {
         let number = 1 + self.below(9);
-        match self.below(4) {
+        match self.below(7) {
+            4 => format!(
+                "MERGE INTO numbers t USING (SELECT n + 1 AS n, word FROM numbers WHERE n < {number}) s \
+                 ON t.n = s.n WHEN MATCHED AND t.n > 6 THEN DELETE \
+                 WHEN MATCHED THEN UPDATE SET word = t.word || s.word \
+                 WHEN NOT MATCHED THEN INSERT (n, word) VALUES (s.n, 'new')"
+            ),
+            5 => format!(
+                "MERGE INTO numbers AS t USING numbers s ON t.n = s.n AND s.n <> {number} \
+                 WHEN MATCHED AND t.word LIKE 'w%' THEN DO NOTHING WHEN MATCHED THEN DELETE \
+                 WHEN NOT MATCHED THEN INSERT VALUES (s.n + 10, s.word || now()::date)"
+            ),
+            6 => format!(
+                "MERGE INTO numbers t USING numbers s ON t.n > s.n AND s.n = {number} \
+                 WHEN MATCHED THEN UPDATE SET (n, word) = (t.n, s.word)"
+            ),
             0 => format!("UPDATE numbers SET word = word || '{number}' WHERE n < {number}"),
             1 => format!("DELETE FROM numbers WHERE n = {number}"),
             2 => {

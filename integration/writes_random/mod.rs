@@ -2,16 +2,18 @@
 //! and on one plain PostgreSQL. Tags, rows returned, kinds of errors and the rows afterwards are the same, or
 //! weir refuses and nothing is written.
 //!
-//! - `make`: the transactions
+//! - `make`: the transactions · `copies`: COPY among them
 //!
 //! A difference is reduced to the fewest statements that still show it.
 //!
 //! `WEIR_WRITES_SEED=7 WEIR_WRITES_UNITS=5000 cargo test --test integration random_writes -- --nocapture`
+mod copies;
 mod make;
 
 use crate::oracle::setting;
 use crate::raw::Raw;
 use crate::writes::{Stage, sorted};
+use copies::Copy;
 use make::Maker;
 
 const SEED: usize = 1;
@@ -21,11 +23,12 @@ const UNITS_BETWEEN_LOOKS: usize = 25;
 /// Of a hundred units weir may refuse so many.
 const REFUSED_PER_CENT: usize = 25;
 
-/// What is sent: text, or text with parameters.
+/// What is sent: text, text with parameters, or COPY.
 #[derive(Clone, Debug)]
 enum Said {
     Query(String),
     Bound(String, Vec<Option<String>>),
+    Copy(Copy),
 }
 
 /// One transaction.
@@ -36,16 +39,19 @@ struct Unit {
     end: Option<&'static str>,
 }
 
-fn say(raw: &mut Raw, said: &Said) {
+/// Says it; what was answered.
+fn say(raw: &mut Raw, said: &Said) -> String {
     match said {
         Said::Query(text) => {
             raw.query(text);
         }
+        Said::Copy(copy) => return copy.say(raw),
         Said::Bound(text, values) => {
             let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
             raw.parse("", text, &[]).bind("", "", &values).describe(b'P', "").execute("", 0).sync();
         }
     }
+    raw.take_transcript() + "\n"
 }
 
 /// What has to be the same. Of two wrong rows the first need not be, so errors about rows are one, and nothing
@@ -87,24 +93,19 @@ impl Pair {
 
     fn run(&mut self, unit: &Unit) -> Outcome {
         let Self { weir, plain } = self;
-        for said in &unit.said {
-            say(weir, said);
-        }
-        if weir.transcript().contains("C=0A000") {
+        let mut heard: String = unit.said.iter().map(|said| say(weir, said)).collect();
+        if heard.contains("C=0A000") {
             if unit.end.is_some() {
                 weir.query("ROLLBACK");
             }
             weir.take_transcript();
             return Outcome::Refused;
         }
-        for said in &unit.said {
-            say(plain, said);
-        }
+        let mut expected: String = unit.said.iter().map(|said| say(plain, said)).collect();
         if let Some(end) = unit.end {
-            weir.query(end);
-            plain.query(end);
+            heard += &weir.query(end).take_transcript();
+            expected += &plain.query(end).take_transcript();
         }
-        let (heard, expected) = (weir.take_transcript(), plain.take_transcript());
         match essence(&heard) == essence(&expected) {
             true => Outcome::Same,
             false => Outcome::Differs(format!("weir:\n{heard}\n\nPostgreSQL:\n{expected}")),

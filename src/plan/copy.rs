@@ -41,6 +41,23 @@ pub struct CopyIn {
     pub data: Result<Data, Unroutable>,
     /// Columns that the client leaves out, and that each row is given in front of its own.
     pub filled: Vec<Filled>,
+    /// The key, if the client leaves it out and it is drawn: each row is given it before those.
+    pub drawn: Option<Drawn>,
+}
+
+/// A sharding key that comes from a sequence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drawn {
+    pub column: String,
+    /// As [`super::draw::Draw`] has it.
+    pub sequence: String,
+}
+
+impl CopyIn {
+    /// How many columns stand before the client's own.
+    pub fn in_front(&self) -> usize {
+        self.filled.len() + usize::from(self.drawn.is_some())
+    }
 }
 
 /// A column whose default tells the time, which is one value for all rows.
@@ -181,17 +198,17 @@ impl<'a> Analyst<'a> {
         }
         let unfilled = found.columns().unwrap_or_default().iter();
         let mut unfilled = unfilled.filter(|column| !listed.contains(&column.name.as_str().into()));
-        let mut filled = Vec::new();
+        let (mut filled, mut drawn) = (Vec::new(), None);
         let to = match sharded {
             true => {
                 filled = filled_columns(&found, &listed);
-                if let Some(first) = filled.first()
+                drawn = drawn_key(&found, &listed);
+                let first = drawn.as_ref().map(|drawn| &drawn.column);
+                if let Some(first) = first.or(filled.first().map(|filled| &filled.default.column))
                     && (options.format == FormatName::Binary || options.header == Header::Match)
                 {
-                    data = data.and(Err(Unroutable::CopyDefault {
-                        table: table.to_string(),
-                        column: first.default.column.clone(),
-                    }));
+                    let (table, column) = (table.to_string(), first.clone());
+                    data = data.and(Err(Unroutable::CopyDefault { table, column }));
                 }
                 To::ByKey(match known {
                     true => self.placing(table, &found, &listed, &options),
@@ -220,11 +237,11 @@ impl<'a> Analyst<'a> {
                 }
             }
         };
-        let text = match filled.is_empty() {
+        let text = match filled.is_empty() && drawn.is_none() {
             true => text,
-            false => Template::spliced(shape, &in_front(shape, &filled)),
+            false => Template::spliced(shape, &in_front(shape, drawn.as_ref(), &filled)),
         };
-        Ok(Some(Copying::In(CopyIn { text, to, data, filled })))
+        Ok(Some(Copying::In(CopyIn { text, to, data, filled, drawn })))
     }
 
     fn placing(
@@ -236,6 +253,9 @@ impl<'a> Analyst<'a> {
     ) -> Result<Placing, Unroutable> {
         let Home::Sharded { key, distribution, fallback } = &found.home else {
             return Err(Unroutable::TooBig);
+        };
+        let is_drawn = |column: &str| {
+            column == *key && drawn_key(found, listed).is_some_and(|drawn| drawn.column == column)
         };
         let place = |column: &str, distribution| {
             let known = found.relation.and_then(|relation| relation.column(column));
@@ -250,6 +270,7 @@ impl<'a> Analyst<'a> {
                     force_not_null: options.force_not_null.has(column),
                 }),
                 (None, Fill::Null) => None,
+                (None, Fill::Serial | Fill::Identity) if is_drawn(column) => None,
                 (None, Fill::Default | Fill::Serial | Fill::Identity) => return Err(left_out()),
                 (None, Fill::Generated) => {
                     let (table, column) = (table.to_string(), column.to_owned());
@@ -371,12 +392,29 @@ fn filled_columns(found: &Found<'_>, listed: &[Cow<'_, str>]) -> Vec<Filled> {
         .collect()
 }
 
+/// The key, if it comes from a sequence and is not listed.
+fn drawn_key(found: &Found<'_>, listed: &[Cow<'_, str>]) -> Option<Drawn> {
+    let Home::Sharded { key, .. } = &found.home else { return None };
+    let column = found.relation?.column(key)?;
+    if listed.contains(&column.name.as_str().into()) {
+        return None;
+    }
+    match column.fill {
+        Fill::Serial | Fill::Identity => {
+            let sequence = column.sequence.clone()?;
+            Some(Drawn { column: column.name.clone(), sequence })
+        }
+        Fill::Null | Fill::Default | Fill::Generated => None,
+    }
+}
+
 /// These columns before those that are listed.
-fn in_front(shape: &Shape, filled: &[Filled]) -> Vec<Splice> {
+fn in_front(shape: &Shape, drawn: Option<&Drawn>, filled: &[Filled]) -> Vec<Splice> {
     let tokens = tokens_from(&shape.text, 0);
     let open = tokens.iter().find(|token| token.kind == TokenKind::OpenParen);
-    let names: String =
-        filled.iter().map(|one| format!("{}, ", quoted(&one.default.column))).collect();
+    let filled = filled.iter().map(|one| &one.default.column);
+    let names = drawn.map(|drawn| &drawn.column).into_iter().chain(filled);
+    let names: String = names.map(|name| format!("{}, ", quoted(name))).collect();
     open.map(|open| Splice { at: open.end, remove: 0, insert: names }).into_iter().collect()
 }
 

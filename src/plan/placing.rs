@@ -46,6 +46,15 @@ impl Placing {
         }
     }
 
+    /// The shard of a row whose key was drawn for it.
+    pub fn shard_of(&self, drawn: i64, rules: &Rules) -> Result<ShardId, Error> {
+        let Place { column, distribution, read_as, .. } = &self.key;
+        let text = drawn.to_string();
+        let key = copied(column, Value::Text(text.as_bytes()), *read_as)?;
+        let located = key.map(|key| locate(column, *distribution, key, rules)).transpose()?;
+        located.flatten().map(|located| located.shard).ok_or_else(|| self.key.broken())
+    }
+
     /// The shard of a row, by its `data`. `room`: for what has to be unescaped. The error is weir's own:
     /// PostgreSQL may refuse the row, too, and then in words of its own.
     pub fn shard(

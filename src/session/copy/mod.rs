@@ -1,6 +1,7 @@
 //! COPY: data from the client on to the server that waits for it, and what concerns several shards.
 //!
-//! - `rows_in`: FROM STDIN over several shards · `out`: TO STDOUT from several shards
+//! - `rows_in`: FROM STDIN over several shards · `drawn`: of rows whose keys come from a sequence · `out`: TO STDOUT from several shards
+mod drawn;
 mod out;
 mod rows_in;
 

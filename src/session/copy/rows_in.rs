@@ -5,6 +5,7 @@
 //! was given; weir's own comes only after that.
 use super::super::together::Wording;
 use super::super::{Session, Stop, cancel};
+use super::drawn::{self, Drawing, Fed};
 use crate::backend::tcp::Unanswered;
 use crate::error::{Error, SqlState};
 use crate::exec::copy::Bundles;
@@ -31,18 +32,32 @@ struct Intake<'p> {
     cut: Option<Cut<'p>>,
     /// What each row is given in front of its own fields.
     front: Vec<u8>,
+    /// The same of each row: its key.
+    drawing: Option<Drawing>,
     bundles: Bundles,
     /// What is left of a CopyData message that has begun.
     passing: usize,
+    /// The client has sent all.
+    complete: bool,
 }
 
 struct Cut<'p> {
     rows: Rows,
+    data: &'p Data,
     placing: &'p Placing,
     written: Written,
     rules: Arc<Rules>,
     /// For values that have to be unescaped.
     room: Vec<u8>,
+}
+
+/// What has come from the client was taken as far as possible.
+enum Taken {
+    /// There will be more.
+    All,
+    /// Up to a row for which there is no key.
+    NoKeys,
+    End(End),
 }
 
 /// How the data ends.
@@ -154,7 +169,9 @@ impl Session {
         copy: &CopyIn,
         front: Vec<u8>,
     ) -> Result<(), Stop> {
-        let mut intake = Intake { cut: None, front, bundles: Bundles::new(fan.len()), passing: 0 };
+        let drawing = copy.drawn.as_ref().map(Drawing::new);
+        let bundles = Bundles::new(fan.len());
+        let mut intake = Intake { cut: None, front, drawing, bundles, passing: 0, complete: false };
         let end = match self.begin_data(fan, copy, &mut intake).await {
             Ok(()) => self.carry_data(fan, &mut intake).await,
             Err(halt) => ended(halt),
@@ -182,14 +199,15 @@ impl Session {
         self.slot.heeding(None, fan.copy_begun(&mut lines)).await?;
         intake.cut = self.cut(fan, copy).map_err(|error| Ended::End(End::Refused(error)))?;
         let response = fan.copy_response(0).cloned().unwrap_or_default();
-        let response = without_columns(&response, copy.filled.len());
+        let response = without_columns(&response, copy.in_front());
         encode::message(b'G', &mut self.client.output, |out| out.extend_from_slice(&response));
         Ok(())
     }
 
     /// How the data is cut; what weir does not do although the shards would.
     fn cut<'p>(&self, fan: &FanOut, copy: &'p CopyIn) -> Result<Option<Cut<'p>>, Error> {
-        let Data { format, encoding } = copy.data.clone().map_err(Error::from)?;
+        let data = copy.data.as_ref().map_err(|why| Error::from(why.clone()))?;
+        let Data { format, encoding } = data.clone();
         let placing = match &copy.to {
             To::ByKey(placing) => Some(placing.as_ref().map_err(|why| Error::from(why.clone()))?),
             To::All { columns, .. } => {
@@ -215,7 +233,7 @@ impl Session {
         };
         let rows = Rows::new(format, self.database.limits.message_bytes);
         let rules = self.serving.rules.clone();
-        Ok(Some(Cut { rows, placing, written, rules, room: Vec::new() }))
+        Ok(Some(Cut { rows, data, placing, written, rules, room: Vec::new() }))
     }
 
     /// Binary values of some types carry ids that differ between shards.
@@ -236,8 +254,16 @@ impl Session {
     async fn carry_data(&mut self, fan: &mut FanOut, intake: &mut Intake<'_>) -> Result<End, Halt> {
         loop {
             match self.take_data(fan, intake) {
-                Ok(None) => {}
-                Ok(Some(end)) => return Ok(end),
+                Ok(Taken::All) => {}
+                Ok(Taken::NoKeys) => {
+                    if let Some(drawing) = &mut intake.drawing
+                        && let Err(error) = self.draw_keys(drawing).await
+                    {
+                        return Ok(End::Refused(error));
+                    }
+                    continue;
+                }
+                Ok(Taken::End(end)) => return Ok(end),
                 Err(Lost(error)) => {
                     self.say_goodbye(&error.fatal()).await;
                     return Err(Halt::Failed);
@@ -254,29 +280,33 @@ impl Session {
         }
     }
 
-    /// Takes what has come from the client. `None`: there will be more.
-    fn take_data(&mut self, fan: &FanOut, intake: &mut Intake<'_>) -> Result<Option<End>, Lost> {
+    /// Takes what has come from the client.
+    fn take_data(&mut self, fan: &FanOut, intake: &mut Intake<'_>) -> Result<Taken, Lost> {
+        let mut bytes = None;
         loop {
+            match self.spread(fan, intake, bytes.take()) {
+                Ok(Fed::All) if intake.complete => return Ok(Taken::End(End::Done)),
+                Ok(Fed::All) => {}
+                Ok(Fed::NoKeys) => return Ok(Taken::NoKeys),
+                Err(end) => return Ok(Taken::End(end)),
+            }
             if intake.passing > 0 {
                 let count = intake.passing.min(self.client.input.len());
                 if count == 0 {
-                    return Ok(None);
+                    return Ok(Taken::All);
                 }
-                let bytes = self.client.input.split_to(count).freeze();
+                bytes = Some(self.client.input.split_to(count).freeze());
                 intake.passing -= count;
-                if let Err(end) = self.spread(fan, intake, Some(&bytes)) {
-                    return Ok(Some(end));
-                }
                 continue;
             }
             let limit = self.database.limits.message_bytes;
             let header = match frame::scan(&self.client.input, limit) {
                 Ok(Some(header)) => header,
-                Ok(None) => return Ok(None),
+                Ok(None) => return Ok(Taken::All),
                 Err(error) => return Err(Lost(error.into())),
             };
             if header.kind != b'd' && self.client.input.len() < header.len {
-                return Ok(None);
+                return Ok(Taken::All);
             }
             match header.kind {
                 b'd' => {
@@ -290,17 +320,14 @@ impl Session {
                     if let Some(cut) = &mut intake.cut {
                         cut.rows.end();
                     }
-                    return Ok(Some(match self.spread(fan, intake, None) {
-                        Ok(()) => End::Done,
-                        Err(end) => end,
-                    }));
+                    intake.complete = true;
                 }
                 b'f' => {
                     let message = self.client.input.split_to(header.len);
                     let body = message.get(frame::HEADER..).unwrap_or_default();
                     let fail = CopyFail::read(body).map_err(|error| Lost(error.into()))?;
                     let reason = String::from_utf8_lossy(fail.reason).into_owned();
-                    return Ok(Some(End::GivenUp(reason)));
+                    return Ok(Taken::End(End::GivenUp(reason)));
                 }
                 other => {
                     self.told(&Error::client(
@@ -316,14 +343,14 @@ impl Session {
         }
     }
 
-    /// Gives the shards what has come, as far as it is whole rows. `None`: nothing more comes.
+    /// Gives the shards what has come, as far as it is whole rows.
     fn spread(
         &mut self,
         fan: &FanOut,
         intake: &mut Intake<'_>,
-        bytes: Option<&Bytes>,
-    ) -> Result<(), End> {
-        let Intake { cut, front, bundles, .. } = intake;
+        bytes: Option<Bytes>,
+    ) -> Result<Fed, End> {
+        let Intake { cut, front, drawing, bundles, .. } = intake;
         let participants = &mut self.txn.participants;
         let mut give = |stream: usize, row: &[u8]| {
             let participant = fan.at(stream).and_then(|at| participants.get_mut(at));
@@ -332,16 +359,19 @@ impl Session {
             }
         };
         let Some(cut) = cut else {
-            let bytes = bytes.map(Bytes::as_ref).unwrap_or_default();
+            let bytes = bytes.as_deref().unwrap_or_default();
             (0..fan.len()).for_each(|stream| give(stream, bytes));
-            return Ok(());
+            return Ok(Fed::All);
         };
         if let Some(bytes) = bytes {
-            cut.rows.push(bytes);
+            cut.rows.push(&bytes);
         }
         loop {
+            if drawing.as_ref().is_some_and(Drawing::is_empty) && cut.rows.has_some() {
+                return Ok(Fed::NoKeys);
+            }
             match cut.rows.cut().map_err(|wrong| End::Refused(wrong.into()))? {
-                Next::More | Next::End => return Ok(()),
+                Next::More | Next::End => return Ok(Fed::All),
                 Next::Header(header) => {
                     (0..fan.len()).for_each(|stream| give(stream, cut.rows.bytes(&header)));
                 }
@@ -353,15 +383,24 @@ impl Session {
                     )));
                 }
                 Next::Row { row, data } => {
-                    let Cut { rows, placing, written, rules, room } = &mut *cut;
-                    let shard = match placing.shard(rows, &data, *written, rules, room) {
+                    let Cut { rows, data: of, placing, written, rules, room } = &mut *cut;
+                    let key = drawing.as_mut().and_then(Drawing::next);
+                    let own = key.map(|key| drawn::in_front(of, key)).unwrap_or_default();
+                    let own = own.as_slice();
+                    let shard = match key {
+                        Some(key) => placing.shard_of(key, rules),
+                        None => placing.shard(rows, &data, *written, rules, room),
+                    };
+                    let shard = match shard {
                         Ok(shard) => usize::from(shard.0),
                         Err(error) => {
+                            give(0, own);
                             give(0, front);
                             give(0, rows.bytes(&row));
                             return Err(End::Broken(error));
                         }
                     };
+                    give(shard, own);
                     give(shard, front);
                     give(shard, rows.bytes(&row));
                 }

@@ -65,6 +65,11 @@ impl Rows {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Something has come that was not cut yet.
+    pub fn has_some(&self) -> bool {
+        self.stage != Stage::Ended && self.bytes.len() > self.start
+    }
+
     /// That was all of it.
     pub fn end(&mut self) {
         self.whole = true;
