@@ -234,3 +234,32 @@ fn a_shard_that_was_only_read_and_is_lost_behind_the_commit_is_no_error() {
     assert_eq!(stage.bank.balances(&[0]), [98]);
     assert_eq!(client.value(read), "100", "over another connection");
 }
+
+/// With that server goes what the session has there, so the session ends; but it is told first what became of
+/// its transaction.
+#[test]
+fn a_session_that_loses_its_temporary_tables_in_a_commit_hears_of_the_commit_first() {
+    let mut stage = Stage::new();
+    let weir = stage.weir(&format!("{SLOW}[timeouts]\nresolution = '1s'\n"));
+    // The one writer, then the anchor of two.
+    for (others, word) in [(&[][..], "COMMIT"), (&[1], "INSERT INTO weir.commit_record")] {
+        let mut client = Raw::connect(weir.port(), &[("user", "postgres"), ("database", DATABASE)]);
+        client.patient(std::time::Duration::from_secs(30));
+        run(&mut client, &["CREATE TEMP TABLE own (n int)", "BEGIN", &take(0, 1)]);
+        for other in others {
+            run(&mut client, &[&take(*other, -1)]);
+        }
+        stage.gates[0].arm(word, When::Before);
+        client.ask("COMMIT");
+        stage.gates[0].wait();
+        stage.bank.cluster.kill(0);
+        stage.gates[0].open();
+        let said = heard(client.hear_the_end());
+        let (first, rest) = said.split_once('\n').unwrap();
+        assert!(first.contains("V=ERROR C=08007") || first.contains("V=FATAL C=08007"), "{said}");
+        assert!(!rest.contains("Z "), "{said}");
+        stage.bank.cluster.restart(0);
+        wait_for("recovery", || stage.bank.left() == (0, 0));
+        assert_eq!(stage.bank.balances(&[0, 1]), [100, 100], "{said}");
+    }
+}

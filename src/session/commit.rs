@@ -50,6 +50,13 @@ enum Trouble {
     Unknown(Error),
 }
 
+/// What a session has left on a server for longer than a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bond {
+    Whole,
+    Broken,
+}
+
 /// Servers that answer nothing are not waited for any longer.
 struct GivenUp;
 
@@ -83,8 +90,13 @@ impl Session {
                 self.database.counters.ended_over_shards(outcome, began.elapsed());
                 self.undo(&key, matches!(trouble, Trouble::Unknown(_))).await;
                 self.txn.end(Ending::RolledBack);
+                let told = self.tell_trouble(trouble, show);
+                if let (Bond::Broken, Err(Stop::Say(error))) = (self.bond(), &told) {
+                    // Before the session ends: it says what became of the transaction.
+                    self.told(error);
+                }
                 self.part_with_lost().await?;
-                return self.tell_trouble(trouble, show);
+                return told;
             }
         }
         self.database.counters.ended_over_shards("committed", began.elapsed());
@@ -355,15 +367,19 @@ impl Session {
         asked.answers(&mut self.txn.participants)
     }
 
+    /// Whether a server was lost that holds what the session is tied to.
+    fn bond(&self) -> Bond {
+        match self.txn.participants.iter().any(|other| other.tied && other.is_lost()) {
+            true => Bond::Broken,
+            false => Bond::Whole,
+        }
+    }
+
     /// Connections that were lost on the way are nobody's participants any more.
     pub(super) async fn part_with_lost(&mut self) -> Result<(), Stop> {
-        let lost = |at: &usize| self.txn.participants.get(*at).is_some_and(|p| p.is_lost());
-        let lost: Vec<usize> = (0..self.txn.participants.len()).rev().filter(lost).collect();
-        let mut tied = false;
-        for at in lost {
-            tied |= self.txn.leave(at).is_some_and(|participant| participant.tied);
-        }
-        if tied {
+        let bond = self.bond();
+        self.txn.participants.retain(|participant| !participant.is_lost());
+        if bond == Bond::Broken {
             let error = Error::shard(
                 SqlState::CONNECTION_FAILURE,
                 "lost the server that holds this session's temporary tables, locks or LISTEN",

@@ -96,6 +96,7 @@ impl Session {
             default_tier: greeted.tier,
             resting: true,
             passed_on: None,
+            deciding: false,
             leaving,
         }
     }

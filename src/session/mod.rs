@@ -360,6 +360,8 @@ pub struct Session {
     resting: bool,
     /// When servers were last told of the client's cancel request.
     passed_on: Option<Instant>,
+    /// COMMIT of what was written is on its way: if it is lost, nobody knows whether it was heard.
+    deciding: bool,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
 }
@@ -401,6 +403,10 @@ impl Session {
         match broken {
             Broken::Client => Stop::End,
             Broken::Server(_, error) => {
+                let error = match std::mem::take(&mut self.deciding) {
+                    true => transaction::unknown_outcome(error),
+                    false => error,
+                };
                 let tied = self.txn.participants.iter().any(|participant| participant.tied);
                 let half_said = self.relay.is_within_message();
                 self.lose_participants("a server of its transaction was lost").await;

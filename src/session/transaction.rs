@@ -124,7 +124,9 @@ impl Session {
         order.sort_by_key(|&at| std::cmp::Reverse(self.txn.access(at)));
         let mut wrote = false;
         for at in order {
+            self.deciding = ending == Ending::Committed && self.txn.access(at) == Access::Write;
             let outcome = self.say(at, text, show).await;
+            self.deciding = false;
             beside_the_writer(outcome, wrote && ending == Ending::Committed)?;
             wrote |= self.txn.access(at) == Access::Write;
             show = Show::Swallow;
@@ -181,16 +183,14 @@ impl Session {
             return if show == Show::Forward { self.complete("COMMIT") } else { Ok(()) };
         };
         let wrote = self.txn.access(first) == Access::Write;
+        self.deciding = wrote;
         let outcome = self.say(first, "COMMIT", show).await;
+        self.deciding = false;
         let committed = outcome.is_ok() && self.relay.tag == b"COMMIT";
         if !committed {
             let rolled_back = self.roll_back_on(rest).await;
             self.txn.end(Ending::RolledBack);
-            return match outcome {
-                Err(Stop::Say(error)) if wrote => Err(unknown_outcome(error).into()),
-                Err(stop) => Err(stop),
-                Ok(()) => rolled_back,
-            };
+            return outcome.and(rolled_back);
         }
         self.commit_rest(rest).await;
         self.txn.end(Ending::Committed);
