@@ -41,6 +41,13 @@ WHERE rolcanlogin AND NOT rolsuper AND NOT rolreplication
   AND pg_catalog.has_database_privilege(oid, current_database(), 'CONNECT')
 ORDER BY 1 LIMIT 10";
 
+/// Whether weir's own user may delete old records there. CASE, since what is not there has no rights.
+const PRUNES: &str = "\
+SELECT CASE WHEN to_regclass('weir.commit_record') IS NULL THEN true
+            ELSE pg_has_role('pg_read_all_stats', 'USAGE')
+                 AND has_table_privilege('weir.commit_record', 'SELECT')
+                 AND has_table_privilege('weir.commit_record', 'DELETE') END";
+
 /// What a shard offers to transactions over several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offers {
@@ -87,6 +94,12 @@ pub async fn offers(client: &Client) -> Result<Offers, Error> {
             _ => Level::ReadCommitted,
         },
     })
+}
+
+/// Whether old records are deleted there at all.
+pub async fn prunes(client: &Client) -> Result<bool, Error> {
+    let row = client.query_one(PRUNES, &[]).await.map_err(failed)?;
+    row.try_get(0).map_err(failed)
 }
 
 /// Roles that may log in there, and what they have prepared weir's own may not finish.

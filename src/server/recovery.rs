@@ -260,18 +260,38 @@ pub async fn look_at_all(rules: &Rules, servers: &ServerSet) {
     }
     for shard in rules.shard_ids() {
         match look(servers, shard).await {
-            Ok((offers, strangers)) => {
+            Ok(Looked { offers, strangers, prunes }) => {
                 say(servers, shard, rules.shard_name(shard), offers);
                 say_strangers(rules.shard_name(shard), &strangers);
+                if !prunes {
+                    let shard = rules.shard_name(shard);
+                    let message = format!(
+                        "weir's own user cannot delete old commit records on shard {shard}"
+                    );
+                    let hint = "GRANT SELECT, DELETE ON weir.commit_record and pg_read_all_stats to it, \
+                                or the table grows for ever";
+                    tracing::warn!(message = message, hint = hint);
+                }
             }
             Err(error) => tracing::debug!(%error, "a shard could not be looked at"),
         }
     }
 }
 
-async fn look(servers: &ServerSet, shard: ShardId) -> Result<(Offers, Vec<String>), Error> {
+/// What weir wants to know of a shard when it starts.
+struct Looked {
+    offers: Offers,
+    strangers: Vec<String>,
+    prunes: bool,
+}
+
+async fn look(servers: &ServerSet, shard: ShardId) -> Result<Looked, Error> {
     let client = servers.fleet.primary(shard)?.control().await?;
-    Ok((commit_record::offers(&client).await?, commit_record::strangers(&client).await?))
+    Ok(Looked {
+        offers: commit_record::offers(&client).await?,
+        strangers: commit_record::strangers(&client).await?,
+        prunes: commit_record::prunes(&client).await?,
+    })
 }
 
 fn say_strangers(shard: &str, strangers: &[String]) {
