@@ -2,9 +2,10 @@
 //! PostgreSQL.
 //!
 //! `WEIR_CURSORS_SEED=7 WEIR_CURSORS_WALKS=500 cargo test --test integration cursors_at_random -- --nocapture`
-use super::{SETTINGS, World, check_ok, world};
+use super::{SETTINGS, SLOW, World, cancel, check_ok, world};
 use crate::oracle::setting;
 use crate::raw::Raw;
+use crate::weir::wait_for;
 
 const SEED: usize = 1;
 const WALKS: usize = 60;
@@ -45,6 +46,7 @@ fn cursors_over_several_shards_go_forward_as_on_one_postgres() {
     ends_with_an_error(&world);
     in_extended_messages(&world);
     refusals(&world);
+    cancelled(&world);
 }
 
 const MERGED: &str = "SELECT id, note FROM orders ORDER BY id";
@@ -282,6 +284,34 @@ fn refusals(world: &World) {
         first.iter().for_each(|text| check_ok(&mut weir, text));
         let heard = weir.query(last).take_transcript();
         assert!(heard.contains("C=0A000") && heard.contains(words), "{last}: {heard}");
+        check_ok(&mut weir, "ROLLBACK");
+    }
+    assert!(world.is_clean());
+}
+
+/// A cancel request ends a FETCH on every server, and the cursor with it.
+fn cancelled(world: &World) {
+    let mut weir = world.client();
+    for query in
+        [SLOW, "SELECT o.id FROM orders o, generate_series(1, 100000000) g WHERE o.id + g = -1"]
+    {
+        check_ok(&mut weir, "BEGIN");
+        check_ok(&mut weir, &format!("DECLARE c CURSOR FOR {query}"));
+        check_ok(&mut weir, "SAVEPOINT s");
+        weir.ask("FETCH 3 FROM c");
+        wait_for("the cursor's query to run", || {
+            let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND \
+                          query LIKE '%= -1%' AND pid <> pg_backend_pid() AND \
+                          clock_timestamp() - query_start > interval '300 ms'";
+            world.cluster.shard(0).sql("postgres", active).unwrap() != "0"
+        });
+        cancel(world, &weir);
+        let told = weir.await_ready().take_transcript();
+        assert!(told.contains("C=57014"), "{told}");
+        check_ok(&mut weir, "ROLLBACK TO s");
+        assert!(heard(&mut weir, "FETCH c").contains("E 55000"));
+        check_ok(&mut weir, "ROLLBACK TO s");
+        assert_eq!(weir.value("SELECT count(*) FROM users"), "40");
         check_ok(&mut weir, "ROLLBACK");
     }
     assert!(world.is_clean());

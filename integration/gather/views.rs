@@ -157,6 +157,7 @@ fn what_a_view_cannot_do(weir: &mut Raw) {
         ("COPY dear TO STDOUT", "is a view"),
         ("CREATE MATERIALIZED VIEW kept AS SELECT * FROM orders", "MATERIALIZED"),
         ("CREATE MATERIALIZED VIEW kept AS SELECT count(*) FROM dear", "MATERIALIZED"),
+        ("CREATE MATERIALIZED VIEW kept AS SELECT * FROM orders WITH NO DATA", "MATERIALIZED"),
         ("CREATE TABLE notes AS SELECT user_id FROM dear", ""),
     ] {
         let heard = heard(weir, text);

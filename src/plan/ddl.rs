@@ -214,10 +214,13 @@ pub fn by_words(text: &str, context: &Context<'_>) -> Result<Option<ByWords>, Un
                 Object::MaterializedView | Object::View if !creates => {
                     on_tables(&words, "view", drops)
                 }
+                // Nobody has looked at what it reads.
+                Object::MaterializedView => Err(Unroutable::Unsupported {
+                    what: String::from("CREATE MATERIALIZED VIEW in this form"),
+                }),
                 Object::Index
                 | Object::Sequence
                 | Object::View
-                | Object::MaterializedView
                 | Object::Schema
                 | Object::Type
                 | Object::Domain
