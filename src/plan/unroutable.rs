@@ -226,7 +226,9 @@ impl From<Unroutable> for Error {
         use Unroutable as U;
         match unroutable {
             U::Unproved { table, key } => Error::refused(
-                format!("no condition limits {table} to one shard"),
+                format!(
+                    "no condition limits {table} to one shard, and this statement is not run on several"
+                ),
                 format!("add {key} = … as a condition on {table} itself"),
             ),
             U::SeveralShards { what } => Error::refused(
@@ -243,9 +245,10 @@ impl From<Unroutable> for Error {
                     format!("add to the rules file:\n{rule}"),
                 )
             },
-            U::NoSuchTable { table } => {
-                Error::client(SqlState(*b"42P01"), format!("relation \"{table}\" does not exist"))
-            }
+            U::NoSuchTable { table } => Error::client(
+                SqlState::UNDEFINED_TABLE,
+                format!("relation \"{table}\" does not exist"),
+            ),
             U::NotGathered { what } => Error::refused(
                 format!("{what} in a query over several shards is not supported"),
                 "limit every sharded table to one key, or name the shard: /* weir: shard=NAME */",
@@ -336,30 +339,35 @@ impl From<Unroutable> for Error {
                 format!("give {column} a constant or a parameter"),
             ),
             U::KeyNotPassed { table, column } => Error::refused(
-                format!("{column} of {table} is not a key that limits the rows inserted"),
-                format!("select {column} as a plain column or constant limited by = in the query"),
+                format!(
+                    "nothing tells the shard of the rows that are inserted into {table}: their {column} is \
+                     no key of the rows selected"
+                ),
+                format!(
+                    "select {column} from the key column of a sharded table, or give it one constant"
+                ),
             ),
             U::NullKey { table, column } => Error::refused(
                 format!("{column} of {table} is NULL, and the rules name no fallback key"),
                 format!("give {column} a value"),
             ),
             U::ColumnsUnknown { table } => Error::refused(
-                format!("the columns of {table} are not known"),
-                "write the column list",
+                format!("the columns of {table} and their order are not known"),
+                format!("name them: INSERT INTO {table} (…) VALUES (…)"),
             ),
             U::Unfolded { column, form } => Error::refused(
-                format!("the value for {column} is {form}, which is not worked out before routing"),
+                format!("the value for {column} is {form}, from which weir cannot tell the shard"),
                 "give a constant or a parameter of the column's type",
             ),
             U::TypeMismatch { column, form } => Error::refused(
-                format!("{column} is compared with {form}"),
+                format!("{column}, which tells the shard, is compared with {form}"),
                 "cast the value to the column's type",
             ),
             U::NoBucket { column, key } => Error {
                 blame: Blame::Rules,
                 ..Error::refused(
                     format!("no bucket takes {column} = {key}"),
-                    "the distribution in the rules file does not cover this key",
+                    "add the key's value or range to its distribution in the rules file",
                 )
             },
             U::Value(error) => error,
@@ -367,8 +375,9 @@ impl From<Unroutable> for Error {
                 Error::client(SqlState(*b"42P02"), format!("there is no parameter ${number}"))
             }
             U::Function { function } => Error::refused(
-                format!("function {function} is not known to read no tables"),
-                "make it immutable if it reads no table, or name it and its tables under functions in the rules file",
+                format!("function {function} may read tables, and weir does not know which"),
+                "declare it IMMUTABLE if it reads none, or name it and its tables under functions in the \
+                 rules file",
             ),
             U::HiddenTables { function } => Error::refused(
                 format!("function {function} reads tables that the statement does not name"),
@@ -400,9 +409,10 @@ impl From<Unroutable> for Error {
                 "search_path names a schema before pg_catalog, and = may be an operator of that schema",
                 "leave pg_catalog out of search_path, or name it first",
             ),
-            U::Opaque { what } => {
-                Error::refused(format!("what {what} touches is not known"), HINT_SHARD)
-            }
+            U::Opaque { what } => Error::refused(
+                format!("weir does not know what {what} reads and writes"),
+                HINT_SHARD,
+            ),
             U::OneShardOnly { what } => Error::refused(
                 format!("{what} cannot run in one transaction on every shard"),
                 "run it shard by shard: /* weir: shard=NAME */",
