@@ -20,7 +20,16 @@ const SCHEMA: &str = "
         txt text, icu text COLLATE \"und-x-icu\", nocase text COLLATE nocase, ch char(6), b boolean,
         ts timestamptz, iv interval, j jsonb, PRIMARY KEY (k, id));
     CREATE TABLE u (k bigint NOT NULL, id int NOT NULL, t_id int, txt text, PRIMARY KEY (k, id));
-    CREATE TABLE r (id int PRIMARY KEY, name text, f float8);";
+    CREATE TABLE r (id int PRIMARY KEY, name text, f float8);
+    CREATE VIEW v_steady AS SELECT id, lower(name) AS name FROM r WHERE id < 3;
+    CREATE VIEW v_one AS SELECT name FROM r LIMIT 1;
+    CREATE VIEW v_nested AS SELECT name FROM v_one;
+    CREATE VIEW v_texts AS SELECT string_agg(name, ',') AS name FROM r;
+    CREATE VIEW v_numbered AS SELECT id, row_number() OVER ()::text AS name FROM r;
+    CREATE VIEW v_random AS SELECT random()::text AS name;
+    CREATE VIEW v_time AS SELECT clock_timestamp()::text || CURRENT_TIMESTAMP AS name;";
+const VIEWS: &[&str] =
+    &["v_steady", "v_one", "v_nested", "v_texts", "v_numbered", "v_random", "v_time"];
 
 struct Scene {
     oracle: Raw,
@@ -55,7 +64,9 @@ impl Scene {
                 "[[table]]\nname = '{table}'\ndistribution = 'by_key'\nkey = 'k'\n"
             ));
         }
-        rules.push_str("[[table]]\nname = 'r'\nreference = true\n");
+        for table in ["r"].iter().chain(VIEWS) {
+            rules.push_str(&format!("[[table]]\nname = '{table}'\nreference = true\n"));
+        }
         for database in ["gather", "s0", "s1", "s2"] {
             server
                 .sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE {DATABASE}"))

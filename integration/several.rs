@@ -1,5 +1,7 @@
 //! Queries whose rows are on several shards, in both protocols, beside one plain PostgreSQL that has
 //! all rows: statements, errors, time and memory as weir carries them out.
+mod judged;
+
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
 use crate::weir::{Weir, wait_for};

@@ -84,3 +84,36 @@ fn a_value_that_depends_on_the_order_of_rows_is_one_for_all_shards() {
         assert!(merged.contains("merge of"), "{steady}: {merged}");
     }
 }
+
+#[test]
+fn a_view_that_servers_work_out_differently_is_one_for_all_shards() {
+    let mut scene = disordered();
+    for value in [
+        "(SELECT name FROM v_one)",
+        "(SELECT name FROM v_nested)",
+        "(SELECT name FROM v_texts)",
+        "(SELECT name FROM v_numbered WHERE id = 1)",
+        "(SELECT name FROM v_random)",
+        "(SELECT name FROM v_time)",
+    ] {
+        scene.rows(&format!("SELECT count(*) FROM (SELECT DISTINCT {value} FROM t) x"));
+        scene.rows(&format!(
+            "SELECT count(DISTINCT name) FROM (SELECT k, {value} AS name FROM t) x"
+        ));
+        let merged = scene.strategy(&format!("SELECT k, {value} FROM t"));
+        assert!(!merged.contains("merge of"), "{value}: {merged}");
+    }
+    for view in ["v_one", "v_nested", "v_random", "v_time"] {
+        scene.rows(&format!("SELECT count(DISTINCT v.name) FROM t CROSS JOIN {view} v"));
+        let write = format!("UPDATE t SET txt = v.name FROM {view} v WHERE t.n < 3");
+        assert_eq!(scene.weir.value(&write), "0A000", "{view}");
+    }
+    for steady in [
+        "SELECT t.k, v.name FROM t JOIN v_steady v ON v.id = t.n",
+        "SELECT k, (SELECT max(name) FROM v_steady) FROM t WHERE EXISTS (SELECT FROM v_steady v WHERE v.id = n)",
+    ] {
+        scene.rows(steady);
+        let merged = scene.strategy(steady);
+        assert!(merged.contains("merge of"), "{steady}: {merged}");
+    }
+}

@@ -2,13 +2,15 @@
 //! rows: tags, RETURNING, errors and the rows afterwards; and where each row lives.
 //!
 //! - `moves`: rows that leave their shards · `foreign`: what foreign keys and triggers add · `explains`: EXPLAIN ·
-//!   `selected`: INSERT … SELECT through weir · `inner`: writes inside WITH · `merges`: MERGE into reference tables
+//!   `selected`: INSERT … SELECT through weir · `inner`: writes inside WITH · `merges`: MERGE into reference tables ·
+//!   `time`: what time it is
 mod explains;
 mod foreign;
 mod inner;
 mod merges;
 mod moves;
 mod selected;
+mod time;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;

@@ -58,6 +58,24 @@ WITH spaces AS MATERIALIZED (
     JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.proname = 'next_id'
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'weir'
     WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^(weir\\.)?next_id\\(\\)$'
+), steady AS (
+    SELECT w.ev_class AS oid FROM pg_catalog.pg_rewrite w
+    JOIN relations r ON r.oid = w.ev_class AND r.relkind = 'v'
+    WHERE w.ev_type = '1'
+      AND w.ev_action::text !~ ':limit(Count|Offset) \\{|:hasDistinctOn true|:subLinkType 6|:tablesample \\{|\\{(WINDOWFUNC|SQLVALUEFUNCTION) '
+      AND NOT EXISTS (
+          SELECT FROM pg_catalog.regexp_matches(
+              w.ev_action::text, ':(?:funcid|opfuncid|aggfnoid) ([0-9]+)', 'g') called (ids)
+          JOIN pg_catalog.pg_proc p ON p.oid = called.ids[1]::oid
+          WHERE p.provolatile <> 'i' OR p.prokind = 'a' AND NOT (
+              p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN (
+                  'bit_and', 'bit_or', 'bit_xor', 'bool_and', 'bool_or', 'count', 'every', 'max', 'min')))
+      AND NOT EXISTS (
+          SELECT FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_class other ON other.oid = d.refobjid
+          WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+            AND d.refclassid = 'pg_catalog.pg_class'::regclass
+            AND d.refobjid <> w.ev_class AND other.relkind NOT IN ('r', 'p'))
 ), bytewise AS (
     SELECT l.oid FROM pg_catalog.pg_collation l, pg_catalog.pg_database d
     WHERE d.datname = pg_catalog.current_database()
@@ -84,6 +102,7 @@ WITH spaces AS MATERIALIZED (
                 SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = r.oid) THEN 'rules' END,
             CASE WHEN r.relrowsecurity THEN 'policies' END,
             CASE WHEN r.relkind = 'p' THEN 'partitioned' END,
+            CASE WHEN r.oid IN (SELECT oid FROM steady) THEN 'steady' END,
             CASE WHEN r.relhastriggers AND EXISTS (
                 SELECT FROM pg_catalog.pg_trigger t
                 WHERE t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D')
@@ -463,6 +482,7 @@ fn mark(word: &str) -> Option<Mark> {
         "policies" => Mark::Policies,
         "triggers" => Mark::Triggers,
         "partitioned" => Mark::Partitioned,
+        "steady" => Mark::Steady,
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@ use super::fan_out::Lines;
 use super::line;
 use super::relay::MAX_INSPECTED_BYTES;
 use crate::error::{Blame, Error, SqlState};
-use crate::txn::{Begun, Participant};
+use crate::txn::Participant;
 use crate::wire::server::{self, ErrorFields};
 use crate::wire::{encode, frame};
 use bytes::Bytes;
@@ -134,7 +134,7 @@ impl Asked {
                     }
                     let body = message.slice(frame::HEADER.min(message.len())..);
                     if header.kind == b'S'
-                        && participant.begun != Begun::Aside
+                        && participant.reports_to_client()
                         && let Ok((name, value)) = server::parameter_status(&body)
                     {
                         lines.reports.insert(name.to_owned(), value.to_vec());

@@ -123,6 +123,8 @@ pub struct FanOut {
     pub(super) failing: bool,
     /// Looked at first.
     turn: usize,
+    /// Servers are sent words of weir's own.
+    hushed: bool,
 }
 
 /// One server's answer.
@@ -142,6 +144,8 @@ pub(super) struct Stream {
     kept: VecDeque<Row>,
     /// The server still has portal and statement.
     open: bool,
+    /// What it remarks on a text that it parses, others have remarked, too, or it is none of the client's.
+    hushed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,7 +181,14 @@ impl FanOut {
             failure,
             failing: false,
             turn: 0,
+            hushed: false,
         }
+    }
+
+    /// What servers remark while they parse is not for the client.
+    pub fn hush(&mut self) {
+        self.hushed = true;
+        self.streams.iter_mut().for_each(|stream| stream.hushed = true);
     }
 
     /// One more server takes part; the number of its stream.
@@ -194,6 +205,7 @@ impl FanOut {
             tag: Bytes::new(),
             kept,
             open: false,
+            hushed: self.hushed || !self.streams.is_empty(),
         });
         self.streams.len() - 1
     }
@@ -598,6 +610,13 @@ impl Stream {
         !self.owed.is_empty()
     }
 
+    /// It has not begun to run what it was sent.
+    fn is_planning(&self) -> bool {
+        let first = self.owed.front();
+        matches!(first, Some(Owed::Close | Owed::Parse | Owed::Describe | Owed::Bind))
+            && (self.owed.contains(&Owed::Parse) || self.owed.contains(&Owed::Bind))
+    }
+
     fn owes_binding(&self) -> bool {
         self.owed.contains(&Owed::Bind)
     }
@@ -681,11 +700,13 @@ impl Stream {
             {
                 let message = participant.lease.input.split_to(header.len).freeze();
                 if matches!(header.kind, b'N' | b'A') {
-                    lines.client.output.extend_from_slice(&message);
+                    if header.kind == b'A' || !(self.hushed && self.is_planning()) {
+                        lines.client.output.extend_from_slice(&message);
+                    }
                     return Poll::Ready(Ok(Said::Nothing));
                 }
                 if header.kind == b'S'
-                    && participant.begun != Begun::Aside
+                    && participant.reports_to_client()
                     && let Some(body) = message.get(frame::HEADER..)
                     && let Ok((name, value)) = server::parameter_status(body)
                 {

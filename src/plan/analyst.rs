@@ -66,11 +66,15 @@ pub struct Analyst<'a> {
     pub rather_home: bool,
     /// It asks what the server does now.
     pub state: bool,
+    /// Settings whose values it asks for: positions of the literals that name them.
+    pub asked_settings: Vec<usize>,
     /// A literal's value decided: the plan holds for this text only.
     pub peeked: Mutable<bool>,
     pub params: HashMap<u32, ParamUse>,
     /// How many reference tables were met so far.
     pub references: usize,
+    /// One of them is a view that servers may work out differently.
+    pub unsteady_view: Option<String>,
     /// SELECTs, each time one is read; what is inside another comes before it.
     pub frames: Vec<Frame>,
     /// Tables in FROM, each time they are read.
@@ -245,9 +249,11 @@ impl<'a> Analyst<'a> {
             recalled: None,
             reading_function: None,
             state: false,
+            asked_settings: Vec::new(),
             peeked: Mutable::new(false),
             params: HashMap::new(),
             references: 0,
+            unsteady_view: None,
             frames: Vec::new(),
             uses: Vec::new(),
             writes: Vec::new(),
@@ -321,6 +327,9 @@ impl<'a> Analyst<'a> {
             Home::Reference => {
                 reference = true;
                 self.references += 1;
+                if found.is_unsteady_view() {
+                    self.unsteady_view = Some(name.to_string());
+                }
                 self.columns(&found, &[])
             }
             Home::Single(shard) => {
@@ -423,7 +432,12 @@ impl<'a> Analyst<'a> {
     pub fn call(&mut self, call: &Call) -> Result<(), Unroutable> {
         match self.effect(call)? {
             Effect::None => {}
-            Effect::Catalog => self.rather_home = true,
+            Effect::Catalog => match (call.name.name.as_str(), call.operands.first()) {
+                ("current_setting", Some(Expr::Literal(Literal::Lifted(index)))) => {
+                    self.asked_settings.push(*index);
+                }
+                _ => self.rather_home = true,
+            },
             Effect::State => (self.rather_home, self.state) = (true, true),
             Effect::Random => {
                 self.random = true;

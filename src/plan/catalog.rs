@@ -52,6 +52,9 @@ pub enum Mark {
     Triggers,
     /// Its rows are in its partitions; those of other tables may be in tables that inherit from it.
     Partitioned,
+    /// A view that all servers that have the same rows work out alike: nothing in it depends on chance, on the
+    /// time, or on the order of rows.
+    Steady,
 }
 
 /// A foreign key, as the table sees it that it points to.

@@ -51,6 +51,7 @@ use crate::ids::{DistributionId, Oid, ShardId, TierId};
 use crate::rules::{Reads, Rules};
 use crate::sharding::KeyType;
 use crate::sql::control::Control;
+use crate::sql::moment::Time;
 pub use crate::sql::rewrite::Splice;
 use crate::sql::shape::Shape;
 pub use catalog::Catalog;
@@ -106,6 +107,8 @@ pub struct Plan {
     pub settings: bool,
     /// The hot row that it locks.
     pub lock: Option<LockTarget>,
+    /// Where it asks what time it is in its transaction: bytes of its shape.
+    pub times: Box<[Time]>,
     /// Sequences from which it certainly draws where it runs.
     pub draws: Vec<SequenceName>,
     /// How it is answered if its rows are on several shards.
@@ -121,6 +124,8 @@ pub struct Plan {
     /// A hash of the statement's text without its literals: the same in every weir of one build.
     pub fingerprint: u64,
     needs_types: bool,
+    /// Its first words alone have been read: PostgreSQL may find that the rest is nothing.
+    pub is_unread: bool,
 }
 
 /// What the comments of a statement ask for, besides its shard.

@@ -42,6 +42,12 @@ impl<'a> Found<'a> {
     pub fn has(&self, mark: Mark) -> bool {
         self.relation.is_some_and(|relation| relation.has(mark))
     }
+
+    /// A view of which servers with the same rows may make other rows.
+    pub fn is_unsteady_view(&self) -> bool {
+        let view = |relation: &Relation| relation.kind == RelationKind::View;
+        self.relation.is_some_and(view) && !self.has(Mark::Steady)
+    }
 }
 
 /// The schemas of a search_path's raw value, in order.

@@ -22,7 +22,7 @@ use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
 use crate::sql::shape::{Shape, shape_into};
 use crate::sql::statement::{Insert, Query, Source, Statement};
-use crate::sql::{control, explained, hint, parse};
+use crate::sql::{control, explained, hint, moment, parse};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -205,6 +205,7 @@ fn hinted(
             ties: analyst.ties,
             temporary: analyst.temporary,
             settings: analyst.settings,
+            times: times_of(&command, shape),
             ..plain(analyst.access, target, command)
         },
         Some((false, command)) => plain(Access::Write, target, command),
@@ -232,6 +233,14 @@ fn command_of(statement: &Statement) -> Command {
     }
 }
 
+/// Where a query or a write asks what time it is.
+fn times_of(command: &Command, shape: &Shape) -> Box<[moment::Time]> {
+    match command {
+        Command::Query | Command::CopyOut => moment::of_transaction(&shape.text),
+        Command::CopyIn | Command::Ddl | Command::Control(_) => Box::default(),
+    }
+}
+
 pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
     let (splices, ties) = (Vec::new(), None);
     let (replica, settings, needs_types) = (false, false, false);
@@ -246,6 +255,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         replica,
         settings,
         lock,
+        times: Box::default(),
         draws: Vec::new(),
         several: None,
         scattered: None,
@@ -254,6 +264,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         asks,
         fingerprint: 0,
         needs_types,
+        is_unread: false,
     }
 }
 
@@ -288,7 +299,7 @@ fn analyse(
         Ok(read) => read,
         Err(unread @ (Unroutable::NotParsed { .. } | Unroutable::Unsupported { .. })) => {
             let plan = unparsed(unread, statement, shape, context)?;
-            return Ok((plan, Keep::Nothing));
+            return Ok((Plan { is_unread: true, ..plan }, Keep::Nothing));
         }
         Err(other) => return Err(other),
     };
@@ -372,6 +383,7 @@ fn analyse(
     let plan = Plan {
         access: analyst.access,
         lock: analyst.lock_target(),
+        times: times_of(&told.command, shape),
         draws: recall::drawn(&parsed, context, |expr| analyst.sequence_of(expr)),
         replica: analyst.suits_replicas(),
         settings: analyst.settings,
@@ -387,6 +399,7 @@ fn analyse(
         asks: Asks::default(),
         fingerprint: 0,
         needs_types,
+        is_unread: false,
     };
     Ok((plan, keep))
 }
@@ -553,7 +566,8 @@ pub(super) fn looked_at(
     analyst.locked = analysis.notes.locked.clone();
     let state = RefCell::new(Vec::new());
     told(&mut analyst, &read, &root(&state))?;
-    let quiet = !analyst.state && !analyst.rather_home && !analyst.settings;
+    let asks = analyst.rather_home || !analyst.asked_settings.is_empty();
+    let quiet = !analyst.state && !asks && !analyst.settings;
     let reads = analyst.access == Access::Read && analyst.ties.is_none();
     Ok(Looked { steady: quiet && reads && analyst.needs.is_empty() })
 }
@@ -611,7 +625,8 @@ fn decide_or_scatter(
     }
     match (decide(analyst), scattered) {
         (Ok(target), scattered) => {
-            let scattered = could_be_apart(&target).then_some(scattered);
+            let timed = scattered.as_ref().is_ok_and(Scattered::tells_default);
+            let scattered = (timed || could_be_apart(&target)).then_some(scattered);
             Ok((target, scattered))
         }
         // Every row is on the only shard there is.
@@ -686,6 +701,7 @@ fn decide(analyst: &Analyst<'_>) -> Result<Target, Unroutable> {
             let anywhere = analyst.access == Access::Read
                 && !analyst.random
                 && !analyst.settings
+                && analyst.asked_settings.is_empty()
                 && !analyst.rather_home;
             match anywhere {
                 true => Target::AnyShard,

@@ -249,6 +249,16 @@ impl Rules {
         self.distributions.is_empty()
     }
 
+    /// Whether a table may be on another shard than the home shard, and not there.
+    pub fn has_tables_beside_home(&self) -> bool {
+        let away = |shard: ShardId| shard != self.home;
+        let listed = self
+            .tables
+            .iter()
+            .any(|table| matches!(table.placement, Placement::Single(shard) if away(shard)));
+        listed || matches!(self.unlisted, Unlisted::Shard(shard) if away(shard))
+    }
+
     /// By which statements lock what they need on several shards, the least first: the home shard, then the
     /// others in the order of the file. Who keeps to it never waits in a circle with others who do.
     pub fn rank(&self, shard: ShardId) -> (bool, ShardId) {

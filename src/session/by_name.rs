@@ -35,15 +35,22 @@ impl Session {
             [] => String::new(),
             types => format!(" ({})", types.join(", ")),
         };
-        let oids = types.iter().map(|name| builtin_oid(name)).collect();
-        let mut prepared = self.prepare(&name, text, oids, Form::Prepare(list), Naming::Named)?;
+        let oids: Vec<Oid> = types.iter().map(|name| builtin_oid(name)).collect();
         // Errors point into PREPARE as the client wrote it.
-        let ours = preparing(&prepared).chars().count() - prepared.sent.chars().count();
         let theirs = said.rfind(text).and_then(|start| said.get(..start));
         let theirs = theirs.map_or(0, |before| before.chars().count());
+        let theirs = i32::try_from(theirs).unwrap_or(0);
         let outer = self.edit.as_ref().map_or(0, |edit| edit.shift);
-        let shift = outer + i32::try_from(theirs).unwrap_or(0) - i32::try_from(ours).unwrap_or(0);
-        prepared.edit = Rc::new(Edit { shift, name: prepared.edit.name.clone() });
+        let form = Form::Prepare(list);
+        let mut prepared = match self.prepare(&name, text, Vec::clone(&oids), form, Naming::Named) {
+            Err(Stop::Say(refusal)) => {
+                return Err(self.judged(text, &oids, outer + theirs, refusal).await);
+            }
+            prepared => prepared?,
+        };
+        let ours = preparing(&prepared).chars().count() - prepared.sent.chars().count();
+        let shift = outer + theirs - i32::try_from(ours).unwrap_or(0);
+        prepared.edit = Rc::new(Edit { shift, ..(*prepared.edit).clone() });
         let statement = Rc::new(prepared);
         let at = self.site_anywhere().await?;
         self.ensure_said(at, &statement).await?;
@@ -94,6 +101,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let statement = self.current(name)?;
         let route = self.route_executed(&statement, name, arguments)?;
+        let route = self.timed_route(&statement.planned, route);
         if route == Route::Many {
             return self.execute_on_several(&statement, name, arguments, explained).await;
         }
@@ -110,6 +118,7 @@ impl Session {
         };
         let at = self.site_evenly(route, self.need(&statement.planned)).await?;
         self.tie(at, &statement.planned);
+        let statement = self.retold_statement(at, &statement).await?.unwrap_or(statement);
         self.ensure_said(at, &statement).await?;
         let began = Instant::now();
         let outer = self.edit.take();
@@ -172,6 +181,7 @@ impl Session {
             results: &[],
             batch: Some(0),
             name: "weir_all",
+            portal: None,
             shift: statement.edit.shift,
             moment: None,
         };
@@ -295,7 +305,8 @@ pub(super) fn executing(
     let shift = i32::try_from(before).unwrap_or(0) - i32::try_from(start.len()).unwrap_or(0)
         + outer.map_or(0, |edit| edit.shift);
     let text = format!("{start}{}", said.get(rest..).unwrap_or_default());
-    (text, Edit { shift, name: Some((server_name.clone(), name.to_owned())) })
+    let name = Some((server_name.clone(), name.to_owned()));
+    (text, Edit { shift, name, spliced: None })
 }
 
 /// The value of an EXECUTE argument that is a plain number or string.

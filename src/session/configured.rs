@@ -39,6 +39,7 @@ impl Session {
             match (constant(&name, values), local) {
                 (Some(name), Some(local)) => {
                     let name = name.to_ascii_lowercase();
+                    self.refuse_while_paused(&name)?;
                     self.configured.push(Configured { at, name, local: local && !outside });
                 }
                 // The session's statements all run there, as long as it names that shard.

@@ -77,7 +77,7 @@ impl Session {
             login: greeted.login,
             slot: greeted.slot,
             statements: HashMap::new(),
-            portals: HashMap::new(),
+            portals: super::portals::Portals::default(),
             unsited: VecDeque::new(),
             describing: VecDeque::new(),
             held: VecDeque::new(),

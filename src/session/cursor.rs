@@ -2,7 +2,7 @@
 //! weir's own (`portal`), which the servers bind at DECLARE, so that it sees what was there then.
 use super::control::over_several;
 use super::extended::Portal;
-use super::portal::{Bound, Shared, Stage, cannot_be_run};
+use super::portal::{Bound, Shared, Stage, cannot_be_run, undone};
 use super::several::{Carried, Kind, Sink, describe};
 use super::statements::{Form, Naming, Statement};
 use super::{Protocol, Session, Stop};
@@ -131,7 +131,7 @@ impl Session {
         let before = said.rfind(query).and_then(|start| said.get(..start));
         let before = before.map_or(0, |before| before.chars().count());
         let shift = outer + i32::try_from(before).unwrap_or(0);
-        statement.edit = Rc::new(Edit { shift, name: statement.edit.name.clone() });
+        statement.edit = Rc::new(Edit { shift, ..(*statement.edit).clone() });
         Ok(statement)
     }
 
@@ -181,9 +181,9 @@ impl Session {
         }
         bound.opened(answer);
         bound.client_name.clone_from(&declared.name);
-        bound.depth = self.txn.depth();
+        bound.inside = self.txn.depth();
         let portal = Rc::new(RefCell::new(Some(Box::new(bound))));
-        self.portals.insert(declared.name, Portal::Several(portal));
+        self.keep_portal(declared.name, Portal::Several(portal));
         self.complete("DECLARE CURSOR")
     }
 
@@ -320,12 +320,14 @@ impl Session {
     /// A portal that was bound by a message may not have begun yet.
     async fn open_fetched(&mut self, bound: &mut Bound) -> Result<(), Stop> {
         if matches!(bound.stage, Stage::Bound) {
+            bound.inside = self.txn.depth();
             let answer = self.begin_bound(bound, None, None).await?;
             bound.opened(answer);
         }
         match &bound.stage {
             Stage::Open(answer) if answer.kind != Kind::Query => {}
             Stage::Told(_) | Stage::Declares(_) => {}
+            Stage::Undone => return Err(undone(bound).into()),
             Stage::Done(Err(())) => return Err(cannot_be_run(&bound.client_name).into()),
             Stage::Open(_) | Stage::Done(Ok(_)) => return Ok(()),
             Stage::Bound => return Err(Error::internal("a portal did not begin").into()),
@@ -352,7 +354,11 @@ impl Session {
                 bound.stage = Stage::Done(Ok(tag));
                 return Ok(0);
             }
-            Stage::Bound | Stage::Told(_) | Stage::Declares(_) | Stage::Done(Err(())) => {
+            Stage::Bound
+            | Stage::Undone
+            | Stage::Told(_)
+            | Stage::Declares(_)
+            | Stage::Done(Err(())) => {
                 return Err(cannot_be_run(&bound.client_name).into());
             }
         };
@@ -396,11 +402,10 @@ impl Session {
     }
 
     async fn close_all(&mut self) -> Result<(), Stop> {
-        let gone = self.portals.extract_if(|_, portal| match portal {
+        let gone = self.portals.take_if(|portal| match portal {
             Portal::On(..) | Portal::Several(_) => true,
             Portal::Own(_) | Portal::Spent(_) => false,
         });
-        let gone: Vec<Portal> = gone.map(|(_, portal)| portal).collect();
         for portal in gone {
             if let Portal::Several(portal) = portal {
                 self.close_several(&portal).await?;
@@ -416,30 +421,9 @@ impl Session {
     }
 
     /// ROLLBACK TO has undone what these were declared after.
-    pub(super) async fn forget_cursors(&mut self) -> Result<(), Stop> {
+    pub(super) fn forget_cursors(&mut self) {
         let depth = self.txn.depth();
         self.cursors.retain(|_, cursor| cursor.depth < depth);
-        let undone = |portal: &Portal| match portal {
-            Portal::Several(portal) => {
-                portal.borrow().as_deref().is_some_and(|bound| bound.depth >= depth)
-            }
-            Portal::On(..) | Portal::Own(_) | Portal::Spent(_) => false,
-        };
-        let gone: Vec<Portal> =
-            self.portals.extract_if(|_, portal| undone(portal)).map(|(_, gone)| gone).collect();
-        for portal in gone {
-            let Portal::Several(portal) = portal else { continue };
-            let bound = portal.borrow_mut().take();
-            let gathered = match bound.map(|bound| bound.stage) {
-                Some(Stage::Open(answer)) => answer.gathered,
-                Some(Stage::Bound | Stage::Told(_) | Stage::Declares(_) | Stage::Done(_))
-                | None => None,
-            };
-            if let Some(gathered) = gathered {
-                self.end_gathered(&gathered).await?;
-            }
-        }
-        Ok(())
     }
 
     /// RELEASE: they belong to the savepoint around.
@@ -447,13 +431,6 @@ impl Session {
         let depth = self.txn.depth();
         for cursor in self.cursors.values_mut() {
             cursor.depth = cursor.depth.min(depth);
-        }
-        for portal in self.portals.values() {
-            if let Portal::Several(portal) = portal
-                && let Some(bound) = portal.borrow_mut().as_deref_mut()
-            {
-                bound.depth = bound.depth.min(depth);
-            }
         }
     }
 

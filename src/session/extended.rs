@@ -51,8 +51,17 @@ impl Session {
         }
         self.protocol = Protocol::Extended;
         let outcome = match kind {
-            frontend::Kind::Parse => self.parse(body),
-            frontend::Kind::Bind => self.bind(body).await,
+            frontend::Kind::Parse => match self.parse(body) {
+                Err(Stop::Say(refusal)) => Err(self.judged_parse(body, refusal).await),
+                parsed => parsed,
+            },
+            frontend::Kind::Bind => match self.bind(body).await {
+                // What has not been parsed yet may be wrong.
+                Err(Stop::Say(refusal)) if refusal.code == SqlState::FEATURE_NOT_SUPPORTED => {
+                    self.catch_up().await.and(Err(refusal.into()))
+                }
+                bound => bound,
+            },
             frontend::Kind::Describe => self.describe(body).await,
             frontend::Kind::Execute => self.execute(body).await,
             frontend::Kind::Close => self.close(body).await,
@@ -104,17 +113,19 @@ impl Session {
         self.allow_budget(&statement.planned);
         if let Command::Control(control) = &statement.planned.plan.command {
             self.refuse_if_failed(Some(control))?;
+            self.refuse_open_portal(&portal)?;
             if !self.is_forwarded(&statement) {
                 self.check_fetched_formats(control, &bind)?;
-                self.portals.insert(portal, Portal::Own(statement));
+                self.keep_portal(portal, Portal::Own(statement));
                 self.relay.local(encode::bind_complete);
                 return Ok(());
             }
         } else {
             self.refuse_if_failed(None)?;
+            self.refuse_open_portal(&portal)?;
         }
         if statement.planned.plan.command == Command::Ddl {
-            self.portals.insert(portal, Portal::Own(statement));
+            self.keep_portal(portal, Portal::Own(statement));
             self.relay.local(encode::bind_complete);
             return Ok(());
         }
@@ -134,8 +145,12 @@ impl Session {
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
+        let route = match statement.explains {
+            None => self.timed_route(&statement.planned, route),
+            Some(_) => route,
+        };
         if route == Route::Many && statement.planned.plan.copying.is_some() {
-            self.portals.insert(portal, Portal::Own(statement));
+            self.keep_portal(portal, Portal::Own(statement));
             self.relay.local(encode::bind_complete);
             return Ok(());
         }
@@ -171,7 +186,9 @@ impl Session {
             self.note_forwarded(&control.clone(), at);
         }
         self.count(&statement.planned, at);
+        let retold = self.retold_statement(at, &statement).await?;
         self.site_messages(at).await?;
+        let statement = retold.unwrap_or(statement);
         let server_name = self.ensure_prepared(at, &statement, Show::Swallow)?;
         let Some(participant) = self.txn.participants.get_mut(at) else {
             return Err(Error::internal("no such participant").into());
@@ -194,7 +211,7 @@ impl Session {
         }
         let draws = (!has_drawn_key && !runs.planned.plan.draws.is_empty())
             .then(|| runs.planned.plan.clone());
-        self.portals.insert(portal, Portal::On(at, shape, draws));
+        self.keep_portal(portal, Portal::On(at, shape, draws));
         Ok(())
     }
 
@@ -329,8 +346,8 @@ impl Session {
         );
         if ends {
             self.portals.remove(name);
-        } else if let Some(portal) = self.portals.get_mut(name) {
-            *portal = Portal::Spent(statement);
+        } else {
+            self.portals.exchange(name, Portal::Spent(statement));
         }
     }
 

@@ -17,15 +17,16 @@
 //! - `setting`: SET and its kin
 //! - `own`: weir's own settings, and what a statement asks for itself
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
+//! - `judged`: what PostgreSQL says of statements that weir refuses
 //! - `calls`: a statement's shape may be refused, and its time is limited
-//! - `site`: bring a shard into the transaction
+//! - `site`: bring a shard into the transaction · `clock`: what time it is there
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards
 //! - `scattered`: writes on several shards · `copies`: of reference tables · `moves`: of keys
 //! - `snapshot`: all shards that a query reads, at one moment
 //! - `printing`: whether servers write values alike
 //! - `together`: one query asked of several servers at once
-//! - `portal`: their portals
+//! - `portal`: their portals · `portals`: all that is bound
 //! - `cursor`: SQL cursors
 //! - `place`: so many gather at a time
 //! - `gather`: queries that the gather database finishes
@@ -57,7 +58,9 @@ mod setting;
 mod own;
 mod by_name;
 mod calls;
+mod judged;
 mod site;
+mod clock;
 mod turn;
 mod copy;
 mod several;
@@ -68,6 +71,7 @@ mod snapshot;
 mod printing;
 mod together;
 mod portal;
+mod portals;
 mod cursor;
 mod place;
 mod gather;
@@ -325,7 +329,7 @@ pub struct Session {
     login: Arc<Login>,
     slot: Arc<Slot>,
     statements: HashMap<String, Rc<Statement>>,
-    portals: HashMap<String, extended::Portal>,
+    portals: portals::Portals,
     /// Messages whose server is not known yet, in the order of the relay's unsited replies.
     unsited: VecDeque<segment::Unsited>,
     /// Statements whose description is on its way to the client.

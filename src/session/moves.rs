@@ -103,7 +103,13 @@ impl Session {
         if route != Route::Many {
             let at = self.site(route, self.need(&planned)).await?;
             self.tie(at, &planned);
-            let wording = Wording::new(&Template::spliced(&planned.shape, &[]), asked);
+            let moment = match !planned.plan.times.is_empty() && self.txn.is_other_time(at) {
+                true => Some(self.moment(asked).await?),
+                false => None,
+            };
+            let asked = &Asked { moment: moment.as_ref(), ..*asked };
+            let told = Template::spliced(&planned.shape, &[]).telling(&planned.plan.times);
+            let wording = Wording::new(&told, asked);
             let columns = self.take_rows(asked, wording, &[at], held).await?;
             held.types = given_types(&columns)?;
             return Ok(());

@@ -36,8 +36,8 @@ pub struct Bound {
     /// Of the portals on the servers.
     name: String,
     pub(super) stage: Stage,
-    /// The savepoints that were open when it was made: it goes with the last of them.
-    pub(super) depth: usize,
+    /// So many savepoints were open when it was first executed.
+    pub(super) inside: usize,
     pub(super) place: Place,
     /// RowDescription's body, once it has begun.
     pub(super) columns: Bytes,
@@ -52,7 +52,7 @@ impl Bound {
     ) -> Self {
         let (stage, place) = (Stage::Bound, Place::Before);
         let (results, columns) = (Vec::new(), Bytes::new());
-        Self { client_name, statement, message, results, name, stage, depth: 0, place, columns }
+        Self { client_name, statement, message, results, name, stage, inside: 0, place, columns }
     }
 
     fn asked<'q>(
@@ -71,6 +71,7 @@ impl Bound {
             results: &self.results,
             batch,
             name: &self.name,
+            portal: Some(&self.client_name),
             shift: statement.edit.shift,
             moment: None,
         }
@@ -86,6 +87,32 @@ impl Bound {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open(_))
     }
+
+    /// As messages speak of it.
+    pub(super) fn told_name(&self) -> String {
+        match self.client_name.as_str() {
+            "" => String::from("the unnamed portal"),
+            named => format!("portal \"{named}\""),
+        }
+    }
+
+    /// A savepoint was rolled back, and with it what servers have made since; so many are left.
+    pub(super) fn roll_back(&mut self, depth: usize) -> Option<Box<Answer>> {
+        if self.inside < depth || !self.is_open() {
+            return None;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Undone) {
+            Stage::Open(answer) => Some(answer),
+            Stage::Bound | Stage::Declares(_) | Stage::Undone | Stage::Told(_) | Stage::Done(_) => {
+                None
+            }
+        }
+    }
+
+    /// A savepoint was released; so many are left.
+    pub(super) fn release(&mut self, depth: usize) {
+        self.inside = self.inside.min(depth);
+    }
 }
 
 pub(super) enum Stage {
@@ -95,6 +122,8 @@ pub(super) enum Stage {
     Open(Box<Answer>),
     /// Rows that weir has made itself: of EXPLAIN.
     Told(VecDeque<Vec<u8>>),
+    /// A savepoint before its first execution was rolled back.
+    Undone,
     /// Every row has been given: what another Execute says. `Err`: it cannot be executed again.
     Done(Result<String, ()>),
 }
@@ -135,7 +164,6 @@ impl Session {
         let message = [&[0, 0], bind.tail_after_statement()].concat();
         let name = self.unused_name();
         let mut bound = Bound::new(portal.clone(), statement, message, name);
-        bound.depth = self.txn.depth();
         match declared {
             None => bound.results = bind.result_formats().collect(),
             Some(declared) => {
@@ -144,7 +172,7 @@ impl Session {
             }
         }
         let bound = super::extended::Portal::Several(Rc::new(RefCell::new(Some(Box::new(bound)))));
-        self.portals.insert(portal, bound);
+        self.keep_portal(portal, bound);
         self.relay.local(encode::bind_complete);
         Ok(())
     }
@@ -219,7 +247,7 @@ impl Session {
             let (declared, statement) = (declared.clone(), bound.statement.clone());
             let portal = std::mem::take(&mut bound.client_name);
             self.declare_wide(declared, *bound).await?;
-            self.portals.insert(portal, super::extended::Portal::Spent(statement));
+            self.portals.exchange(&portal, super::extended::Portal::Spent(statement));
             return Ok(());
         }
         let call = self.admit(self.shape_of(&bound.statement.planned, Route::Many))?;
@@ -246,6 +274,7 @@ impl Session {
         // What fails cannot be executed again.
         let mut stage = std::mem::replace(&mut bound.stage, Stage::Done(Err(())));
         if matches!(stage, Stage::Bound) {
+            bound.inside = self.txn.depth();
             stage = match &bound.statement.explains {
                 None => {
                     let answer = self.begin_bound(bound, Some(batch), None).await?;
@@ -266,6 +295,10 @@ impl Session {
                 };
                 bound.stage = Stage::Done(tag);
                 return outcome;
+            }
+            Stage::Undone => {
+                bound.stage = Stage::Undone;
+                return Err(undone(bound).into());
             }
             Stage::Told(rows) => return self.tell(bound, rows, most),
             Stage::Open(answer) => answer,
@@ -361,7 +394,15 @@ impl Session {
     pub(super) async fn close_several(&mut self, portal: &Shared) -> Result<(), Stop> {
         self.catch_up().await?;
         let Some(bound) = portal.borrow_mut().take() else { return Ok(()) };
-        let Stage::Open(mut answer) = bound.stage else { return Ok(()) };
+        match bound.stage {
+            Stage::Open(answer) => self.close_answer(answer).await,
+            Stage::Bound | Stage::Declares(_) | Stage::Undone | Stage::Told(_) | Stage::Done(_) => {
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn close_answer(&mut self, mut answer: Box<Answer>) -> Result<(), Stop> {
         answer.fan.within = self.within();
         answer.fan.close(&mut self.txn.participants);
         self.go(&mut answer.fan).await?;
@@ -388,6 +429,17 @@ impl Session {
         self.finish(&mut fan, &wording).await?;
         Ok(fan.types(0).to_vec())
     }
+}
+
+/// In PostgreSQL it would go on.
+pub(super) fn undone(bound: &Bound) -> Error {
+    Error::refused(
+        format!(
+            "{} was first executed behind the savepoint that was rolled back",
+            bound.told_name()
+        ),
+        "execute it before SAVEPOINT, or bind it again",
+    )
 }
 
 pub(super) fn cannot_be_run(name: &str) -> Error {

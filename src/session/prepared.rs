@@ -93,11 +93,11 @@ impl Session {
         let shift = i32::try_from(before).unwrap_or_default();
         let (sent, edit) = match &executes {
             Some((name, inner)) => {
-                let outer = Edit { shift, name: None };
+                let outer = Edit { shift, ..Edit::default() };
                 executing(text, name, inner, Some(&outer))
             }
-            None if explains.is_some() => (text.to_owned(), Edit { shift, name: None }),
-            None => (planned.text(text).into_owned(), Edit { shift, name: None }),
+            None if explains.is_some() => (text.to_owned(), Edit { shift, ..Edit::default() }),
+            None => (planned.text(text).into_owned(), Edit { shift, ..Edit::default() }),
         };
         let mut identities = self.database.identities.borrow_mut();
         let identity = match &planned.plan.command {
@@ -118,8 +118,8 @@ impl Session {
         let under = self.planned_under();
         let catalog_version = Cell::new(self.serving.catalog_version);
         let told = Cell::new(None);
-        let renamed = edit.name.or_else(|| Some((identity.name.clone(), name.to_owned())));
-        let edit = Rc::new(Edit { shift: edit.shift, name: renamed });
+        let renamed = edit.name.clone().or_else(|| Some((identity.name.clone(), name.to_owned())));
+        let edit = Rc::new(Edit { name: renamed, ..edit });
         let executes = executes.map(|(_, inner)| inner);
         Ok(Statement {
             under,
@@ -330,7 +330,7 @@ impl Session {
         let text = known.explains.as_ref().map_or(&known.text, |explains| &explains.said);
         let mut renewed = self.prepare(name, text, types, form, known.naming)?;
         let shift = known.edit.shift;
-        renewed.edit = Rc::new(Edit { shift, name: renewed.edit.name.clone() });
+        renewed.edit = Rc::new(Edit { shift, ..(*renewed.edit).clone() });
         renewed.told = known.told.clone();
         renewed.catalog_version = known.catalog_version.clone();
         let renewed = Rc::new(renewed);

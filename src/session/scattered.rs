@@ -35,8 +35,10 @@ impl Session {
         scattered: &Scattered,
     ) -> Result<Answer, Stop> {
         let params = Params { types: asked.types, values: asked.values };
-        scattered.admit_values(asked.planned, asked.text, &params)?;
         let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
+        if shards.len() > 1 {
+            scattered.admit_values(asked.planned, asked.text, &params)?;
+        }
         if self.txn.isolation() != Isolation::ReadCommitted {
             self.take_snapshot(&shards).await?;
         }

@@ -24,6 +24,7 @@ impl Session {
         if is_characteristic(name) {
             return self.set_characteristic(name, statement, "SET").await;
         }
+        self.refuse_while_paused(name)?;
         let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
         let value = self.setting_on(at, name).await?;
@@ -85,6 +86,7 @@ impl Session {
         if is_characteristic(name) {
             return self.set_characteristic(name, statement, "SET").await;
         }
+        self.refuse_while_paused(name)?;
         let at = self.site_anywhere().await?;
         self.say(at, statement, Show::Forward).await?;
         self.say_to_others(at, Setup::Local(statement.to_owned())).await?;
@@ -147,6 +149,7 @@ impl Session {
         if is_characteristic(name) {
             return self.set_characteristic(name, &format!("RESET {name}"), tag).await;
         }
+        self.refuse_while_paused(name)?;
         let text = match self.txn.settings.startup_value(name) {
             Some(value) => format!(
                 "SELECT pg_catalog.set_config({}, {}, false)",
@@ -166,6 +169,7 @@ impl Session {
     }
 
     pub(super) async fn reset_all(&mut self, tag: &str) -> Result<(), Stop> {
+        self.refuse_while_paused("all")?;
         let at = self.site_anywhere().await?;
         self.say(at, "RESET ALL", Show::Swallow).await?;
         if let Some(participant) = self.txn.participants.get_mut(at) {

@@ -3,7 +3,6 @@
 use super::gather::Gathered;
 use super::moves::too_much;
 use super::place::Place;
-use super::schema::captured_rows;
 use super::together::Wording;
 use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
@@ -11,10 +10,11 @@ use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which
 use crate::exec::relay::Show;
 use crate::ids::Oid;
 use crate::merge::{Bounds, Column, MergeError, Merger, Step};
+use crate::plan::several::write::relative_time;
 use crate::plan::several::{Count, Merge, Rows, Several};
 use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
-use crate::sql::moment::{self, Moment};
+use crate::sql::moment::Moment;
 use crate::txn::{Begun, Status};
 use crate::wire::copy::Output;
 use crate::wire::frontend::Format;
@@ -41,6 +41,8 @@ pub(super) struct Asked<'q> {
     pub batch: Option<i32>,
     /// Of the portal on each server.
     pub name: &'q str,
+    /// Of the client's, if it has one.
+    pub portal: Option<&'q str>,
     /// Where the text begins in what the client sent, in characters.
     pub shift: i32,
     /// What time it is, once that has been asked.
@@ -145,6 +147,7 @@ impl Session {
             results: &[],
             batch: Some(0),
             name: "weir_all",
+            portal: None,
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
             moment: None,
         };
@@ -230,8 +233,9 @@ impl Session {
         let Some(several) = plan.several.as_deref() else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
-        let Several { merge, gather, tells_time } = several;
+        let Several { merge, gather, tells_time, settings: _ } = several;
         self.check_requested()?;
+        self.check_constants(several, asked)?;
         let fresh = self.txn.participants.is_empty();
         // Before any connection: see `place`.
         let place = match (merge, gather) {
@@ -256,26 +260,29 @@ impl Session {
         self.begin_gather(asked, gather, place).await
     }
 
-    /// What time it is in the client's transaction: one server's word, for all that are asked.
-    pub(super) async fn moment(&mut self, asked: &Asked<'_>) -> Result<Moment, Stop> {
-        let at = match self.txn.begun().first() {
-            Some(&at) => at,
-            None => {
-                let params = Params { types: asked.types, values: asked.values };
-                let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
-                let first = shards.first().copied().unwrap_or(self.serving.rules.home);
-                self.site_on(first, self.need(asked.planned)).await?
-            }
-        };
-        self.relay.captured.clear();
-        self.say(at, moment::QUESTION, Show::Capture).await?;
-        let captured = self.relay.captured.split();
-        let rows = captured_rows(&captured)?;
-        match rows.first().map(Vec::as_slice) {
-            Some(&[Some(transaction), Some(statement)]) => {
-                Ok(Moment { transaction: transaction.to_owned(), statement: statement.to_owned() })
-            }
-            _ => Err(Error::internal("a server does not know what time it is").into()),
+    /// What the query asks of settings and of the time is the same everywhere.
+    pub(super) fn check_constants(
+        &self,
+        several: &Several,
+        asked: &Asked<'_>,
+    ) -> Result<(), Error> {
+        let params = Params { types: asked.types, values: asked.values };
+        if let Some(text) = relative_time(asked.planned, asked.text, &params) {
+            return Err(Error::refused(
+                format!("the time '{text}' in a query over several shards is not supported"),
+                "write now() or current_date; if it is no time, bind it as a parameter of type text",
+            ));
+        }
+        let is_set = |name: &str| self.txn.settings.get(name).is_some();
+        match several.foreign_setting(asked.planned, asked.text, is_set) {
+            None => Ok(()),
+            Some(name) => Err(Error::refused(
+                format!(
+                    "current_setting('{name}') in a query over several shards is not supported"
+                ),
+                "only settings that this session has SET and whose name has a dot (app.user) are the \
+                 same on all shards: SET it first, or send its value as a parameter",
+            )),
         }
     }
 

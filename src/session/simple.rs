@@ -4,6 +4,7 @@ use super::segment::Segment;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
+use crate::plan::several::Scattered;
 use crate::plan::{Access, Command, Planned, Recalled, Route, Unroutable};
 use crate::sql;
 use crate::sql::control::Control;
@@ -93,8 +94,10 @@ impl Session {
 
     async fn run_text(&mut self, text: &[u8]) -> Result<(), Stop> {
         let text = self.readable(text)?.into_owned();
-        let statements =
-            sql::split::split(&text, self.standard_conforming_strings()).map_err(Error::from)?;
+        let statements = match sql::split::split(&text, self.standard_conforming_strings()) {
+            Ok(statements) => statements,
+            Err(wrong) => return Err(self.judged(&text, &[], 0, wrong.into()).await),
+        };
         match statements.as_slice() {
             [] => {
                 encode::empty_query(&mut self.client.output);
@@ -105,6 +108,7 @@ impl Session {
                 if let Some(outcome) = self.run_whole(&text, several).await {
                     return outcome;
                 }
+                self.check_syntax(&text, several).await?;
                 for range in several {
                     if self.txn.status() == Status::Idle {
                         self.txn.begin(Block::Implicit, "");
@@ -120,7 +124,7 @@ impl Session {
     async fn run_part(&mut self, text: &str, range: Range<usize>) -> Result<(), Stop> {
         let before = text.get(..range.start).unwrap_or_default().chars().count();
         let shift = i32::try_from(before).unwrap_or_default();
-        self.edit = (shift > 0).then(|| Rc::new(Edit { shift, name: None }));
+        self.edit = (shift > 0).then(|| Rc::new(Edit { shift, ..Edit::default() }));
         let outcome = self.simple_statement(text.get(range).unwrap_or_default()).await;
         self.edit = None;
         outcome
@@ -159,6 +163,12 @@ impl Session {
             row = row.or_else(|| planned.lock_target(statement, &Params::default()));
             all.push(planned);
         }
+        if let Route::One(shard) = route
+            && all.iter().any(tells_time)
+            && self.txn.is_other_time_on(shard)
+        {
+            return None;
+        }
         if let Some(first) = all.first() {
             self.begin_budget(first);
         }
@@ -195,7 +205,10 @@ impl Session {
         } else if let Some((explained, control)) = self.explains_executed(statement) {
             return self.explain_executed(&explained, &control).await;
         }
-        let planned = self.plan(statement)?;
+        let planned = match self.plan(statement) {
+            Ok(planned) => planned,
+            Err(refusal) => return Err(self.judged_here(statement, refusal).await),
+        };
         self.begin_budget(&planned);
         match &planned.plan.command {
             Command::Control(control) => {
@@ -226,7 +239,10 @@ impl Session {
                     Some(recalled) => self.recall(recalled),
                     None => planned.route(statement, &Params::default(), &self.serving.rules),
                 };
-                self.run_routed(statement, &planned, route?).await
+                match route {
+                    Ok(route) => self.run_routed(statement, &planned, route).await,
+                    Err(refusal) => Err(self.judged_here(statement, refusal.into()).await),
+                }
             }
         }
     }
@@ -237,6 +253,7 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
+        let route = self.timed_route(planned, route);
         if route == Route::Many {
             refuse_parameters(planned)?;
             if planned.plan.copying.is_some() {
@@ -252,8 +269,18 @@ impl Session {
         self.tie(at, planned);
         self.count(planned, at);
         self.note_configured(at, planned, statement, &[])?;
-        let text = planned.text(statement);
-        self.ask(at, &text, Show::Forward);
+        let outer = self.edit.clone();
+        match self.retold(at, statement, planned).await? {
+            None => self.ask(at, &planned.text(statement), Show::Forward),
+            Some(sent) => {
+                let shift = outer.as_ref().map_or(0, |edit| edit.shift);
+                let text = sent.text.clone();
+                let spliced = Some((sent, statement.to_owned()));
+                self.edit = Some(Rc::new(Edit { shift, name: None, spliced }));
+                self.ask(at, &text, Show::Forward);
+            }
+        }
+        self.edit = outer;
         self.relay.time(call);
         self.relay.asked();
         self.drain().await?;
@@ -280,6 +307,12 @@ impl Session {
             _ => Ok(()),
         }
     }
+}
+
+/// Where it runs on one server.
+fn tells_time(planned: &Planned) -> bool {
+    let by_default = planned.plan.scattered.as_deref().is_some_and(Scattered::tells_default);
+    by_default || !planned.plan.times.is_empty()
 }
 
 /// A simple query gives no parameters values.

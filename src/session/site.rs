@@ -275,6 +275,7 @@ impl Session {
     /// Says BEGIN, and what else was said since, on a participant where no block is open yet.
     /// A plain BEGIN does not wait for its answer: it travels with the statement.
     async fn open_block(&mut self, at: usize) -> Result<Opened, Stop> {
+        self.txn.keeps_time(at);
         if self.txn.status() == Status::Idle {
             return Ok(Opened::Before);
         }

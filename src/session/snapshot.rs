@@ -139,6 +139,7 @@ impl Session {
         self.catch_up().await?;
         let begun = self.txn.begun();
         if !begun.is_empty() {
+            self.keep_time().await?;
             self.roll_back_on(&begun).await?;
             for &at in &begun {
                 if let Some(participant) = self.txn.participants.get_mut(at) {

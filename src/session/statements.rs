@@ -64,6 +64,33 @@ impl Statement {
         meaning(settings) == self.settings
     }
 
+    /// The same for one server, which is sent other words that mean what these mean elsewhere.
+    pub fn sent_as(
+        &self,
+        sent: String,
+        identity: Rc<Identity>,
+        edit: Rc<Edit>,
+        naming: Naming,
+    ) -> Self {
+        Self {
+            under: self.under.clone(),
+            text: self.text.clone(),
+            sent,
+            types: self.types.clone(),
+            planned: self.planned.clone(),
+            form: self.form.clone(),
+            naming,
+            identity,
+            executes: None,
+            explains: None,
+            encoding: self.encoding,
+            edit,
+            settings: self.settings.clone(),
+            catalog_version: self.catalog_version.clone(),
+            told: Cell::new(None),
+        }
+    }
+
     /// What a server is to call it: a client's unnamed statement is the server's, too, so that texts
     /// that are used once do not crowd out those that are used again.
     pub fn server_name(&self) -> &str {

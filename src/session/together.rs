@@ -27,6 +27,8 @@ pub(super) struct Wording {
     /// What is added to an error's position, in characters.
     shift: i32,
     tells: Tells,
+    /// Its portal on the servers, and the client's.
+    portal: Option<(String, String)>,
 }
 
 /// Who is asked what: that decides what an error means to the client.
@@ -49,23 +51,34 @@ impl Wording {
             original: String::new(),
             shift: 0,
             tells,
+            portal: None,
         }
     }
 
     pub fn new(template: &Template, asked: &Asked<'_>) -> Self {
         let sent = template.rendered(asked.text, &asked.planned.shape, asked.moment);
-        let original = asked.text.to_owned();
-        Self { sent, apart: Vec::new(), original, shift: asked.shift, tells: Tells::Client }
+        let apart = Vec::new();
+        Self { sent, apart, ..Self::of_client(asked) }
     }
 
     /// A text for each stream.
     pub fn each(templates: &[Template], asked: &Asked<'_>) -> Self {
         let shape = &asked.planned.shape;
         let render = |template: &Template| template.rendered(asked.text, shape, asked.moment);
-        let sent = Rendered::foreign(String::new());
-        let original = asked.text.to_owned();
         let apart = templates.iter().map(render).collect();
-        Self { sent, apart, original, shift: asked.shift, tells: Tells::Client }
+        Self { apart, ..Self::of_client(asked) }
+    }
+
+    fn of_client(asked: &Asked<'_>) -> Self {
+        let told = |portal: &str| (asked.name.to_owned(), portal.to_owned());
+        Self {
+            sent: Rendered::foreign(String::new()),
+            apart: Vec::new(),
+            original: asked.text.to_owned(),
+            shift: asked.shift,
+            tells: Tells::Client,
+            portal: asked.portal.map(told),
+        }
     }
 
     fn of(&self, stream: usize) -> &Rendered {
@@ -74,23 +87,36 @@ impl Wording {
 
     /// The client's own words.
     pub fn plain(statement: &str) -> Self {
+        Self::shifted(statement, 0)
+    }
+
+    /// The same where they begin so many characters behind the beginning of what the client sent.
+    pub fn shifted(statement: &str, shift: i32) -> Self {
         Self {
             sent: Rendered::whole(statement),
             apart: Vec::new(),
             original: statement.to_owned(),
-            shift: 0,
+            shift,
             tells: Tells::Client,
+            portal: None,
         }
+    }
+
+    /// What a server says of its portal, said of the client's.
+    fn in_clients_names(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let (theirs, ours) = self.portal.as_ref()?;
+        let ours = match ours.as_str() {
+            "" => String::from("unnamed portal"),
+            named => format!("portal \"{named}\""),
+        };
+        let text = std::str::from_utf8(text).ok()?;
+        Some(text.replace(&format!("portal \"{theirs}\""), &ours).into_bytes())
     }
 
     /// An error's position in the client's text.
     fn position(&self, stream: usize, there: &[u8]) -> Option<Vec<u8>> {
-        let sent = self.of(stream);
-        let there: usize = std::str::from_utf8(there).ok()?.parse().ok()?;
-        let mut characters = sent.text.char_indices();
-        let at = characters.nth(there.checked_sub(1)?).map_or(sent.text.len(), |(at, _)| at);
-        let before = self.original.get(..sent.origin(at)).unwrap_or(&self.original);
-        let here = i32::try_from(before.chars().count()).ok()?.saturating_add(1 + self.shift);
+        let there: i32 = std::str::from_utf8(there).ok()?.parse().ok()?;
+        let here = self.of(stream).position(&self.original, there).saturating_add(self.shift);
         Some(here.max(1).to_string().into_bytes())
     }
 }
@@ -144,6 +170,11 @@ impl Session {
         types: &[Oid],
     ) -> FanOut {
         let mut fan = self.unasked(name, sites);
+        // A statement that was bound has been parsed before.
+        let parsed = wording.portal.is_some() && self.protocol == Protocol::Extended;
+        if wording.tells != Tells::Client || parsed {
+            fan.hush();
+        }
         let texts = (0..sites.len()).map(|stream| &wording.of(stream).text);
         let texts: Vec<_> = texts.map(|text| self.encoding().bytes(text).into_owned()).collect();
         let text = |stream: usize| texts.get(stream).map(Vec::as_slice).unwrap_or_default();
@@ -411,6 +442,7 @@ impl Session {
             Ok(fields) => {
                 let edit = |field: u8, text: &[u8]| match field {
                     b'P' => wording.position(failure.stream, text),
+                    b'M' | b'W' => wording.in_clients_names(text),
                     _ => None,
                 };
                 fields.write_edited(b'E', edit, &mut message);
@@ -421,7 +453,7 @@ impl Session {
     }
 
     /// What an error means to the transaction and to the segment that it happened in.
-    fn note_failed(&mut self, failed: &[usize]) {
+    pub(super) fn note_failed(&mut self, failed: &[usize]) {
         match self.protocol {
             Protocol::Simple => self.txn.fail(),
             Protocol::Extended => self.fail_segment(None),

@@ -131,6 +131,7 @@ impl Session {
             wrote |= self.txn.access(at) == Access::Write;
             show = Show::Swallow;
         }
+        self.portals.clear();
         match ending {
             Ending::Committed => self.txn.segment_done(),
             Ending::RolledBack => {
@@ -225,6 +226,9 @@ impl Session {
             self.txn.end(Ending::RolledBack);
             return if show == Show::Forward { self.complete("ROLLBACK") } else { Ok(()) };
         };
+        for &at in &order {
+            self.txn.reverts(at);
+        }
         for &at in rest {
             self.ask(at, "ROLLBACK", Show::Discard);
         }
@@ -244,6 +248,9 @@ impl Session {
         let steps: Vec<_> = self.txn.holding().into_iter().map(|at| (at, text.clone())).collect();
         if steps.is_empty() {
             return Ok(());
+        }
+        if text == "ROLLBACK" {
+            steps.iter().for_each(|(at, _)| self.txn.reverts(*at));
         }
         for (at, answer) in self.hear_at_once(steps).await {
             match answer {
@@ -304,7 +311,8 @@ impl Session {
         if let Some(serving) = self.serving_at_savepoint.last() {
             self.serving = serving.clone();
         }
-        self.forget_cursors().await?;
+        self.forget_cursors();
+        self.roll_back_portals().await?;
         self.complete("ROLLBACK")
     }
 
@@ -314,6 +322,7 @@ impl Session {
         self.say_to_all(&format!("RELEASE SAVEPOINT {}", quote_identifier(name))).await?;
         self.txn.released(name)?;
         self.keep_cursors();
+        self.release_portals();
         self.complete("RELEASE")
     }
 

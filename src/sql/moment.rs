@@ -64,7 +64,7 @@ const fn teller(word: &'static str, call: bool, type_name: &'static str, of: Of)
     Teller { word, call, type_name, of }
 }
 
-/// Where a write's FROM and USING clauses stand in its shape's text, also those of its subqueries.
+/// Where a statement's FROM and USING clauses stand in its shape's text, also those of its subqueries.
 pub fn sources(shape_text: &str) -> Vec<Range<usize>> {
     /// Functions whose arguments have a FROM of their own.
     const SPECIAL: [&str; 5] = ["extract", "substring", "trim", "overlay", "position"];
@@ -122,6 +122,12 @@ pub fn sources(shape_text: &str) -> Vec<Range<usize>> {
     ranges
 }
 
+/// Where a statement of one server asks what time it is in its transaction.
+pub fn of_transaction(shape_text: &str) -> Box<[Time]> {
+    let times = times(shape_text, &sources(shape_text));
+    times.into_iter().filter(Time::is_of_transaction).collect()
+}
+
 /// Where a shape's text asks for the time of its transaction or statement; `from`: its FROM clauses.
 pub fn times(shape_text: &str, from: &[Range<usize>]) -> Vec<Time> {
     let tokens: Result<Vec<_>, _> = Lexer::of_shape(shape_text)
@@ -150,6 +156,11 @@ pub fn times(shape_text: &str, from: &[Range<usize>]) -> Vec<Time> {
 }
 
 impl Time {
+    /// Not of the statement, which has a time of its own.
+    pub fn is_of_transaction(&self) -> bool {
+        self.teller.of == Of::Transaction
+    }
+
     /// A subquery, since its column has a name: an expression would be named for its type.
     /// `precision`: the text at that place.
     pub fn written(&self, moment: &Moment, precision: &str) -> String {

@@ -155,6 +155,14 @@ impl Rendered {
         Self { text, copies: Vec::new() }
     }
 
+    /// Where in the original a position of this text comes from; both in characters, from 1.
+    pub fn position(&self, original: &str, there: i32) -> i32 {
+        let skipped = usize::try_from(there.saturating_sub(1)).unwrap_or_default();
+        let at = self.text.char_indices().nth(skipped).map_or(self.text.len(), |(at, _)| at);
+        let before = original.get(..self.origin(at)).unwrap_or(original);
+        i32::try_from(before.chars().count()).unwrap_or(i32::MAX - 1) + 1
+    }
+
     /// Where in the original the byte `at` comes from. In text that is not the original's it is
     /// counted on from the piece before.
     pub fn origin(&self, at: usize) -> usize {

@@ -7,6 +7,7 @@
 //! - `footing`: what the shards offer to it
 //! - `copies`: between writers of a reference table
 //! - `waits`: deadlocks of which each server sees only a part
+//! - `clock`: what time it is
 //!
 //! Invariants: nothing is opened on a shard before the first statement that needs it; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
@@ -16,6 +17,7 @@ pub mod two_phase;
 pub mod footing;
 pub mod copies;
 pub mod waits;
+mod clock;
 
 use crate::backend::Health;
 use crate::backend::translate::Translation;
@@ -84,6 +86,10 @@ pub struct Participant {
     pub leaves: Leaves,
     /// Sequences from which the client has drawn on it, and on no other server since.
     pub draws: Vec<SequenceName>,
+    /// The client's transaction began on it: its `now()` is the client's.
+    keeps_time: bool,
+    /// It goes back to what another client had SET: what it reports is none of this one's.
+    reverts: bool,
     /// What the server had applied when the transaction began on it: a rollback goes back to it.
     applied_at_begin: Arc<Values>,
     applied_at_savepoint: Vec<Arc<Values>>,
@@ -126,12 +132,19 @@ impl Participant {
         }
     }
 
+    /// What it reports of its parameters holds for the client.
+    pub fn reports_to_client(&self) -> bool {
+        self.begun != Begun::Aside && !self.reverts
+    }
+
     /// ROLLBACK was said on it alone, while the client's transaction goes on.
     pub fn rolled_back(&mut self) {
         self.lease.session.applied = self.applied_at_begin.clone();
         self.applied_at_savepoint.clear();
         self.begun = Begun::No;
         self.used = false;
+        self.keeps_time = false;
+        self.reverts = false;
     }
 
     /// PREPARE TRANSACTION has succeeded: to its settings that was a commit.
@@ -233,6 +246,8 @@ pub struct Transaction {
     schema: SchemaChange,
     continuity: Continuity,
     moment: Moment,
+    /// The transaction's `now()`, once a server has been asked.
+    now: Option<String>,
     written: Vec<ShardId>,
     /// What servers take where nobody says.
     isolation_there: Isolation,
@@ -274,6 +289,7 @@ impl Transaction {
             schema: SchemaChange::None,
             continuity: Continuity::Whole,
             moment: Moment::Each,
+            now: None,
             written: Vec::new(),
             isolation_there: Isolation::ReadCommitted,
             settings,
@@ -332,6 +348,9 @@ impl Transaction {
     /// What was executed since the last Sync is committed.
     pub fn segment_done(&mut self) {
         self.settings_at_segment = None;
+        if self.status == Status::Idle {
+            self.forget_time();
+        }
         for participant in &mut self.participants {
             participant.preparing.clear();
             participant.closing.clear();
@@ -343,6 +362,9 @@ impl Transaction {
 
     /// What was executed since the last Sync is undone.
     pub fn segment_failed(&mut self) {
+        if self.status == Status::Idle {
+            self.forget_time();
+        }
         if let Some(settings) = self.settings_at_segment.take()
             && self.status == Status::Idle
         {
@@ -457,6 +479,14 @@ impl Transaction {
                 && participant.status == TransactionStatus::InTransaction
                 && !participant.is_lost()
         })
+    }
+
+    /// ROLLBACK is about to be said on that participant.
+    pub fn reverts(&mut self, at: usize) {
+        let own = self.settings_at_begin.session().clone();
+        if let Some(participant) = self.participants.get_mut(at) {
+            participant.reverts = participant.applied_at_begin != own;
+        }
     }
 
     /// As far back as a transaction that has failed has to go at least.
@@ -709,6 +739,8 @@ impl Transaction {
             prepared: false,
             leaves: Leaves::Clean,
             draws: Vec::new(),
+            keeps_time: false,
+            reverts: false,
             applied_at_savepoint: vec![applied.clone(); self.savepoints.len()],
             applied_at_begin: applied,
             lease,
@@ -719,6 +751,7 @@ impl Transaction {
     /// BEGIN was (or will be) said on a participant. What was executed there since the last Sync is a part
     /// of the block: a rollback undoes it, too.
     pub fn open_on(&mut self, index: usize) {
+        self.keeps_time(index);
         let savepoints = self.savepoints.len();
         if let Some(participant) = self.participants.get_mut(index) {
             participant.begun = Begun::Block;
@@ -812,10 +845,12 @@ impl Transaction {
         self.reach = Reach::Rows;
         self.continuity = Continuity::Whole;
         self.moment = Moment::Each;
+        self.forget_time();
         for participant in &mut self.participants {
             participant.access = Access::Read;
             participant.used = false;
             participant.prepared = false;
+            participant.reverts = false;
             participant.applied_at_savepoint.clear();
             if participant.begun == Begun::Block {
                 participant.begun = Begun::No;

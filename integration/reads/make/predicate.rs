@@ -103,7 +103,8 @@ impl Maker<'_> {
     fn between(&mut self, scope: &[Source]) -> Option<Sql> {
         let column = self.column(scope, |column| column.certainty < Certainty::Near)?;
         let (low, high) = (self.constant(column.kind), self.constant(column.kind));
-        Some(sql![column.sql, " BETWEEN ", low, " AND ", high])
+        let how = self.among(&[" BETWEEN ", " NOT BETWEEN ", " BETWEEN SYMMETRIC "]);
+        Some(sql![column.sql, how, low, " AND ", high])
     }
 
     fn like(&mut self, scope: &[Source]) -> Option<Sql> {

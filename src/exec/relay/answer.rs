@@ -5,7 +5,7 @@ use crate::error::{Blame, Error, SqlState};
 use crate::exec::broken::{Broken, desync, ended};
 use crate::exec::describe::ResultShape;
 use crate::exec::line::Line;
-use crate::txn::{Begun, Participant};
+use crate::txn::Participant;
 use crate::wire::error_response;
 use crate::wire::frame::{self, Frame};
 use crate::wire::server::{self, ErrorFields, ParameterDescription, RowDescription};
@@ -148,6 +148,8 @@ impl Relay {
         {
             return Err(ended(at, participant, fields.to_error(Blame::Shard)));
         }
+        // Of servers that are told the same at the same time each may report it.
+        let again = header.kind == b'E' && self.error.is_some();
         let seen = self.see(header.kind, body, step, show);
         if let Seen::Status(status) = seen {
             participant.status = status;
@@ -163,7 +165,7 @@ impl Relay {
             Some(verdict) => Some(Ok(told(&verdict))),
             None => translated(header.kind, participant, from, header.len, edit.as_deref()),
         };
-        let shown = shows(header.kind, show);
+        let shown = shows(header.kind, show) && !again;
         if translated.is_some() || !shown {
             taking.send(client, &participant.lease.input, cx)?;
             taking.run = whole.end;
@@ -202,7 +204,7 @@ impl Relay {
     ) -> Result<(), &'static str> {
         participant.lease.hear_parameter(body)?;
         // What holds in a transaction of weir's own is no concern of the client's.
-        if participant.begun != Begun::Aside
+        if participant.reports_to_client()
             && let Ok((name, value)) = server::parameter_status(body)
         {
             self.reports.insert(name.to_owned(), value.to_vec());

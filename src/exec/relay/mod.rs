@@ -182,6 +182,7 @@ impl Relay {
     /// Forgets what is expected: the servers are gone.
     pub fn abandon(&mut self) {
         self.replies.clear();
+        self.error = None;
         self.owed = 0;
         self.copy_in = None;
         self.passing = (0, true);

@@ -1,5 +1,6 @@
 //! What is expected of servers, in order.
 use crate::pool::shapes::Call;
+use crate::sql::rewrite::Rendered;
 use std::rc::Rc;
 
 /// What one expected answer consists of.
@@ -57,6 +58,8 @@ pub struct Edit {
     pub shift: i32,
     /// A server's name for a prepared statement, and the client's.
     pub name: Option<(String, String)>,
+    /// What the server was sent in the place of what the client wrote.
+    pub spliced: Option<(Rendered, String)>,
 }
 
 impl Edit {
@@ -65,8 +68,12 @@ impl Edit {
         let text = std::str::from_utf8(text).ok()?;
         match (field, &self.name) {
             (b'P', _) => {
-                let position = text.parse::<i32>().ok()?.saturating_add(self.shift);
-                Some(position.max(1).to_string().into_bytes())
+                let there = text.parse::<i32>().ok()?;
+                let here = match &self.spliced {
+                    None => there,
+                    Some((sent, original)) => sent.position(original, there),
+                };
+                Some(here.saturating_add(self.shift).max(1).to_string().into_bytes())
             }
             (b'M', Some((theirs, ours))) => {
                 let (theirs, ours) = (format!("\"{theirs}\""), format!("\"{ours}\""));

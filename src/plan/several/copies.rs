@@ -157,7 +157,8 @@ impl Plan<'_, '_, '_> {
         if analyst.random {
             return Err(self.refuse("a function that gives another value each time"));
         }
-        if analyst.rather_home || analyst.state {
+        let asks = analyst.rather_home || !analyst.asked_settings.is_empty();
+        if asks || analyst.state {
             return Err(self.refuse("a function that asks about one server"));
         }
         match analyst.needs.first() {

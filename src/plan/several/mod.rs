@@ -41,7 +41,7 @@ pub mod view;
 pub mod write;
 
 use super::analyst::{Analyst, NeedOf};
-use super::{Access, Unroutable};
+use super::{Access, Planned, Unroutable};
 use crate::ids::ShardId;
 use crate::sql::block::{self, Blocks};
 use crate::sql::compat::Analysis;
@@ -49,6 +49,7 @@ use crate::sql::moment::{self, Time};
 pub use crate::sql::rewrite::{Piece, Template};
 use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
+use std::borrow::Cow;
 use tokens::Tokens;
 pub use write::{Pace, Scattered, Way};
 
@@ -60,6 +61,8 @@ pub struct Several {
     pub gather: Result<Gather, Unroutable>,
     /// The time is asked for: whoever renders the templates has to know what time it is.
     pub tells_time: bool,
+    /// Settings that it asks for must be the client's own: positions of the literals that name them.
+    pub settings: Vec<usize>,
 }
 
 /// Why weir does not unite the shards' answers itself.
@@ -155,7 +158,7 @@ impl Several {
             return None;
         }
         let subject = Subject::new(query, analysis, shape, analyst);
-        Some(match &subject {
+        let planned = match &subject {
             Err(why) => Self::new(Err(Unmerged::Rows), Err(why.clone())),
             Ok(subject) => {
                 let merge = merge::plan(subject);
@@ -166,11 +169,24 @@ impl Several {
                     .map_or_else(|| gather::plan(subject), Ok);
                 Self::new(merge, gather).telling(&subject.times)
             }
-        })
+        };
+        Some(Self { settings: analyst.asked_settings.clone(), ..planned })
+    }
+
+    /// The setting that it asks for and the client has not SET: each server has a value of its own.
+    pub fn foreign_setting<'t>(
+        &self,
+        planned: &Planned,
+        statement: &'t str,
+        is_set: impl Fn(&str) -> bool,
+    ) -> Option<Cow<'t, str>> {
+        let named = |index: &usize| planned.shape.literals.get(*index)?.value(statement);
+        let custom = |name: &str| name.contains('.') && is_set(&name.to_ascii_lowercase());
+        self.settings.iter().filter_map(named).find(|name| !custom(name))
     }
 
     fn new(merge: Result<Merge, Unmerged>, gather: Result<Gather, Unroutable>) -> Self {
-        Self { merge, gather, tells_time: false }
+        Self { merge, gather, tells_time: false, settings: Vec::new() }
     }
 
     fn telling(mut self, times: &[Time]) -> Self {

@@ -20,6 +20,9 @@ const EXACT: &[&str] = &["bigint", "integer", "numeric", "smallint"];
 /// shape's text.
 pub(super) fn is_steady(query: &Query, at: &Range<usize>, subject: &Subject<'_, '_>) -> bool {
     let analyst = subject.analyst;
+    if analyst.unsteady_view.is_some() {
+        return false;
+    }
     let mut queries = Vec::new();
     inside::of_query(query, &mut queries);
     // Any server's rows of its own tables come in any order.

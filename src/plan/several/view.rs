@@ -99,7 +99,10 @@ fn see(relation: &Relation, definition: &Definition, reader: &Analyst<'_>) -> Re
     analyst.depth = reader.depth + 1;
     analyst.queries = reader.queries;
     read_whole(&mut analyst, &query).map_err(words)?;
-    let asks = analyst.state || analyst.rather_home || analyst.settings;
+    let asks = analyst.state
+        || analyst.rather_home
+        || analyst.settings
+        || !analyst.asked_settings.is_empty();
     let place = analyst.needs.iter().any(|need| need.of == NeedOf::Place);
     if analyst.access != Access::Read || analyst.ties.is_some() || place || asks {
         return Err(String::from("it calls a function, or reads a table, that is a server's own"));

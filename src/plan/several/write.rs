@@ -24,6 +24,8 @@ use crate::plan::names::{Found, Home};
 use crate::plan::several::tokens::Tokens;
 use crate::plan::{Planned, Splice, Unroutable};
 use crate::sql::compat::Analysis;
+use crate::sql::escape;
+use crate::sql::lexer::Lexer;
 use crate::sql::moment::{self, Time};
 use crate::sql::shape::Shape;
 use crate::sql::statement::{Assignment, Expr, Source, Statement};
@@ -86,6 +88,15 @@ pub struct Written<'s, 'a> {
 }
 
 impl Scattered {
+    /// It inserts rows whose columns are, by default, the time. Where that has to be another server's
+    /// than the rows' own, it is written in.
+    pub fn tells_default(&self) -> bool {
+        match &self.way {
+            Way::Rows(split) => split.tells_time(),
+            Way::Each(_) | Way::Copies(_) | Way::Moves(_) | Way::Selected(_) => false,
+        }
+    }
+
     /// Values that every server would work out for itself: `'now'`, `'today'`.
     pub fn admit_values(
         &self,
@@ -96,16 +107,7 @@ impl Scattered {
         if matches!(&self.way, Way::Copies(Copies { how: How::Home { .. }, .. })) {
             return Ok(());
         }
-        let literals = planned.shape.literals.iter().filter_map(|literal| literal.value(statement));
-        let texts =
-            params.values.iter().zip(params.types).filter_map(|(value, &type_oid)| {
-                match (value, type_oid) {
-                    (_, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) => None,
-                    (Value::Text(bytes), _) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-                    (Value::Null | Value::Binary(_), _) => None,
-                }
-            });
-        match literals.chain(texts).find(|text| moment::is_relative(text)) {
+        match relative_time(planned, statement, params) {
             Some(text) => Err(Unroutable::NotScattered { what: format!("the time '{text}'") }),
             None => Ok(()),
         }
@@ -127,6 +129,27 @@ impl Scattered {
             Home::Reference | Home::Single(_) | Home::System | Home::Temporary => None,
         }
     }
+}
+
+/// A value that every server would read by its own clock: `'now'`, `'today'`.
+pub fn relative_time<'v>(
+    planned: &'v Planned,
+    statement: &'v str,
+    params: &Params<'v>,
+) -> Option<Cow<'v, str>> {
+    let literals = planned.shape.literals.iter().filter_map(|literal| literal.value(statement));
+    let texts = params.values.iter().zip(params.types).filter_map(|(value, &type_oid)| {
+        match (value, type_oid) {
+            (_, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) => None,
+            (Value::Text(bytes), _) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            (Value::Null | Value::Binary(_), _) => None,
+        }
+    });
+    // `date 'today'` stays in the shape.
+    let shape = planned.shape.text.as_str();
+    let stay = Lexer::of_shape(shape).map_while(Result::ok);
+    let stay = stay.filter_map(|token| escape::value(token.kind, token.text(shape)));
+    literals.chain(texts).chain(stay).find(|text| moment::is_relative(text))
 }
 
 impl Written<'_, '_> {
@@ -182,7 +205,8 @@ impl Written<'_, '_> {
         if analyst.settings {
             return refuse("set_config");
         }
-        if analyst.rather_home || analyst.state {
+        let asks = analyst.rather_home || !analyst.asked_settings.is_empty();
+        if asks || analyst.state {
             return refuse("a function that asks about one server, or draws from a sequence,");
         }
         if let Some(need) = analyst.needs.first() {
@@ -213,6 +237,9 @@ impl Written<'_, '_> {
         let queries = inside::queries(self.write);
         if let Some(what) = queries.iter().find_map(|query| steady::unsteady(query, self.analyst)) {
             return refuse(what);
+        }
+        if let Some(view) = &self.analyst.unsteady_view {
+            return refuse(&format!("view {view}, which each shard might work out differently,"));
         }
         let arrays = Words::new(&self.shape.text).has("array");
         if arrays && !queries.is_empty() && self.analyst.references > 0 {

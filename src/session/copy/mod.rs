@@ -38,6 +38,7 @@ impl Session {
             results: &[],
             batch: Some(0),
             name: "weir_all",
+            portal: None,
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
             moment: None,
         };

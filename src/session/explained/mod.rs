@@ -72,6 +72,7 @@ impl Session {
                 results: &[],
                 batch: Some(0),
                 name: "weir_all",
+                portal: None,
                 shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
                 moment: None,
             },
@@ -141,9 +142,12 @@ impl Session {
         if let Some(scattered) = plan.scattered.as_deref() {
             return self.explain_scattered(asked, scattered, explaining).await;
         }
-        let Some(Several { merge, gather, tells_time }) = plan.several.as_deref() else {
+        let Some(several @ Several { merge, gather, tells_time, settings: _ }) =
+            plan.several.as_deref()
+        else {
             return Err(Error::internal("a query of several shards without a strategy").into());
         };
+        self.check_constants(several, asked)?;
         let fresh = self.txn.participants.is_empty();
         let place = match (merge, gather) {
             (Err(_), Ok(_)) => Place::Taken(self.place(asked.planned).await?),

@@ -48,12 +48,10 @@ fn empty_list(editor: &mut Editor<'_, '_>, at: usize) {
     }
 }
 
-/// SYMMETRIC may swap the bounds, so neither is known.
+/// SYMMETRIC may swap the bounds, of which nothing is concluded anyway.
 fn between(editor: &mut Editor<'_, '_>, at: usize) {
-    if editor.is(at + 1, "asymmetric") {
+    if editor.is_any(at + 1, &["asymmetric", "symmetric"]) {
         editor.remove(at + 1..at + 2);
-    } else if editor.is(at + 1, "symmetric") {
-        editor.replace(at + 1..at + 2, format!("{OPAQUE} ||"));
     }
 }
 

@@ -52,8 +52,11 @@ fn string(
     kind: TokenKind,
     source: &str,
 ) -> Result<(), NotAnalysed> {
-    if kind == TokenKind::UnicodeString && editor.is(at + 1, "uescape") {
-        return Err(NotAnalysed::Unsupported("UESCAPE"));
+    if kind == TokenKind::UnicodeString && (source.contains('\\') || editor.is(at + 1, "uescape")) {
+        // A constant whose value is not worked out.
+        let end = if editor.is(at + 1, "uescape") { at + 3 } else { at + 1 };
+        editor.replace(at..end.min(editor.tokens.len()), "U&'escaped'");
+        return Ok(());
     }
     let value =
         escape::value(kind, source).ok_or(NotAnalysed::Unsupported("a string's escapes"))?;

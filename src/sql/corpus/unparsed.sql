@@ -8,7 +8,6 @@ SELECT xmlelement(name x, (SELECT a FROM t));
 
 -- rare spellings
 SELECT a::int ARRAY[4] FROM t;
-SELECT U&'d!0061t' UESCAPE '!';
 SELECT date E'\xff';
 COPY BINARY orders FROM STDIN;
 
