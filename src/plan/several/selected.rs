@@ -8,7 +8,7 @@ use super::write::Written;
 use crate::plan::Unroutable;
 use crate::plan::analyst::{WriteSite, quoted};
 use crate::plan::catalog::Column;
-use crate::sql::lexer::TokenKind;
+use crate::sql::lexer::{Lexer, TokenKind};
 use crate::sql::moment::Time;
 use crate::sql::statement::{Fill, Insert};
 use std::ops::Range;
@@ -47,6 +47,11 @@ pub fn plan(
     }
     let Layout { query, tail } =
         layout(written, insert).ok_or_else(|| refuse("this form of INSERT"))?;
+    let behind = tail.clone().and_then(|tail| written.shape.text.get(tail)).unwrap_or_default();
+    // There the rows' values are the parameters.
+    if Lexer::of_shape(behind).flatten().any(|token| token.kind == TokenKind::Parameter) {
+        return Err(refuse("a parameter in ON CONFLICT or RETURNING of INSERT … SELECT"));
+    }
     let mut rows = Template::default();
     rows.range(query);
     let columns: Vec<&str> = listed.iter().map(|column| column.name.as_str()).collect();
