@@ -5,7 +5,10 @@
 //!     cargo test --test integration memory:: -- --nocapture
 //! ```
 use crate::beside::{Beside, SHARDS, shard_of};
+use crate::cluster::DATABASE;
 use crate::oracle::setting;
+use crate::raw::Raw;
+use crate::weir::wait_for;
 
 /// What runs each time; the environment can say another.
 const ROWS: usize = 300_000;
@@ -84,4 +87,36 @@ fn a_group_by_with_very_many_groups_stays_within_its_limit() {
     println!("{count} groups; weir's memory grew by {grown} KiB");
     assert_eq!((refused, count, sum), (None, distance, rows * (rows - 1) / 2));
     assert!(grown < GROUPS_KIB, "{grown} KiB");
+}
+
+/// Notices of 8 kB each: more than sockets hold.
+const NOTICES: usize = 6000;
+const NOTICES_KIB: u64 = 16 * 1024;
+
+#[test]
+fn servers_wait_for_a_client_that_does_not_read_their_notices() {
+    let beside = scene(NOTICES);
+    for shard in 0..SHARDS {
+        beside.on_shard(
+            shard,
+            "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS \
+             $$BEGIN RAISE NOTICE '%', repeat('n', 8000); RETURN NEW; END$$; \
+             CREATE TRIGGER tell BEFORE UPDATE ON big FOR EACH ROW EXECUTE FUNCTION tell()",
+        );
+    }
+    let before = beside.process.peak_memory();
+    let mut client =
+        Raw::connect(beside.process.port(), &[("user", "postgres"), ("database", DATABASE)]);
+    client.ask("UPDATE big SET pad = 'x'");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
+    wait_for("a server that waits", || beside.value_on_shard(0, waits) != "0");
+    let mut told = 0;
+    while let Some(heard) = client.next().filter(|heard| heard.kind != b'Z') {
+        told += usize::from(heard.kind == b'N');
+        assert_ne!(heard.kind, b'E');
+    }
+    let grown = beside.process.peak_memory() - before;
+    println!("{told} notices; weir's memory grew by {grown} KiB");
+    assert_eq!(told, NOTICES);
+    assert!(grown < NOTICES_KIB, "{grown} KiB");
 }

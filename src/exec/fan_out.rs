@@ -18,7 +18,7 @@ use crate::wire::{encode, frame};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// What a session lends while servers answer.
 pub struct Lines<'a> {
@@ -698,8 +698,14 @@ impl Stream {
             if let Some(header) = header
                 && participant.lease.input.len() >= header.len
             {
+                let is_notice = matches!(header.kind, b'N' | b'A');
+                if is_notice && lines.client.is_congested() {
+                    // Whoever does not read is sent no more, so the server has to wait.
+                    let flushed = lines.client.poll_flush(cx);
+                    ready!(flushed.map_err(|_| Broken::Client))?;
+                }
                 let message = participant.lease.input.split_to(header.len).freeze();
-                if matches!(header.kind, b'N' | b'A') {
+                if is_notice {
                     if header.kind == b'A' || !(self.hushed && self.is_planning()) {
                         lines.client.output.extend_from_slice(&message);
                     }
