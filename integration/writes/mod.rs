@@ -457,7 +457,18 @@ fn merge_works_on_each_shard() {
             "MERGE INTO users u USING orders o ON u.id = o.user_id \
                  WHEN MATCHED THEN UPDATE SET n = 1",
         );
+        // The rows' keys are their own.
+        c.query(
+            "MERGE INTO orders o USING (SELECT 8 AS k) s ON o.user_id = 8 AND o.id = s.k \
+                 WHEN NOT MATCHED THEN INSERT (user_id, id) VALUES (8, s.k)",
+        );
     });
+    // Each shard would insert it for its own rows of the source.
+    let refused = "MERGE INTO orders o USING users u ON o.user_id = u.id AND o.id = 90 \
+                   WHEN NOT MATCHED THEN INSERT (user_id, id) VALUES (70, u.id)";
+    let heard = stage.client().query(refused).take_transcript();
+    assert!(heard.contains("C=0A000") && heard.contains(" H="), "{heard}");
+    stage.compare_rows();
 }
 
 #[test]

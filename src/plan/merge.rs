@@ -19,6 +19,7 @@ impl Analyst<'_> {
             let (mut scope, key) = (Scope::new(None), item.key);
             scope.items.push(item);
             let source = analyst.from(&merge.source, &mut scope, env)?;
+            let rows = analyst.rows.len();
             // WHEN NOT MATCHED BY SOURCE concerns target rows that ON does not find.
             let by_source = merge.actions.iter().any(|action| action.by_source);
             let limits = if by_source { 0..0 } else { 0..1 };
@@ -53,6 +54,8 @@ impl Analyst<'_> {
                 (None, Some(key)) if !inserts && !by_source => {
                     Some(analyst.facts.class(key, since))
                 }
+                // A row with a key of its own belongs to that key's shard, and the source's may be elsewhere.
+                (_, _) if analyst.rows.len() > rows => None,
                 (anchor, _) => anchor,
             };
             let (table, changes) = (merge.table.name.clone(), changes(merge));
