@@ -399,6 +399,36 @@ fn the_time_is_one_value_in_all_rows_of_a_write() {
 }
 
 #[test]
+fn the_default_of_a_type_is_the_default_of_its_columns() {
+    let tables = "CREATE DOMAIN five AS bigint DEFAULT 5; CREATE DOMAIN soon AS timestamptz DEFAULT now(); \
+                  CREATE TABLE fives (user_id five NOT NULL, note text); \
+                  CREATE TABLE soons (user_id bigint, at soon, note text)";
+    let rule =
+        |name| format!("[[table]]\nname = '{name}'\ndistribution = 'by_user'\nkey = 'user_id'\n");
+    let stage = Stage::with(tables, &["fives", "soons"].map(rule).concat());
+    let mut client = stage.client();
+    for refused in [
+        "INSERT INTO fives (note) VALUES ('a')",
+        "INSERT INTO fives (note) VALUES ('a'), ('b')",
+        "INSERT INTO fives VALUES (DEFAULT, 'a')",
+        "COPY fives (note) FROM STDIN",
+    ] {
+        let heard = client.query(refused).take_transcript();
+        assert!(heard.contains("C=0A000") && heard.contains("user_id"), "{refused}: {heard}");
+    }
+    stage.check(|c| {
+        c.query("INSERT INTO fives VALUES (5, 'a'), (6, 'b')");
+        c.query("SELECT user_id, note FROM fives WHERE user_id = 5");
+        c.query("INSERT INTO soons (user_id, note) VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+        c.query("INSERT INTO soons VALUES (1, DEFAULT, 'd'), (2, DEFAULT, 'd')");
+        c.ask("COPY soons (user_id, note) FROM STDIN").hear_until(b"GZ");
+        c.copy_data("1\te\n2\te\n3\te\n").copy_done().send();
+        c.await_ready();
+        c.query("SELECT note, count(*) FROM soons GROUP BY note, at ORDER BY note");
+    });
+}
+
+#[test]
 fn keys_of_many_rows_are_drawn_from_one_sequence() {
     let stage = Stage::new();
     let mut client = stage.client();

@@ -117,16 +117,19 @@ UNION ALL
         CASE WHEN a.attgenerated <> '' THEN 'generated'
              WHEN a.attidentity <> '' THEN 'identity'
              WHEN drawn.objid IS NOT NULL OR timed.adrelid IS NOT NULL THEN 'serial'
-             WHEN a.atthasdef THEN 'default'
+             WHEN a.atthasdef OR own.typdefault IS NOT NULL THEN 'default'
              ELSE 'null' END,
         CASE WHEN sequence.oid IS NOT NULL THEN
              pg_catalog.quote_ident(sequence.nspname) || '.' ||
              pg_catalog.quote_ident(sequence.relname)
              WHEN timed.adrelid IS NOT NULL THEN 'weir.next_id()'
              WHEN a.attgenerated = '' THEN (
-                 SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid) FROM pg_catalog.pg_attrdef f
-                 WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum
-                   AND pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~*
+                 SELECT text FROM (SELECT coalesce(
+                     (SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid)
+                      FROM pg_catalog.pg_attrdef f
+                      WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum),
+                     pg_catalog.pg_get_expr(own.typdefaultbin, 0))) filled (text)
+                 WHERE text ~*
                        '\\m(now|current_(timestamp|date|time)|local(timestamp|time)|(transaction|statement)_timestamp)\\M'
              ) END,
         pg_catalog.concat_ws(' ', CASE WHEN bytewise.oid IS NOT NULL THEN 'bytes' END,
@@ -139,6 +142,7 @@ UNION ALL
        AND owners.refobjid = a.attrelid AND owners.refobjsubid = a.attnum
  LEFT JOIN relations sequence ON sequence.oid = coalesce(drawn.objid, owners.objid)
  LEFT JOIN bytewise ON bytewise.oid = a.attcollation
+ LEFT JOIN pg_catalog.pg_type own ON own.oid = a.atttypid
  LEFT JOIN pg_catalog.pg_constraint identity
         ON identity.conrelid = a.attrelid AND identity.contype = 'p'
  WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum)
@@ -209,7 +213,7 @@ SELECT 'fingerprint', pg_catalog.concat_ws('.',
      LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
      WHERE a.attnum > 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
-            t.oid, s.nspname, t.typname, t.typtype), 0))
+            t.oid, s.nspname, t.typname, t.typtype, t.typdefault), 0))
      FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace),
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws('|',
             p.oid, s.nspname, p.proname, p.provolatile, p.prolang,
