@@ -9,7 +9,7 @@
 //! see each other's rows on one shard and not on the other.
 use super::Template;
 use super::rows::listed;
-use super::write::Written;
+use super::write::{Written, is_default};
 use crate::plan::Unroutable;
 use crate::plan::analyst::{WriteSite, quoted};
 use crate::plan::catalog::{Column, Mark};
@@ -161,10 +161,25 @@ impl Plan<'_, '_, '_> {
         if asks || analyst.state {
             return Err(self.refuse("a function that asks about one server"));
         }
+        if let Some(column) = self.drawn_anew() {
+            return Err(self.refuse(&format!("DEFAULT for {column}, which a sequence fills,")));
+        }
         match analyst.needs.first() {
             Some(need) => Err(self.refuse(&need.what)),
             None => self.written.admit_words(),
         }
+    }
+
+    /// A column that is set to its default, for which every shard would draw from a sequence of its own.
+    fn drawn_anew(&self) -> Option<&str> {
+        let sets = self.written.write.assignments().into_iter().filter(|set| is_default(set));
+        let set: Vec<&String> = sets.flat_map(|set| &set.columns).collect();
+        let columns = self.site.found.columns().unwrap_or_default().iter();
+        let mut drawn = columns.filter(|column| match column.fill {
+            Fill::Serial | Fill::Identity => set.contains(&&column.name),
+            Fill::Null | Fill::Default | Fill::Generated => false,
+        });
+        drawn.next().map(|column| column.name.as_str())
     }
 
     fn of_insert(&self, insert: &Insert) -> Result<How, Unroutable> {

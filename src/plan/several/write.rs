@@ -298,7 +298,7 @@ impl Written<'_, '_> {
 }
 
 /// `DEFAULT`, or a list with it.
-fn is_default(assignment: &Assignment) -> bool {
+pub fn is_default(assignment: &Assignment) -> bool {
     let word = |expr: &Expr| matches!(expr, Expr::Column(parts) if matches!(parts.as_slice(), [one] if one == "default"));
     match &assignment.value {
         Expr::Row(values) => values.iter().any(word),
