@@ -1,5 +1,5 @@
 //! UPDATE of sharding keys and fallback keys, beside one PostgreSQL.
-use super::Stage;
+use super::{Stage, sorted};
 use crate::cluster::DATABASE;
 use crate::raw::Raw;
 use crate::weir::wait_for;
@@ -210,14 +210,89 @@ fn rows_whose_move_others_would_notice_are_refused() {
     assert_eq!(stage.on_shards("SELECT count(*), sum(user_id), min(note) FROM watched"), before);
 }
 
+/// Somebody waits for a lock, on whatever server.
+fn is_waiting(stage: &Stage) -> bool {
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let mut servers = stage.cluster.shards().iter().chain([&stage.oracle]);
+    servers.any(|server| server.sql(DATABASE, waits).unwrap() != "0")
+}
+
+#[test]
+fn a_row_on_its_way_is_met_by_statements_that_ask_all_shards() {
+    let stage = Stage::new();
+    // The shard where the row goes is asked before the one that it leaves.
+    let steps = [
+        ("user_id = 4 AND id = 4", "UPDATE orders SET note = 'met' WHERE id = 4"),
+        ("user_id = 5 AND id = 5", "DELETE FROM orders WHERE id = 5 AND note <> 'x' RETURNING *"),
+        (
+            "user_id = 1 AND id = 1",
+            "UPDATE orders SET user_id = user_id + 10 WHERE id = 1 AND user_id < 2",
+        ),
+    ];
+    let heard = [[stage.plain(), stage.plain()], [stage.client(), stage.client()]].map(|pair| {
+        let [mut mover, mut other] = pair;
+        for (which, asks) in steps {
+            mover.query("BEGIN");
+            mover.query(&format!(
+                "UPDATE orders SET user_id = user_id - 1, id = id + 0 WHERE {which}"
+            ));
+            other.ask(asks);
+            wait_for("who asks all shards", || is_waiting(&stage));
+            mover.query("COMMIT");
+            other.await_ready();
+        }
+        // Moved is what the other one has written.
+        other.query("BEGIN").query("UPDATE orders SET note = 'first' WHERE id = 6");
+        mover.ask(
+            "UPDATE orders SET user_id = user_id - 1 WHERE user_id = 6 AND id = 6 RETURNING note",
+        );
+        wait_for("the mover", || is_waiting(&stage));
+        other.query("COMMIT");
+        mover.await_ready();
+        sorted(&mover.transcript()) + &sorted(&other.transcript())
+    });
+    assert_eq!(heard[1], heard[0]);
+    // Movers do not wait for each other.
+    let movers = [2, 3, 4, 5].map(|user| {
+        let mut mover = stage.client();
+        mover.query("BEGIN");
+        mover.query(&format!("UPDATE visits SET user_id = user_id + 1 WHERE user_id = {user}"));
+        mover
+    });
+    for mut mover in movers {
+        let heard = mover.query("ROLLBACK").take_transcript();
+        assert!(heard.contains("C UPDATE 1") && heard.contains("C ROLLBACK"), "{heard}");
+    }
+    stage.compare_rows();
+}
+
+#[test]
+fn a_move_needs_the_right_to_update() {
+    let tables = "CREATE ROLE mover LOGIN; \
+                  GRANT SELECT, INSERT, DELETE, UPDATE (note) ON orders TO mover; \
+                  GRANT SELECT, INSERT, DELETE, UPDATE (user_id, page) ON visits TO mover";
+    let stage = Stage::with(tables, "");
+    let [expected, heard] = [&stage.oracle.port(), &stage.weir.port()].map(|port| {
+        let mut c = Raw::connect(*port, &[("user", "mover"), ("database", "shop")]);
+        c.query("UPDATE orders SET user_id = user_id + 1");
+        c.query("UPDATE orders SET user_id = 8, note = 'x' WHERE user_id = 6 AND id = 1");
+        c.parse("u", "UPDATE orders SET user_id = $1 WHERE user_id = $2", &[]);
+        c.bind("", "u", &[Some("8"), Some("6")]).execute("", 0).sync();
+        c.query("UPDATE orders SET note = 'y' WHERE user_id = 6 AND id = 1");
+        c.query(
+            "UPDATE visits SET user_id = 10, page = page || '!' WHERE user_id = 3 RETURNING page",
+        );
+        c.query("UPDATE visits SET user_id = NULL, number = 'z' WHERE user_id = 4");
+        c.transcript()
+    });
+    assert_eq!(heard, expected);
+    stage.compare_rows();
+}
+
 #[test]
 fn two_sessions_that_move_one_row_lose_nothing_and_double_nothing() {
     let stage = Stage::new();
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    let waiting = || {
-        let servers = stage.cluster.shards().iter().chain([&stage.oracle]);
-        servers.map(|server| server.sql(DATABASE, waits).unwrap()).any(|count| count != "0")
-    };
+    let waiting = || is_waiting(&stage);
     let moves = "UPDATE orders SET user_id = user_id + 1, id = 50, note = note || '+' \
                  WHERE user_id = 3 AND id = 1 RETURNING *";
     let heard = [[stage.plain(), stage.plain()], [stage.client(), stage.client()]].map(|pair| {

@@ -129,6 +129,8 @@ pub struct Moved<'a> {
     pub column: String,
     /// The place of all its rows afterwards; `None`: each may have another.
     pub to: Option<Row<'a>>,
+    /// The statement names the rows' keys.
+    pub by_key: bool,
 }
 
 impl WriteSite<'_> {

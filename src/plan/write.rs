@@ -163,6 +163,7 @@ impl<'a> Analyst<'a> {
             (None, Some(_), Some(fallback)) if !has_key() => fallback.key.clone(),
             (None, Some(_), _) | (None, None, _) => return None,
         };
+        let by_key = has_key();
         let operand = |value: Option<Option<&Expr>>| value.flatten().and_then(Operand::of);
         let nulls = |column: &str| {
             let known = found.relation.and_then(|relation| relation.column(column));
@@ -195,6 +196,6 @@ impl<'a> Analyst<'a> {
                 }),
             }
         });
-        Some(Moved { column, to })
+        Some(Moved { column, to, by_key })
     }
 }

@@ -40,6 +40,7 @@ impl Session {
         asked: &Asked<'_>,
         moves: &Moves,
         shards: &[ShardId],
+        lock: &str,
     ) -> Result<Answer, Stop> {
         let sites = self.site_all(shards, asked.planned).await?;
         // One after another, as all writes that lock rows do.
@@ -48,6 +49,7 @@ impl Session {
         in_turn.sort_by_key(|(shard, _)| self.serving.rules.rank(*shard));
         let in_turn: Vec<usize> = in_turn.into_iter().map(|(_, at)| at).collect();
         let (fan, wording, columns) = self.describe_whole(asked, &in_turn).await?;
+        self.check_rights(asked, &in_turn).await?;
         self.check_text(&sites)?;
         let mut held = Held { room: self.database.limits.merge_bytes, ..Held::default() };
         for at in in_turn {
@@ -57,7 +59,7 @@ impl Session {
             self.take_rows(asked, taken, &[at], &mut held).await?;
         }
         let count = u64::try_from(held.rows.len()).unwrap_or(u64::MAX);
-        let (told, _) = self.insert_rows(asked, &moves.into, &sites, held).await?;
+        let (told, _) = self.insert_rows(asked, &moves.into, &sites, held, Some(lock)).await?;
         let (merger, kind) = (Merger::giving(told), Kind::Moves(count));
         let (gathered, copied) = (None, None);
         Ok(Answer { fan, merger, wording, columns, gathered, fresh: false, kind, copied })
@@ -73,7 +75,7 @@ impl Session {
         self.check_text(&home)?;
         let mut held = Held { room: self.database.limits.merge_bytes, ..Held::default() };
         self.select_rows(asked, selected, &mut held).await?;
-        let (told, count) = self.insert_rows(asked, &selected.into, &home, held).await?;
+        let (told, count) = self.insert_rows(asked, &selected.into, &home, held, None).await?;
         let (merger, kind) = (Merger::giving(told), Kind::Selected(count));
         let (gathered, copied) = (None, None);
         Ok(Answer { fan, merger, wording, columns, gathered, fresh: false, kind, copied })
@@ -161,6 +163,21 @@ impl Session {
         Ok((fan, wording, columns))
     }
 
+    /// Has one server begin the client's own text and do nothing of it, as EXPLAIN does: whoever may delete and
+    /// insert rows need not be allowed to update them.
+    async fn check_rights(&mut self, asked: &Asked<'_>, sites: &[usize]) -> Result<(), Stop> {
+        let mut whole = Template::default();
+        whole.text("EXPLAIN ");
+        whole.range(0..asked.planned.shape.text.len());
+        let wording = Wording::new(&whole, asked);
+        let first = sites.get(..1).unwrap_or_default();
+        let mut fan = self.fan_out("weir_rights", first, &wording, asked.types);
+        let binding = Binding { parameters: asked.parameters, results: &[] };
+        fan.open(&mut self.txn.participants, binding);
+        self.go(&mut fan).await?;
+        self.finish(&mut fan, &wording).await
+    }
+
     /// What these servers answer, in text; its columns as the home shard would describe them.
     async fn take_rows(
         &mut self,
@@ -186,13 +203,14 @@ impl Session {
     }
 
     /// Gives each shard its rows: what the client's RETURNING says of them, and how many there were. `from`:
-    /// servers that have written them.
+    /// servers that have written them. `lock`: is held there already.
     async fn insert_rows(
         &mut self,
         asked: &Asked<'_>,
         into: &Inserting,
         from: &[usize],
         held: Held,
+        lock: Option<&str>,
     ) -> Result<(Vec<Bytes>, u64), Stop> {
         let Held { rows, types, mut room } = held;
         let mut by_shard: BTreeMap<ShardId, Vec<TextRow>> = BTreeMap::new();
@@ -205,6 +223,10 @@ impl Session {
         let targets = self.site_all(&shards, asked.planned).await?;
         // What one has written the others have to read alike.
         self.check_alike(&[from, targets.as_slice()].concat())?;
+        if let Some(lock) = lock {
+            let others = targets.iter().copied().filter(|at| !from.contains(at));
+            self.say_on(&others.collect::<Vec<_>>(), lock).await?;
+        }
         let (mut told, mut count) = (Vec::new(), 0);
         let mut in_turn: Vec<_> = by_shard.iter().zip(targets).collect();
         in_turn.sort_by_key(|((shard, _), _)| self.serving.rules.rank(**shard));

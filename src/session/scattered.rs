@@ -11,12 +11,15 @@ use crate::exec::fan_out::{Binding, FanOut};
 use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::merge::Merger;
+use crate::plan::Target;
 use crate::plan::several::rows::Split;
-use crate::plan::several::{Pace, Scattered, Template, Way};
+use crate::plan::several::{Pace, RowUse, Scattered, Template, Way};
+use crate::txn::rows;
 use crate::txn::{Isolation, Status};
 use crate::wire::frontend::Format;
 use crate::wire::params::Params;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// Which shards are sent what.
 struct Parts {
@@ -48,13 +51,17 @@ impl Session {
             false => None,
         };
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
+        let lock = match &scattered.rows_lock {
+            Some((table, does)) => self.lock_rows(asked, table, *does, &shards).await?,
+            None => String::new(),
+        };
         let parts = match &scattered.way {
             Way::Each(template) => {
                 let wording = Wording::new(template, asked);
                 Parts { shards, wording, order: None, pace: scattered.pace }
             }
             Way::Copies(copies) => return self.write_copies(asked, copies).await,
-            Way::Moves(moves) => return self.move_rows(asked, moves, &shards).await,
+            Way::Moves(moves) => return self.move_rows(asked, moves, &shards, &lock).await,
             Way::Selected(selected) => return self.insert_selected(asked, selected).await,
             Way::Rows(split) => {
                 if split.looks_first {
@@ -64,6 +71,33 @@ impl Session {
             }
         };
         self.send_parts(asked, parts).await
+    }
+
+    /// Keeps rows from moving while they are looked for, or others from looking for rows that move. A
+    /// statement that names keys finds a row gone that has left them, as in PostgreSQL. What the locks on the
+    /// statement's shards are for that rows are brought to.
+    async fn lock_rows(
+        &mut self,
+        asked: &Asked<'_>,
+        table: &str,
+        does: RowUse,
+        shards: &[ShardId],
+    ) -> Result<String, Stop> {
+        let does = match (does, &asked.planned.plan.target) {
+            (RowUse::Looks, Target::Keyed(_)) => return Ok(String::new()),
+            (RowUse::LooksAndMoves, Target::Keyed(_)) => RowUse::MovesByKey,
+            (does, _) => does,
+        };
+        let home = self.serving.rules.home;
+        let (mut first, mut others) = (Vec::new(), Vec::new());
+        for shard in BTreeSet::from_iter(shards.iter().copied().chain([home])) {
+            let at = self.site_on(shard, self.need(asked.planned)).await?;
+            if shard == home { first.push(at) } else { others.push(at) }
+        }
+        let lock = rows::lock(table, does);
+        self.say_on(&first, &lock).await?;
+        self.say_on(&others, &lock).await?;
+        Ok(lock)
     }
 
     /// A transaction that takes in all shards, if none is open. It ends with the client's message or

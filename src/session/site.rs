@@ -317,6 +317,14 @@ impl Session {
         self.say_all(at, &[text.to_owned()], show).await
     }
 
+    /// Says it on all of these at the same time, inside a block.
+    pub(super) async fn say_on(&mut self, sites: &[usize], text: &str) -> Result<(), Stop> {
+        for &at in sites {
+            self.ask(at, text, Show::Swallow);
+        }
+        self.drain().await
+    }
+
     async fn say_all(&mut self, at: usize, texts: &[String], show: Show) -> Result<(), Stop> {
         let Some(participant) = self.txn.participants.get(at) else {
             return Err(Error::internal("no such participant").into());

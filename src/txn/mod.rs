@@ -6,6 +6,7 @@
 //! - `two_phase`: the names and the words of a commit on several shards
 //! - `footing`: what the shards offer to it
 //! - `copies`: between writers of a reference table
+//! - `rows`: between those who look for rows on all shards and those who move them
 //! - `waits`: deadlocks of which each server sees only a part
 //! - `clock`: what time it is
 //!
@@ -16,6 +17,7 @@ pub mod barrier;
 pub mod two_phase;
 pub mod footing;
 pub mod copies;
+pub mod rows;
 pub mod waits;
 mod clock;
 

@@ -51,7 +51,7 @@ use crate::sql::shape::Shape;
 use crate::sql::statement::Query;
 use std::borrow::Cow;
 use tokens::Tokens;
-pub use write::{Pace, Scattered, Way};
+pub use write::{Pace, RowUse, Scattered, Way};
 
 /// Both ways to answer. Which one it is depends on the columns' types, which only a server knows.
 #[derive(Debug)]

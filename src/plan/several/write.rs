@@ -41,6 +41,17 @@ pub struct Scattered {
     pub pace: Pace,
     /// The time is asked for: whoever renders the texts has to know what time it is.
     pub tells_time: bool,
+    /// What it does with a table's rows while others do the same: the name of the table's locks.
+    pub rows_lock: Option<(String, RowUse)>,
+}
+
+/// What a statement does with the rows of the table that it writes, on several shards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RowUse {
+    Looks,
+    /// Its keys say where the rows are.
+    MovesByKey,
+    LooksAndMoves,
 }
 
 /// When the shards begin. Two statements that lock rows which others have, too, must not meet on their
@@ -124,6 +135,7 @@ impl Scattered {
                     pace: Pace::AtOnce,
                     tells_time: copies.how.on_every_shard() && !times.is_empty(),
                     way: Way::Copies(copies),
+                    rows_lock: None,
                 }))
             }
             Home::Reference | Home::Single(_) | Home::System | Home::Temporary => None,
@@ -159,7 +171,8 @@ impl Written<'_, '_> {
             (Err(why), Write::Insert(insert)) if matches!(insert.source, Source::Query(_)) => {
                 let selected = selected::plan(self, insert, site, &times).map_err(|_| why)?;
                 let (pace, tells_time) = (Pace::of(self.write), selected.tells_time);
-                Ok(Scattered { way: Way::Selected(Box::new(selected)), pace, tells_time })
+                let way = Way::Selected(Box::new(selected));
+                Ok(Scattered { way, pace, tells_time, rows_lock: None })
             }
             (planned, _) => planned,
         }
@@ -173,17 +186,24 @@ impl Written<'_, '_> {
             let split = rows::split(self, insert, rows, &site.found, times)?;
             let tells_time = !times.is_empty() || split.tells_time();
             let pace = Pace::of(self.write);
-            return Ok(Scattered { way: Way::Rows(split), pace, tells_time });
+            return Ok(Scattered { way: Way::Rows(split), pace, tells_time, rows_lock: None });
         }
         self.each(site)?;
         let (pace, tells_time) = (Pace::of(self.write), !times.is_empty());
-        let way = match (self.write, &site.moves) {
+        let each = || Way::Each(Template::spliced(self.shape, self.splices).telling(times));
+        let (way, does) = match (self.write, &site.moves) {
             (Write::Update(update), Some(moved)) => {
-                Way::Moves(Box::new(moves::plan(self, update, site, moved, times)?))
+                let moves = moves::plan(self, update, site, moved, times)?;
+                let does = if moved.by_key { RowUse::MovesByKey } else { RowUse::LooksAndMoves };
+                (Way::Moves(Box::new(moves)), Some(does))
             }
-            (_, _) => Way::Each(Template::spliced(self.shape, self.splices).telling(times)),
+            (Write::Insert(_), _) => (each(), None),
+            (Write::Update(_) | Write::Delete(_) | Write::Merge(_), _) => {
+                (each(), Some(RowUse::Looks))
+            }
         };
-        Ok(Scattered { way, pace, tells_time })
+        let rows_lock = does.map(|does| (copies::lock_name(&site.table, &site.found), does));
+        Ok(Scattered { way, pace, tells_time, rows_lock })
     }
 
     /// Where the time is told.
