@@ -167,6 +167,33 @@ async def copy_where_one_shard_is_concerned():
     await connection.close()
 
 
+async def copy_over_several_shards():
+    connection = await asyncpg.connect()
+    received = []
+
+    async def sink(data):
+        received.append(data)
+
+    transaction = connection.transaction()
+    await transaction.start()
+    records = [(user, "e", f"User {user}") for user in range(22000, 23000)]
+    # asyncpg sends binary.
+    columns = ["id", "email", "name", "created_at"]
+    made = await connection.fetchval("SELECT now()")
+    rows = [(*record, made) for record in records]
+    assert await connection.copy_records_to_table("users", records=rows, columns=columns) == "COPY 1000"
+    tag = await connection.copy_from_query(
+        "SELECT id, name FROM users WHERE id >= $1 ORDER BY id", 22998, output=sink, format="csv"
+    )
+    assert (tag, b"".join(received)) == ("COPY 2", b"22998,User 22998\n22999,User 22999\n"), (tag, received)
+    received.clear()
+    await connection.copy_from_table("users", columns=["id"], output=sink)
+    assert {int(line) for line in b"".join(received).split()} >= set(range(22000, 23000))
+    await transaction.rollback()
+    assert await connection.fetchval("SELECT count(*) FROM users WHERE id >= 22000") == 0
+    await connection.close()
+
+
 async def cancel_meets_only_the_own_statement():
     user = USERS[3]
     connection, bystander = await asyncpg.connect(), await asyncpg.connect()
@@ -261,6 +288,7 @@ async def main():
         pipelines,
         cursors_fetch_in_parts,
         copy_where_one_shard_is_concerned,
+        copy_over_several_shards,
         cancel_meets_only_the_own_statement,
         errors_keep_their_fields,
         settings_stay_with_their_client,

@@ -291,6 +291,29 @@ public class Test {
         }
     }
 
+    static void copyOverSeveralShards() throws Exception {
+        try (Connection connection = connect()) {
+            connection.setAutoCommit(false);
+            CopyManager copy = connection.unwrap(PGConnection.class).getCopyAPI();
+            String lines = IntStream.range(24000, 25000).mapToObj(n -> n + ",e,User " + n + "\n").collect(Collectors.joining());
+            long copied = copy.copyIn("COPY users (id, email, name) FROM STDIN (FORMAT csv)",
+                new ByteArrayInputStream(lines.getBytes(StandardCharsets.UTF_8)));
+            check(copied, 1000L);
+            StringWriter out = new StringWriter();
+            check(copy.copyOut("COPY (SELECT id, name FROM users WHERE id >= 24998 ORDER BY id) TO STDOUT", out), 2L);
+            check(out.toString(), "24998\tUser 24998\n24999\tUser 24999\n");
+            StringWriter all = new StringWriter();
+            copy.copyOut("COPY users (id) TO STDOUT", all);
+            check(all.toString().lines().mapToLong(Long::parseLong).filter(n -> n >= 24000 && n < 25000).count(), 1000L);
+            connection.rollback();
+            fails("22P02", () -> copy.copyIn("COPY users (id, email, name) FROM STDIN (FORMAT csv)",
+                new ByteArrayInputStream((lines + "no number,e,n\n").getBytes(StandardCharsets.UTF_8))));
+            connection.rollback();
+            check(rows(connection, "SELECT count(*) FROM users WHERE id >= 24000"), List.of(List.of(0L)));
+            connection.rollback();
+        }
+    }
+
     static void cancelMeetsOnlyTheOwnStatement() throws Exception {
         long user = USERS.get(3);
         try (Connection connection = connect(); Connection bystander = connect();
@@ -403,6 +426,7 @@ public class Test {
         parts.put("batches", Test::batches);
         parts.put("cursorsFetchInParts", Test::cursorsFetchInParts);
         parts.put("copyWhereOneShardIsConcerned", Test::copyWhereOneShardIsConcerned);
+        parts.put("copyOverSeveralShards", Test::copyOverSeveralShards);
         parts.put("cancelMeetsOnlyTheOwnStatement", Test::cancelMeetsOnlyTheOwnStatement);
         parts.put("errorsKeepTheirFields", Test::errorsKeepTheirFields);
         parts.put("settingsStayWithTheirClient", Test::settingsStayWithTheirClient);

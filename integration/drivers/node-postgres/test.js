@@ -175,6 +175,23 @@ async function copyWhereOneShardIsConcerned() {
   });
 }
 
+async function copyOverSeveralShards() {
+  await connected(async (client) => {
+    await client.query("BEGIN");
+    const into = client.query(copyStreams.from("COPY users (id, email, name) FROM STDIN (FORMAT csv, HEADER)"));
+    const lines = Array.from({ length: 1000 }, (_, n) => `${23000 + n},e,"User\n${23000 + n}"\n`);
+    await pipeline(Readable.from(["id,email,name\n", ...lines]), into);
+    assert.equal(into.rowCount, 1000);
+    const chunks = [];
+    const out = client.query(copyStreams.to("COPY (SELECT name FROM users WHERE id >= 23998 ORDER BY id) TO STDOUT"));
+    for await (const chunk of out) chunks.push(chunk);
+    assert.equal(Buffer.concat(chunks).toString(), "User\\n23998\nUser\\n23999\n");
+    await client.query("ROLLBACK");
+    const { rows } = await client.query("SELECT count(*)::int AS n FROM users WHERE id >= 23000");
+    assert.deepEqual(rows, [{ n: 0 }]);
+  });
+}
+
 async function cancelMeetsOnlyTheOwnStatement() {
   const user = USERS[3];
   await connected(async (client) =>
@@ -289,6 +306,7 @@ for (const part of [
   manyQueriesOfAPoolAtOnce,
   cursorsFetchInParts,
   copyWhereOneShardIsConcerned,
+  copyOverSeveralShards,
   cancelMeetsOnlyTheOwnStatement,
   errorsKeepTheirFields,
   settingsStayWithTheirClient,

@@ -80,6 +80,17 @@ seq 1 500 | sed 's/^/psql\taction /' | psql -c '\copy audit_log (actor, action) 
 check 'COPY in' '500' "$(psql -c "SELECT count(*) FROM audit_log WHERE actor = 'psql'")"
 psql -c "DELETE FROM audit_log WHERE actor = 'psql'"
 
+# Rows of all shards, there and back.
+seq 20001 21000 | sed 's/.*/&,u&@example.com,"User, &"/' | psql -c '\copy users (id, email, name) FROM STDIN (FORMAT csv)'
+check 'COPY in over shards' '1000' "$(psql -c "SELECT count(*) FROM users WHERE email LIKE 'u2%' AND name LIKE 'User, 2%'")"
+check 'COPY of a query over shards' $'id,name\n20999,"User, 20999"\n21000,"User, 21000"' \
+    "$(psql -c '\copy (SELECT id, name FROM users WHERE id > 20998 ORDER BY id) TO STDOUT (FORMAT csv, HEADER)')"
+check 'COPY out over shards' '1000' "$(psql -c '\copy users (name) TO STDOUT' | grep -c '^User, 2')"
+check 'a bad row leaves nothing' 'ERROR:  23505' "$(printf '30001,a,b\n30002,a,b\n20001,a,b\n' |
+    psql -c '\copy users (id, email, name) FROM STDIN (FORMAT csv)' 2>&1 | grep -o '^ERROR:  .....' || true)"
+check 'a bad row left nothing' '0' "$(psql -c 'SELECT count(*) FROM users WHERE id > 30000 AND id < 30003')"
+psql -c 'DELETE FROM users WHERE id > 20000 AND id <= 21000'
+
 check 'settings' $'Asia/Tokyo\nAsia/Tokyo\n11min' "$(psql <<'SQL'
 SET TimeZone = 'Asia/Tokyo';
 SHOW TimeZone;

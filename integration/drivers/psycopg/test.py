@@ -223,6 +223,41 @@ def copy_where_one_shard_is_concerned():
         assert connection.execute("SELECT count(*) FROM audit_log WHERE actor = 'psycopg'").fetchone() == (0,)
 
 
+def copy_over_several_shards():
+    users = range(21000, 22000)
+    with connect() as connection:
+        with connection.cursor() as cursor:
+            with cursor.copy("COPY users (id, email, name) FROM STDIN") as copy:
+                for user in users:
+                    copy.write_row((user, f"u{user}@example.com", f"User\t\\{user}\n" if user % 2 else ""))
+            assert cursor.rowcount == len(users)
+            cursor.execute("SELECT count(*), count(DISTINCT created_at) FROM users WHERE id >= 21000")
+            assert cursor.fetchone() == (len(users), 1)
+            query = "COPY (SELECT id, name FROM users WHERE id >= 21000 ORDER BY id) TO STDOUT (FORMAT binary)"
+            with cursor.copy(query) as copy:
+                copy.set_types(["int8", "text"])
+                rows = list(copy.rows())
+            assert [row[0] for row in rows] == list(users), rows
+            assert (rows[0][1], rows[1][1]) == ("", "User\t\\21001\n"), rows[:2]
+            with cursor.copy("COPY users (id) TO STDOUT") as copy:
+                assert {int(row[0]) for row in copy.rows()} >= set(users)
+        connection.rollback()
+        # The last row is wrong.
+        try:
+            with (
+                connection.cursor() as cursor,
+                cursor.copy("COPY users (id, email, name) FROM STDIN") as copy,
+            ):
+                for user in users:
+                    copy.write_row((user, "e", None if user == users[-1] else "n"))
+        except psycopg.errors.NotNullViolation:
+            pass
+        else:
+            raise AssertionError("name is NULL")
+        connection.rollback()
+        assert connection.execute("SELECT count(*) FROM users WHERE id >= 21000").fetchone() == (0,)
+
+
 def cancel_meets_only_the_own_statement():
     user = USERS[4]
     with connect(autocommit=True) as connection, connect(autocommit=True) as bystander:
@@ -334,6 +369,7 @@ for part in (
     pipelines,
     cursors_fetch_in_parts,
     copy_where_one_shard_is_concerned,
+    copy_over_several_shards,
     cancel_meets_only_the_own_statement,
     errors_keep_their_fields,
     settings_stay_with_their_client,

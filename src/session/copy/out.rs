@@ -10,7 +10,7 @@ use crate::plan::copy::{CopyOut, CopyQuery, Data};
 use crate::plan::{Planned, Route};
 use crate::session::encoding::Encoding;
 use crate::sql::copy::Forced;
-use crate::wire::copy::{Format, Output, binary_header};
+use crate::wire::copy::{BinaryHeader, Format, Output, binary_header};
 use crate::wire::frontend::Format as ValueFormat;
 use crate::wire::params::Params;
 use crate::wire::server::RowDescription;
@@ -20,8 +20,9 @@ use bytes::BufMut;
 /// What precedes the rows in the data of several shards: the client gets it once.
 struct Headers {
     format: Format,
-    /// The client has it.
+    /// The client has the line with names.
     told: bool,
+    binary: BinaryHeader,
     /// By stream: it has come.
     come: Vec<bool>,
 }
@@ -59,7 +60,8 @@ impl Session {
         };
         let response = fan.copy_response(0).cloned().unwrap_or_default();
         encode::message(b'H', &mut self.client.output, |out| out.extend_from_slice(&response));
-        let mut headers = Headers { format, told: false, come: vec![false; fan.len()] };
+        let (binary, come) = (BinaryHeader::default(), vec![false; fan.len()]);
+        let mut headers = Headers { format, told: false, binary, come };
         while let Some(heard) = self.next_row(&mut fan, Which::Any, &wording).await? {
             match heard {
                 Heard::Row { stream, row } => {
@@ -70,7 +72,7 @@ impl Session {
         }
         self.finish(&mut fan, &wording).await?;
         if headers.format == Format::Binary {
-            encode::copy_data(&(-1_i16).to_be_bytes(), &mut self.client.output);
+            headers.binary.end(&mut self.client.output);
         }
         encode::copy_done(&mut self.client.output);
         self.database.counters.merged();
@@ -203,13 +205,10 @@ impl Headers {
             Format::Binary => {
                 let data = message.get(frame::HEADER..).unwrap_or_default();
                 let header = if first { binary_header(data).unwrap_or_default() } else { 0 };
-                let (header, row) = data.split_at_checked(header).unwrap_or_default();
-                if first && !std::mem::replace(&mut self.told, true) {
-                    encode::copy_data(header, out);
-                }
+                let row = data.get(header..).unwrap_or_default();
                 // Each shard's trailer is left out.
                 if !row.is_empty() && row != (-1_i16).to_be_bytes() {
-                    encode::copy_data(row, out);
+                    self.binary.row(row, out);
                 }
             }
         }

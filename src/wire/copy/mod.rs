@@ -18,7 +18,7 @@ mod tuples;
 
 use crate::error::{Error, SqlState};
 pub use fields::Field;
-pub use output::Output;
+pub use output::{BinaryHeader, Output};
 pub use rows::{Next, Rows};
 pub use tuples::length_of_header as binary_header;
 

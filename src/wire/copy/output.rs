@@ -4,17 +4,45 @@ use crate::wire::server::DataRow;
 use crate::wire::{WireError, encode};
 use bytes::{BufMut, BytesMut};
 
+/// What precedes the rows of the binary format: its signature, no flags, no extension.
+const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What ends them.
+const BINARY_TRAILER: &[u8] = b"\xff\xff";
+
+/// The binary format's header, which drivers expect in one message with what comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum BinaryHeader {
+    #[default]
+    Waits,
+    Sent,
+}
+
+impl BinaryHeader {
+    /// A row without the header.
+    pub fn row(&mut self, row: &[u8], out: &mut BytesMut) {
+        match std::mem::replace(self, BinaryHeader::Sent) {
+            BinaryHeader::Waits => encode::copy_data(&[BINARY_HEADER, row].concat(), out),
+            BinaryHeader::Sent => encode::copy_data(row, out),
+        }
+    }
+
+    pub fn end(mut self, out: &mut BytesMut) {
+        self.row(BINARY_TRAILER, out);
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Output {
     format: Format,
     /// By column: `FORCE_QUOTE`.
     forced: Vec<bool>,
+    header: BinaryHeader,
     line: BytesMut,
 }
 
 impl Output {
     pub fn new(format: Format, forced: Vec<bool>) -> Self {
-        Self { format, forced, line: BytesMut::new() }
+        Self { format, forced, header: BinaryHeader::default(), line: BytesMut::new() }
     }
 
     /// Values that stand before those of every row, with the delimiter behind them.
@@ -42,8 +70,7 @@ impl Output {
                 self.forced = forced;
                 encode::copy_data(&self.line, out);
             }
-            // Signature, no flags, no extension.
-            Format::Binary => encode::copy_data(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", out),
+            Format::Binary => {}
         }
     }
 
@@ -51,7 +78,7 @@ impl Output {
     pub fn row(&mut self, body: &[u8], out: &mut BytesMut) -> Result<(), WireError> {
         if self.format == Format::Binary {
             // The same bytes: a count, then each value with its length.
-            encode::copy_data(body, out);
+            self.header.row(body, out);
             return Ok(());
         }
         let row = DataRow::read(body)?;
@@ -62,13 +89,13 @@ impl Output {
 
     pub fn end(&self, out: &mut BytesMut) {
         if self.format == Format::Binary {
-            encode::copy_data(&(-1_i16).to_be_bytes(), out);
+            self.header.end(out);
         }
         encode::copy_done(out);
     }
 
     fn line<'v>(&mut self, values: impl Iterator<Item = Option<&'v [u8]>>) {
-        let Self { format, forced, line } = self;
+        let Self { format, forced, line, .. } = self;
         line.clear();
         let mut values = values.peekable();
         let mut number = 0;
