@@ -348,7 +348,9 @@ impl From<Unroutable> for Error {
                 ),
             ),
             U::NullKey { table, column } => Error::refused(
-                format!("{column} of {table} is NULL, and the rules name no fallback key"),
+                format!(
+                    "{column} of {table} is NULL, and no other key says where such a row lives"
+                ),
                 format!("give {column} a value"),
             ),
             U::ColumnsUnknown { table } => Error::refused(

@@ -169,6 +169,8 @@ impl Written<'_, '_> {
         let times = self.times();
         match (self.on_each(site, &times), self.write) {
             (Err(why), Write::Insert(insert)) if matches!(insert.source, Source::Query(_)) => {
+                let timed = time_default(&site.found).filter(|column| !self.write.gives(column));
+                let why = timed.map_or(why, told_by_default);
                 let selected = selected::plan(self, insert, site, &times).map_err(|_| why)?;
                 let (pace, tells_time) = (Pace::of(self.write), selected.tells_time);
                 let way = Way::Selected(Box::new(selected));
@@ -310,11 +312,15 @@ impl Written<'_, '_> {
         if let Some(column) = time_default(&site.found)
             && !self.write.gives(column)
         {
-            let what = format!("the default of {column}, which tells the time,");
-            return Err(Unroutable::NotScattered { what });
+            return Err(told_by_default(column));
         }
         Ok(())
     }
+}
+
+fn told_by_default(column: &str) -> Unroutable {
+    let what = format!("the default of {column}, which tells the time,");
+    Unroutable::NotScattered { what }
 }
 
 /// `DEFAULT`, or a list with it.
