@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 /// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
-const READ_BYTES: usize = 32 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 /// Bytes asked of a client at first: most messages are short, and a thousand clients that wait hold a
 /// thousand buffers. Who sends more than fits is asked for twice as much the next time.
 const FIRST_READ_BYTES: usize = 2 * 1024;

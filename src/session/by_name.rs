@@ -103,7 +103,8 @@ impl Session {
         let route = self.route_executed(&statement, name, arguments)?;
         let route = self.timed_route(&statement.planned, route);
         if route == Route::Many {
-            return self.execute_on_several(&statement, name, arguments, explained).await;
+            let several = self.execute_on_several(&statement, name, arguments, explained);
+            return Box::pin(several).await;
         }
         self.foresee(self.shape_of(&statement.planned, route))?;
         let row = with_arguments(&statement, arguments, |params| {

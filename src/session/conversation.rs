@@ -47,13 +47,16 @@ pub async fn serve(
     let plain = database.serving.load().rules.is_plain();
     let metrics = database.metrics.clone();
     let mut session = Session::new(client, database, greeted, leaving);
-    let served = panics::contained(&metrics, async {
-        match mode {
-            PoolMode::Session if plain => session.relay_all().await,
-            PoolMode::Session | PoolMode::Transaction => session.converse().await,
-        }
-    });
-    if let Err(Panicked) = served.await {
+    let served = {
+        let serving = pin!(async {
+            match mode {
+                PoolMode::Session if plain => session.relay_all().await,
+                PoolMode::Session | PoolMode::Transaction => session.converse().await,
+            }
+        });
+        panics::contained(&metrics, serving).await
+    };
+    if let Err(Panicked) = served {
         session.fall().await;
     }
 }

@@ -367,7 +367,7 @@ impl Session {
             Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
                 let planned = self.plan(&statement.text)?;
-                self.copy_several(&statement.text, &planned).await
+                Box::pin(self.copy_several(&statement.text, &planned)).await
             }
             Command::Query => {
                 Err(Error::internal("a routed statement has no portal of weir's own").into())

@@ -281,7 +281,7 @@ impl Session {
                     bound.columns = answer.columns.clone();
                     Stage::Open(Box::new(answer))
                 }
-                Some(_) => Stage::Told(self.explain_bound(bound).await?.into()),
+                Some(_) => Stage::Told(Box::pin(self.explain_bound(bound)).await?.into()),
             };
         }
         let mut answer = match stage {
@@ -375,8 +375,8 @@ impl Session {
         bind.values(&mut values);
         let asked = bound.asked(batch, &values, bind.parameters());
         match merged {
-            None => self.begin_answer(&asked).await,
-            Some(merged) => self.gather_instead(&asked, merged).await,
+            None => Box::pin(self.begin_answer(&asked)).await,
+            Some(merged) => Box::pin(self.gather_instead(&asked, merged)).await,
         }
     }
 

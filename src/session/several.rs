@@ -163,7 +163,7 @@ impl Session {
     /// Description, rows and tag.
     pub(super) async fn answer_whole(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
         let alone = self.protocol == Protocol::Simple && self.txn.status() == Status::Idle;
-        let mut answer = self.begin_answer(asked).await?;
+        let mut answer = Box::pin(self.begin_answer(asked)).await?;
         match answer.kind {
             Kind::Query => self.await_plans(&mut answer.fan, &answer.wording).await?,
             Kind::Write
@@ -181,7 +181,7 @@ impl Session {
         }
         let mut carried = self.carry(&mut answer, None).await?;
         if carried == Carried::TooLarge {
-            answer = self.gather_instead(asked, &answer).await?;
+            answer = Box::pin(self.gather_instead(asked, &answer)).await?;
             carried = self.carry(&mut answer, None).await?;
         }
         match carried {

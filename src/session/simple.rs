@@ -200,10 +200,10 @@ impl Session {
             let route = planned.route(&explained.query, &params, &self.serving.rules);
             if matches!(route, Ok(Route::Many)) {
                 refuse_parameters(&planned)?;
-                return self.explain_several(&explained, &planned).await;
+                return Box::pin(self.explain_several(&explained, &planned)).await;
             }
         } else if let Some((explained, control)) = self.explains_executed(statement) {
-            return self.explain_executed(&explained, &control).await;
+            return Box::pin(self.explain_executed(&explained, &control)).await;
         }
         let planned = match self.plan(statement) {
             Ok(planned) => planned,
@@ -257,9 +257,9 @@ impl Session {
         if route == Route::Many {
             refuse_parameters(planned)?;
             if planned.plan.copying.is_some() {
-                return self.copy_several(statement, planned).await;
+                return Box::pin(self.copy_several(statement, planned)).await;
             }
-            return self.run_several(statement, planned).await;
+            return Box::pin(self.run_several(statement, planned)).await;
         }
         self.foresee(self.shape_of(planned, route))?;
         let row = planned.lock_target(statement, &Params::default());

@@ -3,18 +3,21 @@ use super::Metrics;
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// A panic has ended the work, and what it held was dropped. Log and metric know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Panicked;
 
-/// Runs that work to its end, or to its panic.
+/// Runs that work to its end, or to its panic. The caller has pinned it: an `async fn` holds a future that
+/// it is given twice.
 ///
 /// What the work borrows is as the panic has left it: whoever goes on with it must trust none of it.
-pub async fn contained<T>(metrics: &Metrics, work: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut work = pin!(work);
+pub async fn contained<T>(
+    metrics: &Metrics,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Panicked> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => {
@@ -36,6 +39,7 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use std::cell::Cell;
+    use std::pin::pin;
 
     struct Held<'a>(&'a Cell<bool>);
 
@@ -54,7 +58,7 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("in the middle");
         };
-        let ended: Result<(), _> = contained(&metrics, work).await;
+        let ended: Result<(), _> = contained(&metrics, pin!(work)).await;
         assert_eq!(ended, Err(Panicked));
         assert!(dropped.get());
         assert_eq!(metrics.panics.get(), 1);
@@ -67,7 +71,7 @@ mod tests {
             tokio::task::yield_now().await;
             42
         };
-        assert_eq!(contained(&metrics, work).await, Ok(42));
+        assert_eq!(contained(&metrics, pin!(work)).await, Ok(42));
         assert_eq!(metrics.panics.get(), 0);
     }
 

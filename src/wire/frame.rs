@@ -20,6 +20,26 @@ pub fn scan(buf: &[u8], max_len: usize) -> Result<Option<Frame>, WireError> {
     Ok(Some(Frame { kind, len }))
 }
 
+/// Whether messages of that type carry data: rows, and pieces of a COPY.
+#[inline]
+pub fn is_bulk(kind: u8) -> bool {
+    matches!(kind, b'D' | b'd')
+}
+
+/// How long the whole messages are, one behind the other, with which the buffer begins and that carry data.
+#[inline]
+pub fn bulk_run(buf: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(&[kind, a, b, c, d]) = buf.get(end..).and_then(|rest| rest.first_chunk()) {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if !is_bulk(kind) || length < 4 || buf.len() - end <= length {
+            break;
+        }
+        end += 1 + length;
+    }
+    end
+}
+
 /// The same for the packets before authentication, which have no type byte: the whole length.
 pub fn scan_startup(buf: &[u8], max_len: usize) -> Result<Option<usize>, WireError> {
     let Some(&length) = buf.first_chunk() else { return Ok(None) };
@@ -56,6 +76,16 @@ mod tests {
         assert_eq!(scan(b"Q\0\0\0", 100), Ok(None));
         assert_eq!(scan_startup(b"\0\0\0\x08....", 100), Ok(Some(8)));
         assert_eq!(scan_startup(b"\0\0", 100), Ok(None));
+    }
+
+    #[test]
+    fn a_run_of_data_ends_at_what_is_no_data_or_not_whole() {
+        let row = b"D\0\0\0\x06\0\0";
+        assert_eq!(bulk_run(&[&row[..], b"d\0\0\0\x04", b"C\0\0\0\x05\0"].concat()), 12);
+        assert_eq!(bulk_run(&[&row[..], &row[..6]].concat()), 7);
+        assert_eq!(bulk_run(&[&row[..], b"D\0\0\0\x03"].concat()), 7);
+        assert_eq!(bulk_run(b"D\xff\xff\xff\xff"), 0);
+        assert_eq!(bulk_run(b"D\0\0"), 0);
     }
 
     #[test]

@@ -101,12 +101,20 @@ impl Relay {
             }
             return Ok((step == 0).then_some(Advance::NeedsBytes));
         }
+        let forward = head.show == Show::Forward;
+        if forward {
+            let run = frame::bulk_run(rest);
+            if run > 0 {
+                taking.taken += run;
+                return Ok(None);
+            }
+        }
         let header = match frame::scan(rest, i32::MAX as usize) {
             Ok(Some(header)) => header,
             Ok(None) => return Ok(Some(Advance::NeedsBytes)),
             Err(_) => return Err(desync(head.at, participant, "a message of impossible length")),
         };
-        if !is_bulk(header.kind) {
+        if !frame::is_bulk(header.kind) {
             if header.len > MAX_INSPECTED_BYTES {
                 return Err(desync(head.at, participant, "a control message that is too long"));
             }
@@ -119,7 +127,6 @@ impl Relay {
             let Some(row) = rest.get(..header.len) else { return Ok(Some(Advance::NeedsBytes)) };
             self.captured.extend_from_slice(row);
         }
-        let forward = head.show == Show::Forward;
         if !forward {
             taking.send(client, &participant.lease.input, cx)?;
         }
@@ -323,11 +330,6 @@ fn translated(
         _ => return None,
     }
     Some(Ok(message))
-}
-
-/// Messages that carry data: passed on without waiting for their end.
-fn is_bulk(kind: u8) -> bool {
-    matches!(kind, b'D' | b'd')
 }
 
 fn shows(kind: u8, show: Show) -> bool {
