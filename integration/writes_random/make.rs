@@ -262,8 +262,10 @@ impl Maker {
         let returning = self.one(&["", "", " RETURNING user_id, id", " RETURNING *"]);
         let text = match self.below(10) {
             0 => format!("UPDATE orders SET user_id = {to} WHERE {condition}{returning}"),
+            // No row comes where another one of them goes away: the order would count.
             1 => format!(
-                "UPDATE orders SET user_id = {to}, id = id + 20 WHERE user_id = {from}{returning}"
+                "UPDATE orders SET user_id = {to}, id = id + 20 \
+                 WHERE user_id = {from} AND id < 20{returning}"
             ),
             2 => format!(
                 "UPDATE orders SET user_id = user_id + 20 WHERE user_id < 20 AND {condition}{returning}"
