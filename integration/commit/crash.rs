@@ -30,13 +30,15 @@ struct Stage {
     gates: Vec<Gate>,
     /// How much user 0 has given to user 1 and user 2.
     given: i64,
+    /// How many users of s0 have moved to s1.
+    moved: usize,
 }
 
 impl Stage {
     fn new() -> Self {
         let bank = Bank::new(3, 0, "");
         let gates = bank.cluster.shards().iter().map(|shard| Gate::new(shard.port())).collect();
-        Self { bank, gates, given: 0 }
+        Self { bank, gates, given: 0, moved: 0 }
     }
 
     /// One that reaches the shards through the gates.
@@ -101,6 +103,41 @@ impl Stage {
         drop((weir, second));
     }
 
+    /// Dies while an UPDATE of the key moves a row from s0 to s1.
+    fn at_move(&mut self, dies: Dies, step: (usize, &str, When), expected: Left) {
+        let (shard, word, when) = step;
+        let what = format!("{dies:?} dies {when:?} {word} on s{shard}");
+        let mut weir = self.weir(SLOW);
+        let from = 3 * (1 + self.moved);
+        let to = from + 100;
+        self.gates[shard].arm(word, when);
+        let port = weir.port();
+        let client = thread::spawn(move || {
+            let mut client = Raw::connect(port, &[("user", "postgres"), ("database", DATABASE)]);
+            client.patient(std::time::Duration::from_secs(30));
+            client.query(&format!("UPDATE accounts SET user_id = {to} WHERE user_id = {from}"));
+            client.take_transcript()
+        });
+        self.gates[shard].wait();
+        self.die(dies, &mut weir, shard);
+        let answer = client.join().unwrap();
+        let second = (dies == Dies::Weir).then(|| self.weir(QUICK));
+        wait_for("recovery", || self.bank.left() == (0, 0));
+        let of = format!("FROM accounts WHERE user_id IN ({from}, {to}) AND balance = 100");
+        let places =
+            self.bank.on_all(&format!("SELECT coalesce(string_agg(user_id::text, ' '), '-') {of}"));
+        let (from, to, nowhere) = (from.to_string(), to.to_string(), "-".to_owned());
+        match expected {
+            Left::Nothing => {
+                assert_eq!(places, [from, nowhere.clone(), nowhere], "{what}: {answer}")
+            }
+            Left::All => assert_eq!(places, [nowhere.clone(), to, nowhere], "{what}: {answer}"),
+        }
+        assert!(!answer.contains("C UPDATE") || expected == Left::All, "{what}: {answer}");
+        self.moved += usize::from(expected == Left::All);
+        drop((weir, second));
+    }
+
     /// weir dies at one step of COMMIT, and then another one, or a shard, while it recovers.
     fn at_recovery(&mut self, dies: Dies, step: (usize, &str, When), decided: Left) {
         let (shard, word, when) = step;
@@ -132,6 +169,13 @@ const COMMIT_STEPS: [(usize, &str, When, Left); 6] = [
     (0, "INSERT INTO weir.commit_record", When::After, Left::All),
     (1, "COMMIT PREPARED", When::Before, Left::All),
     (1, "COMMIT PREPARED", When::After, Left::All),
+];
+
+const MOVE_STEPS: [(usize, &str, When, Left); 4] = [
+    (0, "DELETE FROM", When::After, Left::Nothing),
+    (1, "INSERT INTO \"public\".\"accounts\"", When::After, Left::Nothing),
+    (1, "PREPARE TRANSACTION", When::After, Left::Nothing),
+    (0, "INSERT INTO weir.commit_record", When::After, Left::All),
 ];
 
 /// The anchor is asked for the record under its key, which ends with the anchor's name.
@@ -261,5 +305,15 @@ fn a_session_that_loses_its_temporary_tables_in_a_commit_hears_of_the_commit_fir
         stage.bank.cluster.restart(0);
         wait_for("recovery", || stage.bank.left() == (0, 0));
         assert_eq!(stage.bank.balances(&[0, 1]), [100, 100], "{said}");
+    }
+}
+
+#[test]
+fn a_row_that_moves_is_on_one_shard_whoever_dies() {
+    let mut stage = Stage::new();
+    for dies in [Dies::Weir, Dies::Shard] {
+        for (shard, word, when, expected) in MOVE_STEPS {
+            stage.at_move(dies, (shard, word, when), expected);
+        }
     }
 }

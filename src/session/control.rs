@@ -58,7 +58,7 @@ impl Session {
                 self.complete("DISCARD SEQUENCES")
             }
             Control::Prepare { name, types, statement: inner } => {
-                self.prepare_sql(name, &types, &inner, statement).await
+                Box::pin(self.prepare_sql(name, &types, &inner, statement)).await
             }
             Control::Execute { name, arguments } => {
                 self.execute_sql(&name, &arguments, statement, None).await

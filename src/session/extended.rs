@@ -52,7 +52,7 @@ impl Session {
         self.protocol = Protocol::Extended;
         let outcome = match kind {
             frontend::Kind::Parse => match self.parse(body) {
-                Err(Stop::Say(refusal)) => Err(self.judged_parse(body, refusal).await),
+                Err(Stop::Say(refusal)) => Err(Box::pin(self.judged_parse(body, refusal)).await),
                 parsed => parsed,
             },
             frontend::Kind::Bind => match self.bind(body).await {

@@ -96,7 +96,7 @@ impl Session {
         let text = self.readable(text)?.into_owned();
         let statements = match sql::split::split(&text, self.standard_conforming_strings()) {
             Ok(statements) => statements,
-            Err(wrong) => return Err(self.judged(&text, &[], 0, wrong.into()).await),
+            Err(wrong) => return Err(Box::pin(self.judged(&text, &[], 0, wrong.into())).await),
         };
         match statements.as_slice() {
             [] => {
@@ -207,7 +207,7 @@ impl Session {
         }
         let planned = match self.plan(statement) {
             Ok(planned) => planned,
-            Err(refusal) => return Err(self.judged_here(statement, refusal).await),
+            Err(refusal) => return Err(Box::pin(self.judged_here(statement, refusal)).await),
         };
         self.begin_budget(&planned);
         match &planned.plan.command {
@@ -241,7 +241,9 @@ impl Session {
                 };
                 match route {
                     Ok(route) => self.run_routed(statement, &planned, route).await,
-                    Err(refusal) => Err(self.judged_here(statement, refusal.into()).await),
+                    Err(refusal) => {
+                        Err(Box::pin(self.judged_here(statement, refusal.into())).await)
+                    }
                 }
             }
         }
