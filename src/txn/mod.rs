@@ -2,6 +2,9 @@
 //! with, and how it ends.
 //!
 //! - `settings`: what the client has SET
+//! - `participant`: one server connection that takes part
+//! - `modes`: what kind of transaction it is, and how a shard that joins later hears of it
+//! - `savepoints`: how far it can go back
 //! - `barrier`: between readers and writers of several shards
 //! - `two_phase`: the names and the words of a commit on several shards
 //! - `footing`: what the shards offer to it
@@ -13,6 +16,9 @@
 //! Invariants: nothing is opened on a shard before the first statement that needs it; what a client sees as its transaction status is [`Status`], and
 //! PostgreSQL's answers are its only source once a shard has joined.
 pub mod settings;
+mod participant;
+mod modes;
+mod savepoints;
 pub mod barrier;
 pub mod two_phase;
 pub mod footing;
@@ -20,17 +26,20 @@ pub mod copies;
 pub mod rows;
 pub mod waits;
 mod clock;
+pub use modes::{Characteristics, Isolation, Setup};
+pub use participant::{Begun, Leaves, Participant};
 
-use crate::backend::Health;
 use crate::backend::translate::Translation;
-use crate::error::{Error, SqlState};
+use crate::error::Error;
 use crate::ids::ShardId;
 use crate::plan::{Access, Recalled, SequenceName};
 use crate::pool::{Lease, Role};
 use crate::rules::{Commit, Rules};
 use crate::wire::server::TransactionStatus;
 use footing::Footing;
-use settings::{Settings, Values};
+use modes::DEFAULTS;
+use savepoints::Savepoint;
+use settings::Settings;
 use std::sync::Arc;
 
 /// What delimits a client's transaction.
@@ -60,143 +69,6 @@ impl Status {
             Status::Failed(_) => TransactionStatus::Failed,
         }
     }
-}
-
-/// One server connection that takes part in the client's transaction, or is tied to its session.
-pub struct Participant {
-    pub shard: ShardId,
-    pub lease: Lease,
-    pub access: Access,
-    pub begun: Begun,
-    /// How its object ids differ from the home shard's, if they do.
-    pub translation: Option<Arc<Translation>>,
-    /// What its last ReadyForQuery said.
-    pub status: TransactionStatus,
-    /// Extended messages were sent since the last Sync.
-    pub unsynced: bool,
-    /// An extended message failed on it: until a Sync it ignores everything.
-    pub failed: bool,
-    /// Statements being prepared on it since the last Sync, and being closed.
-    pub preparing: Vec<u64>,
-    pub closing: Vec<u64>,
-    /// A session that is tied to this server keeps it after the transaction.
-    pub tied: bool,
-    /// A statement of the client's has run in the transaction that is open on it.
-    pub used: bool,
-    /// PREPARE TRANSACTION has succeeded on it.
-    pub prepared: bool,
-    pub leaves: Leaves,
-    /// Sequences from which the client has drawn on it, and on no other server since.
-    pub draws: Vec<SequenceName>,
-    /// The client's transaction began on it: its `now()` is the client's.
-    keeps_time: bool,
-    /// It goes back to what another client had SET: what it reports is none of this one's.
-    reverts: bool,
-    /// What the server had applied when the transaction began on it: a rollback goes back to it.
-    applied_at_begin: Arc<Values>,
-    applied_at_savepoint: Vec<Arc<Values>>,
-}
-
-/// Whether a transaction block is open on a participant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Begun {
-    /// Statements commit by themselves.
-    No,
-    Block,
-    /// One of weir's own, which is rolled back whatever becomes of the client's.
-    Aside,
-}
-
-/// What becomes of a server when its transaction is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Leaves {
-    /// Its session is as weir knows it: the next client may have it.
-    Clean,
-    /// DO or CALL ran there, which may have SET, locked or prepared anything: it is closed.
-    Closed,
-}
-
-impl Participant {
-    /// An extended message goes to it. Outside a block the first one begins a transaction.
-    pub fn begins_segment(&mut self) {
-        if !self.unsynced {
-            self.unsynced = true;
-            if self.begun == Begun::No {
-                self.applied_at_begin = self.lease.session.applied.clone();
-            }
-        }
-    }
-
-    /// Its transaction outside a block has failed, and with it what was SET on the way.
-    pub fn segment_undone(&mut self) {
-        if self.begun == Begun::No {
-            self.lease.session.applied = self.applied_at_begin.clone();
-        }
-    }
-
-    /// What it reports of its parameters holds for the client.
-    pub fn reports_to_client(&self) -> bool {
-        self.begun != Begun::Aside && !self.reverts
-    }
-
-    /// ROLLBACK was said on it alone, while the client's transaction goes on.
-    pub fn rolled_back(&mut self) {
-        self.lease.session.applied = self.applied_at_begin.clone();
-        self.applied_at_savepoint.clear();
-        self.begun = Begun::No;
-        self.used = false;
-        self.keeps_time = false;
-        self.reverts = false;
-    }
-
-    /// PREPARE TRANSACTION has succeeded: to its settings that was a commit.
-    pub fn has_prepared(&mut self) {
-        self.prepared = true;
-        self.applied_at_begin = self.lease.session.applied.clone();
-    }
-
-    /// Its connection cannot be used any more.
-    pub fn is_lost(&self) -> bool {
-        matches!(self.lease.health, Health::Tainted(_))
-    }
-
-    /// Something failed after these were sent to be prepared: nobody knows which of them were.
-    pub fn doubt_statements(&mut self) {
-        let prepared = &mut self.lease.session.prepared;
-        self.preparing.drain(..).for_each(|id| prepared.doubt(id));
-        self.closing.drain(..).for_each(|id| prepared.doubt_closed(id));
-        self.lease.session.unnamed = None;
-    }
-}
-
-/// What was said after BEGIN and a shard that joins later has to hear.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Setup {
-    /// SET TRANSACTION: COMMIT AND CHAIN hands it on to the next transaction.
-    Characteristics(String),
-    /// SET LOCAL, SET CONSTRAINTS.
-    Local(String),
-}
-
-impl Setup {
-    pub fn text(&self) -> &str {
-        match self {
-            Setup::Characteristics(text) | Setup::Local(text) => text,
-        }
-    }
-}
-
-/// BEGIN's modes, what SET TRANSACTION said, and what holds where neither says anything.
-pub struct Characteristics {
-    modes: String,
-    setup: Vec<Setup>,
-    defaults: [Option<String>; 3],
-}
-
-struct Savepoint {
-    name: String,
-    settings: Settings,
-    setup: usize,
 }
 
 /// Where the transaction's statements run.
@@ -257,26 +129,6 @@ pub struct Transaction {
     pub participants: Vec<Participant>,
 }
 
-/// What a transaction sees of what others do meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Isolation {
-    /// Each statement sees what is committed when it begins.
-    ReadCommitted,
-    RepeatableRead,
-    Serializable,
-}
-
-/// What BEGIN takes from the settings. Who changes them in a transaction means the next one.
-const DEFAULTS: [&str; 3] = [
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "default_transaction_deferrable",
-];
-
-fn is_on(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1" | "t" | "y")
-}
-
 impl Transaction {
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -312,32 +164,6 @@ impl Transaction {
         let before = self.settings_at_segment.as_ref().unwrap_or(&self.settings);
         self.settings_at_begin = before.clone();
         self.defaults = DEFAULTS.map(|name| self.settings.get(name).map(str::to_owned));
-    }
-
-    /// A setting that every transaction begins with, as the one that is open began.
-    fn default(&self, name: &str) -> Option<&str> {
-        let position = DEFAULTS.iter().position(|known| *known == name);
-        match (self.status, position) {
-            (Status::Open(_) | Status::Failed(_), Some(at)) => self.defaults.get(at)?.as_deref(),
-            (Status::Idle, _) | (_, None) => self.settings.get(name),
-        }
-    }
-
-    /// What a participant's server must have applied now: what the client has SET, but where BEGIN is still
-    /// to be said with the defaults that it was said with on the others.
-    pub fn wanted(&self, at: usize) -> Arc<Values> {
-        let session = self.settings.session();
-        let begun = self.participants.get(at).is_none_or(|other| other.begun != Begun::No);
-        let same = |(name, then): (&&str, &Option<String>)| session.get(*name) == then.as_ref();
-        if begun || self.status == Status::Idle || DEFAULTS.iter().zip(&self.defaults).all(same) {
-            return session.clone();
-        }
-        let mut values = (**session).clone();
-        for (name, then) in DEFAULTS.iter().zip(&self.defaults) {
-            values.remove(*name);
-            values.extend(then.clone().map(|then| ((*name).to_owned(), then)));
-        }
-        Arc::new(values)
     }
 
     /// An extended message is about to change settings.
@@ -422,18 +248,6 @@ impl Transaction {
         }
     }
 
-    /// Whether ROLLBACK TO has something to return to.
-    pub fn can_return(&self) -> Result<(), Error> {
-        match self.continuity {
-            Continuity::Whole => Ok(()),
-            Continuity::Lost => Err(Error::client(
-                SqlState::IN_FAILED_SQL_TRANSACTION,
-                "the transaction lost a server, its savepoints are gone",
-            )
-            .hint("ROLLBACK, and run the transaction again")),
-        }
-    }
-
     /// A schema statement runs on every shard.
     pub fn writes_every_shard(&mut self) {
         self.reach = Reach::Every;
@@ -460,14 +274,6 @@ impl Transaction {
         std::mem::replace(&mut self.schema, SchemaChange::None)
     }
 
-    /// Whether a joining shard hears nothing but BEGIN, which cannot fail.
-    pub fn opens_plainly(&self) -> bool {
-        self.modes.is_empty()
-            && self.setup.is_empty()
-            && self.savepoints.is_empty()
-            && self.moment == Moment::Each
-    }
-
     /// The participants on which a block is open.
     pub fn begun(&self) -> Vec<usize> {
         self.positions(|participant| participant.begun == Begun::Block)
@@ -491,16 +297,6 @@ impl Transaction {
         }
     }
 
-    /// As far back as a transaction that has failed has to go at least.
-    pub fn way_back(&self) -> String {
-        match self.savepoints.last() {
-            None => "ROLLBACK".to_owned(),
-            Some(savepoint) => {
-                format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(&savepoint.name))
-            }
-        }
-    }
-
     /// The participants that were sent extended messages since their last Sync.
     pub fn unsynced(&self) -> Vec<usize> {
         self.positions(|participant| participant.unsynced)
@@ -515,63 +311,9 @@ impl Transaction {
         self.participants.get(at).map_or(Access::Read, |participant| participant.access)
     }
 
-    /// SET TRANSACTION or SET LOCAL: a shard that joins later hears it too.
-    pub fn remember_setup(&mut self, statement: Setup) {
-        self.setup.push(statement);
-    }
-
-    /// What was SET LOCAL.
-    pub fn locals(&self) -> impl Iterator<Item = &str> {
-        self.setup.iter().filter_map(|said| match said {
-            Setup::Local(text) => Some(text.as_str()),
-            Setup::Characteristics(_) => None,
-        })
-    }
-
     /// A participant takes no part any more.
     pub fn leave(&mut self, at: usize) -> Option<Participant> {
         (at < self.participants.len()).then(|| self.participants.remove(at))
-    }
-
-    /// What makes a transaction what it is, for `chain`.
-    pub fn characteristics(&self) -> Characteristics {
-        let said = self.setup.iter().filter(|said| matches!(said, Setup::Characteristics(_)));
-        let (setup, defaults) = (said.cloned().collect(), self.defaults.clone());
-        Characteristics { modes: self.modes.clone(), setup, defaults }
-    }
-
-    /// The next transaction has the characteristics of the one before.
-    pub fn chain(&mut self, Characteristics { modes, setup, defaults }: Characteristics) {
-        self.begin(Block::Explicit, &modes);
-        self.setup = setup;
-        self.defaults = defaults;
-    }
-
-    /// The one statement text that opens the block on a shard that joins now: BEGIN with its modes,
-    /// what was SET LOCAL, and the savepoints, each at its place and on a line of its own: before it may be
-    /// a comment.
-    pub fn opening(&self) -> String {
-        let mut text = match (&self.moment, self.modes.is_empty()) {
-            // An implicit block, which knows no modes. What comes after the query may write.
-            (Moment::One(_), true) if self.status == Status::Open(Block::Implicit) => {
-                "BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned()
-            }
-            (Moment::Each | Moment::One(_), true) => "BEGIN".to_owned(),
-            (Moment::Each | Moment::One(_), false) => format!("BEGIN {}", self.modes),
-        };
-        let mut said = 0;
-        for savepoint in &self.savepoints {
-            for statement in self.setup.iter().take(savepoint.setup).skip(said) {
-                text.push_str(&format!("\n;{}", statement.text()));
-            }
-            said = said.max(savepoint.setup);
-            let name = settings::quote_identifier(&savepoint.name);
-            text.push_str(&format!("\n;SAVEPOINT {name}"));
-        }
-        for statement in self.setup.iter().skip(said) {
-            text.push_str(&format!("\n;{}", statement.text()));
-        }
-        text
     }
 
     /// May a statement of that access run on that shard? Several may be written if all of them can
@@ -616,58 +358,6 @@ impl Transaction {
         self.participants.iter().position(|participant| {
             participant.shard == shard && participant.lease.work.role() == Role::Primary
         })
-    }
-
-    /// What the client has said of the transaction: the last that begins with one of these words.
-    fn said_last<'w>(&self, words: &[&'w str]) -> Option<&'w str> {
-        let characteristics = self.setup.iter().rev().filter_map(|said| match said {
-            Setup::Characteristics(text) => Some(text),
-            Setup::Local(_) => None,
-        });
-        characteristics.chain([&self.modes]).find_map(|text| {
-            let text = text.to_ascii_uppercase();
-            let text = text.split([' ', ',', '\t', '\r', '\n']).filter(|word| !word.is_empty());
-            let text = text.collect::<Vec<_>>().join(" ");
-            words.iter().copied().filter(|word| text.contains(word)).max_by_key(|w| text.rfind(w))
-        })
-    }
-
-    /// BEGIN READ ONLY, or the setting that says the same of every transaction. It may have been said only
-    /// now, after writing.
-    pub fn is_read_only(&self) -> bool {
-        match self.said_last(&["READ ONLY", "READ WRITE"]) {
-            Some(said) => said == "READ ONLY",
-            None => self.default("default_transaction_read_only").is_some_and(is_on),
-        }
-    }
-
-    /// What a statement of that access can do in this transaction: nothing that has to be committed, if
-    /// servers know it to be READ ONLY.
-    fn within(&self, access: Access) -> Access {
-        match access {
-            Access::Write if self.is_read_only() => Access::Lock,
-            access @ (Access::Read | Access::Lock | Access::Write) => access,
-        }
-    }
-
-    /// How much of what others do meanwhile the transaction sees.
-    pub fn isolation(&self) -> Isolation {
-        let words = ["SERIALIZABLE", "REPEATABLE READ", "READ COMMITTED", "READ UNCOMMITTED"];
-        let said = self
-            .said_last(&words)
-            .map(str::to_owned)
-            .or_else(|| self.default("default_transaction_isolation").map(str::to_ascii_uppercase));
-        match said.as_deref() {
-            Some("SERIALIZABLE") => Isolation::Serializable,
-            Some("REPEATABLE READ") => Isolation::RepeatableRead,
-            Some(_) => Isolation::ReadCommitted,
-            None => self.isolation_there,
-        }
-    }
-
-    /// Between transactions: what the servers' own default is.
-    pub fn expect_isolation(&mut self, there: Isolation) {
-        self.isolation_there = there;
     }
 
     /// The shards that were written since this was last asked, whether or not that was undone.
@@ -763,68 +453,6 @@ impl Transaction {
                 participant.applied_at_begin = applied;
             }
         }
-    }
-
-    pub fn savepoint(&mut self, name: &str) {
-        self.savepoints.push(Savepoint {
-            name: name.to_owned(),
-            settings: self.settings.clone(),
-            setup: self.setup.len(),
-        });
-        for participant in &mut self.participants {
-            participant.applied_at_savepoint.push(participant.lease.session.applied.clone());
-        }
-    }
-
-    /// How many savepoints are open.
-    pub fn depth(&self) -> usize {
-        self.savepoints.len()
-    }
-
-    /// The innermost savepoint of that name, as PostgreSQL finds it.
-    fn savepoint_position(&self, name: &str) -> Result<usize, Error> {
-        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
-            Error::client(
-                SqlState::INVALID_SAVEPOINT,
-                format!("savepoint \"{name}\" does not exist"),
-            )
-        })
-    }
-
-    pub fn has_savepoint(&self, name: &str) -> Result<(), Error> {
-        self.savepoint_position(name).map(|_| ())
-    }
-
-    /// ROLLBACK TO has succeeded on all participants: the savepoint stays, later ones are gone.
-    pub fn rolled_back_to(&mut self, name: &str) -> Result<(), Error> {
-        let position = self.savepoint_position(name)?;
-        self.savepoints.truncate(position + 1);
-        // What failed may have failed before it drew.
-        self.draws_only_on(None);
-        if let Some(savepoint) = self.savepoints.last() {
-            self.settings = savepoint.settings.clone();
-            self.setup.truncate(savepoint.setup);
-        }
-        for participant in &mut self.participants {
-            participant.applied_at_savepoint.truncate(position + 1);
-            if let Some(applied) = participant.applied_at_savepoint.last() {
-                participant.lease.session.applied = applied.clone();
-            }
-        }
-        if let Status::Failed(block) = self.status {
-            self.status = Status::Open(block);
-        }
-        Ok(())
-    }
-
-    /// RELEASE: the savepoint and later ones are gone, what they did stays.
-    pub fn released(&mut self, name: &str) -> Result<(), Error> {
-        let position = self.savepoint_position(name)?;
-        self.savepoints.truncate(position);
-        for participant in &mut self.participants {
-            participant.applied_at_savepoint.truncate(position);
-        }
-        Ok(())
     }
 
     /// The transaction has ended on all participants.
