@@ -6,7 +6,7 @@
 //! Memory: a bundle for each server, and what is unsent to it, up to a mark above which the client is not
 //! read. A server that stops reading so stops the client.
 use super::broken::Broken;
-use super::fan_out::{FanOut, Halt, Io, Lines, Rows, Said};
+use super::fan_out::{FanOut, Halt, Io, Lines, Rows, Said, Stream};
 use super::line;
 use crate::txn::Participant;
 use crate::wire::encode;
@@ -75,7 +75,7 @@ impl FanOut {
         std::future::poll_fn(|cx| {
             lines.flush(cx)?;
             self.poll_refusals(cx, lines)?;
-            let behind = |stream: &super::fan_out::Stream| {
+            let behind = |stream: &Stream| {
                 let participant = lines.participants.get(stream.at);
                 participant.is_some_and(|other| line::is_congested(&other.lease.output))
             };
