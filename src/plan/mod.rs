@@ -1,6 +1,6 @@
 //! Statement + rules → [`Plan`] (HOW, cached by shape); plan + parameters → [`Route`] (WHERE).
 //!
-//! - `planner`: text → plan, through the cache · `route`: plan and values → shard
+//! - `planner`: text → plan, through the cache · `decide`: where it goes · `route`: plan and values → shard
 //! - `analyst`: walks a statement; `predicate`, `select`, `insert`, `update`, `delete`, `merge`, `write`
 //!   are its parts · `scope`: what names mean inside · `keys`: the proof
 //! - `foreign`: what foreign keys add to a write · `lock`: the hot row that a statement locks ·
@@ -32,6 +32,7 @@ pub mod names;
 pub mod placing;
 mod plain;
 mod planner;
+mod decide;
 mod predicate;
 mod recall;
 mod route;
