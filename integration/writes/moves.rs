@@ -252,6 +252,15 @@ fn a_row_on_its_way_is_met_by_statements_that_ask_all_shards() {
         sorted(&mover.transcript()) + &sorted(&other.transcript())
     });
     assert_eq!(heard[1], heard[0]);
+    // EXPLAIN ANALYZE does what the statement does, though it answers with something else.
+    for [mut mover, mut other] in [[stage.plain(), stage.plain()], [stage.client(), stage.client()]]
+    {
+        mover.query("BEGIN").query("UPDATE orders SET user_id = 2 WHERE user_id = 3 AND id = 3");
+        other.ask("EXPLAIN (ANALYZE) UPDATE orders SET note = 'explained' WHERE id = 3");
+        wait_for("who explains", || is_waiting(&stage));
+        mover.query("COMMIT");
+        assert!(!other.await_ready().take_transcript().contains("E V="));
+    }
     // Movers do not wait for each other.
     let movers = [2, 3, 4, 5].map(|user| {
         let mut mover = stage.client();

@@ -14,8 +14,8 @@ use crate::merge::Merger;
 use crate::plan::Target;
 use crate::plan::several::rows::Split;
 use crate::plan::several::{Pace, RowUse, Scattered, Template, Way};
-use crate::txn::rows;
-use crate::txn::{Isolation, Status};
+use crate::sql::moment::Moment;
+use crate::txn::{Isolation, Status, rows};
 use crate::wire::frontend::Format;
 use crate::wire::params::Params;
 use bytes::Bytes;
@@ -42,19 +42,8 @@ impl Session {
         if shards.len() > 1 {
             scattered.admit_values(asked.planned, asked.text, &params)?;
         }
-        if self.txn.isolation() != Isolation::ReadCommitted {
-            self.take_snapshot(&shards).await?;
-        }
-        self.open_implicit().await?;
-        let moment = match scattered.tells_time {
-            true => Some(self.moment(asked).await?),
-            false => None,
-        };
+        let (moment, lock) = self.prepare_write(asked, scattered, &shards).await?;
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
-        let lock = match &scattered.rows_lock {
-            Some((table, does)) => self.lock_rows(asked, table, *does, &shards).await?,
-            None => String::new(),
-        };
         let parts = match &scattered.way {
             Way::Each(template) => {
                 let wording = Wording::new(template, asked);
@@ -71,6 +60,29 @@ impl Session {
             }
         };
         self.send_parts(asked, parts).await
+    }
+
+    /// What comes before the shards' parts: snapshots of one moment, a block, the time if the statement asks
+    /// for it, and that no row moves meanwhile: what `lock_rows` gives.
+    pub(super) async fn prepare_write(
+        &mut self,
+        asked: &Asked<'_>,
+        scattered: &Scattered,
+        shards: &[ShardId],
+    ) -> Result<(Option<Moment>, String), Stop> {
+        if self.txn.isolation() != Isolation::ReadCommitted {
+            self.take_snapshot(shards).await?;
+        }
+        self.open_implicit().await?;
+        let moment = match scattered.tells_time {
+            true => Some(self.moment(asked).await?),
+            false => None,
+        };
+        let lock = match &scattered.rows_lock {
+            Some((table, does)) => self.lock_rows(asked, table, *does, shards).await?,
+            None => String::new(),
+        };
+        Ok((moment, lock))
     }
 
     /// Keeps rows from moving while they are looked for, or others from looking for rows that move. A

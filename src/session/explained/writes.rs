@@ -10,7 +10,6 @@ use crate::plan::several::{Scattered, Way};
 use crate::session::several::Asked;
 use crate::session::together::Tells;
 use crate::session::{Session, Stop};
-use crate::txn::Isolation;
 use crate::wire::params::Params;
 use std::time::Instant;
 
@@ -28,14 +27,7 @@ impl Session {
             return self.explain_ways(asked, scattered, &shards, explaining).await;
         }
         admit_run(&scattered.way)?;
-        if self.txn.isolation() != Isolation::ReadCommitted {
-            self.take_snapshot(&shards).await?;
-        }
-        self.open_implicit().await?;
-        let moment = match scattered.tells_time {
-            true => Some(self.moment(asked).await?),
-            false => None,
-        };
+        let (moment, _) = self.prepare_write(asked, scattered, &shards).await?;
         let asked = &Asked { moment: moment.as_ref(), ..*asked };
         let began = Instant::now();
         let mut root = self.explain_ways(asked, scattered, &shards, explaining).await?;
