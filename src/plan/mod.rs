@@ -44,6 +44,8 @@ mod update;
 mod value;
 mod write;
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Text → [`Planned`], through a bounded cache of plans by shape.
 //!
-//! A hit costs one pass of the lexer and one look-up with full comparison of the text. Only queries
-//! and writes are cached; plans that depend on a literal's value, or on a session's temporary
-//! tables, are not.
+//! A hit costs one pass of the lexer and one look-up with full comparison of the text, and allocates
+//! nothing if the last plan was given back ([`Planner::give_back`]). Only queries and writes are cached;
+//! plans that depend on a literal's value, or on a session's temporary tables, are not.
 use super::analyst::Analyst;
 use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::decide::{decide_copy, decide_or_scatter, decide_or_unite, needs_types};
@@ -31,6 +31,8 @@ pub struct Planner {
     old: HashMap<Box<str>, Arc<Plan>>,
     /// The look-up key under construction.
     key: String,
+    /// Of a statement that is over: its buffers are used again.
+    spare: Shape,
     looked_up: LookedUp,
 }
 
@@ -56,6 +58,7 @@ impl Planner {
             young: HashMap::new(),
             old: HashMap::new(),
             key: String::new(),
+            spare: Shape::default(),
             looked_up: LookedUp::default(),
         }
     }
@@ -77,7 +80,7 @@ impl Planner {
     /// How this statement (one, without its semicolon) runs.
     pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
         let strings = context.standard_conforming_strings;
-        let mut shape = Shape::default();
+        let mut shape = std::mem::take(&mut self.spare);
         shape_into(statement, strings, &mut shape)
             .map_err(|error| Unroutable::Value(error.into()))?;
         // Where tables may be hidden, or a shard is named, nothing is kept.
@@ -107,6 +110,15 @@ impl Planner {
             self.keep(self.key.as_str().into(), Arc::clone(&plan));
         }
         Ok(Planned { plan, shape })
+    }
+
+    /// The statement is over.
+    pub fn give_back(&mut self, planned: Planned) {
+        /// Of a statement that comes again and again; what a rare long one needs is not kept.
+        const SPARE_BYTES: usize = 16 * 1024;
+        if planned.shape.text.capacity() <= SPARE_BYTES {
+            self.spare = planned.shape;
+        }
     }
 
     fn keep(&mut self, key: Box<str>, plan: Arc<Plan>) {

@@ -240,7 +240,11 @@ impl Session {
                     None => planned.route(statement, &Params::default(), &self.serving.rules),
                 };
                 match route {
-                    Ok(route) => self.run_routed(statement, &planned, route).await,
+                    Ok(route) => {
+                        let ran = self.run_routed(statement, &planned, route).await;
+                        self.database.planner.borrow_mut().give_back(planned);
+                        ran
+                    }
                     Err(refusal) => {
                         Err(Box::pin(self.judged_here(statement, refusal.into())).await)
                     }
