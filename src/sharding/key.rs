@@ -66,12 +66,13 @@ impl Key {
         }
     }
 
-    /// Calls `hash` with the bytes of PostgreSQL's text form; numbers need no allocation.
+    /// Calls `hash` with the bytes of PostgreSQL's text form; numbers and uuids need no allocation.
     pub(super) fn with_text<T>(&self, hash: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Key::Text(text) => hash(text.as_bytes()),
             Key::Int(value) => decimal(*value, hash),
-            Key::Uuid(_) | Key::Date(_) | Key::Timestamptz(_) => hash(self.to_string().as_bytes()),
+            Key::Uuid(bytes) => hash(&hyphenated(bytes)),
+            Key::Date(_) | Key::Timestamptz(_) => hash(self.to_string().as_bytes()),
         }
     }
 }
@@ -83,13 +84,7 @@ impl fmt::Display for Key {
             Key::Int(value) => write!(f, "{value}"),
             Key::Text(text) => f.write_str(text),
             Key::Uuid(bytes) => {
-                for (index, byte) in bytes.iter().enumerate() {
-                    if matches!(index, 4 | 6 | 8 | 10) {
-                        f.write_char('-')?;
-                    }
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
+                hyphenated(bytes).iter().try_for_each(|c| f.write_char((*c).into()))
             }
             Key::Date(days) => f.write_str(&text_of(&Decoded::Date(*days))),
             Key::Timestamptz(micros) => f.write_str(&text_of(&Decoded::Timestamptz(*micros))),
@@ -116,6 +111,16 @@ fn decimal<T>(value: i64, hash: impl FnOnce(&[u8]) -> T) -> T {
         start -= 1;
     }
     hash(digits.get(start..).unwrap_or_default())
+}
+
+/// A uuid's 32 digits in lower case, with four hyphens.
+fn hyphenated(uuid: &[u8; 16]) -> [u8; 36] {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    let digits = uuid.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let mut text = [b'-'; 36];
+    let places = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    places.zip(digits).for_each(|((_, place), digit)| *place = digit);
+    text
 }
 
 fn text_of<'a>(decoded: &Decoded<'a>) -> Cow<'a, str> {
