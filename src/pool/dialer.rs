@@ -57,7 +57,8 @@ pub struct Dialer {
 /// A connection as bb8 keeps it.
 #[derive(Debug)]
 pub struct Pooled {
-    pub connection: Connection,
+    /// It moves often, and holds much: above all what TLS needs.
+    pub connection: Box<Connection>,
     pub unused_since: Instant,
     /// When TCP was last asked about it, and what it had sent again until then.
     pub measured: (Instant, u32),
@@ -98,7 +99,7 @@ impl Dialer {
         if let Some(metrics) = &self.metrics {
             metrics.connected(dialled.is_ok());
         }
-        let connection = dialled?;
+        let connection = Box::new(dialled?);
         drop(under_way);
         self.failures.succeeded();
         let now = Instant::now();
