@@ -4,8 +4,9 @@
 # make oracle-long    100,000 generated reads against PostgreSQL, seed after seed (docs/oracle.md)
 
 # make bench    weir beside PgBouncer and HAProxy; ARGS=--quick only tries it (docs/performance.md)
+# make micro    parts of a statement's way, each for itself; ARGS=plans for what has that in its name
 
-.PHONY: demo test format lint tests fuzz oracle-long bench
+.PHONY: demo test format lint tests fuzz oracle-long bench micro
 
 # For instance: make demo ARGS="--shards 8 --port 6543"
 ARGS ?=
@@ -54,3 +55,7 @@ oracle-long:
 bench:
 	@scripts/need rust postgresql bench
 	@PATH="$$PATH:/usr/sbin" cargo bench --locked --bench proxies -- $(ARGS)
+
+micro:
+	@scripts/need rust
+	@cargo bench --locked --bench micro -- $(ARGS)
