@@ -1,6 +1,7 @@
 //! Queries whose rows are on several shards, in both protocols, beside one plain PostgreSQL that has
 //! all rows: statements, errors, time and memory as weir carries them out.
 mod judged;
+mod kept;
 
 use crate::cluster::{Cluster, DATABASE};
 use crate::raw::Raw;
@@ -378,6 +379,16 @@ fn order_limits_groups_and_distinct_rows_are_those_of_one_server() {
             for (formats, rows) in [(&[][..], 0), (&[1][..], 0), (&[0][..], 4)] {
                 c.parse("", query, &[]).describe(b'S', "").bind_as("", "", &[], &[], formats);
                 c.describe(b'P', "").execute("", rows).execute("", rows).execute("", 0).sync();
+            }
+            // What is known of a query by now, or of what a client has prepared, is used.
+            c.query(query).parse("s", query, &[]).sync();
+            for (formats, rows) in [(&[][..], 0), (&[1][..], 0), (&[0][..], 0), (&[][..], 4)] {
+                c.bind_as("", "s", &[], &[], formats);
+                c.execute("", rows);
+                if rows > 0 {
+                    c.execute("", 0);
+                }
+                c.sync();
             }
             let mut lines: Vec<String> = c.transcript().lines().map(str::to_owned).collect();
             // Which rows come before a pause is open, too.

@@ -10,7 +10,8 @@ pub enum How {
     Simple,
     /// Parse, Bind, Describe, Execute of each, then one Sync: what Parse declares is bound.
     Bound { results: Results, fetch: Fetch },
-    /// Parse and Describe of a named statement first, then Bind as the server said.
+    /// Parse and Describe of a named statement first, then Bind as the server said; a second time behind
+    /// a Sync of its own.
     Described { results: Results, twice: bool },
 }
 
@@ -86,10 +87,13 @@ impl Step {
         if answer.said.iter().any(|said| matches!(said, Said::Error(_) | Said::Gone)) {
             return;
         }
-        for _ in 0..1 + usize::from(twice) {
+        if twice {
             put_bind(raw, &name, &values, &inferred, results);
-            raw.execute("", 0);
+            raw.execute("", 0).put(b'S', b"");
+            listen(raw, types, answer);
         }
+        put_bind(raw, &name, &values, &inferred, results);
+        raw.execute("", 0);
         raw.close(b'S', &name).put(b'S', b"");
         listen(raw, types, answer);
     }

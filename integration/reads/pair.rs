@@ -222,7 +222,7 @@ impl Read {
                 results: results(random),
                 fetch: Fetch::Portions(random.random_range(1..4)),
             },
-            _ => How::Described { results: results(random), twice: random.random_bool(0.2) },
+            _ => How::Described { results: results(random), twice: random.random_bool(0.6) },
         };
         let before = match random.random_range(0..12) {
             0 => writes(random),

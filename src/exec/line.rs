@@ -25,6 +25,8 @@ pub struct Line {
     pub stream: Stream,
     pub input: BytesMut,
     pub output: BytesMut,
+    /// The client waits for what is unsent: few bytes, too, leave before servers are waited for.
+    pub urgent: bool,
     /// Bytes to ask for next.
     room: usize,
     moved: Moved,
@@ -40,7 +42,8 @@ pub struct Moved {
 impl Line {
     pub fn new(stream: Stream) -> Self {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        Self { stream, input, output, room: FIRST_READ_BYTES, moved: Moved::default() }
+        let (urgent, room) = (false, FIRST_READ_BYTES);
+        Self { stream, input, output, urgent, room, moved: Moved::default() }
     }
 
     /// More input, at end of file `0`.
@@ -61,7 +64,17 @@ impl Line {
         let before = self.output.len();
         let flushed = poll_flush(&mut self.stream, &mut self.output, cx);
         self.moved.sent += before.saturating_sub(self.output.len()) as u64;
+        self.urgent &= !self.output.is_empty();
         flushed
+    }
+
+    /// The same for who waits for more to send: as in PostgreSQL, few bytes that nobody has asked for yet
+    /// wait, too.
+    pub fn poll_flush_most(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.urgent || self.output.len() >= MANY_BYTES {
+            true => self.poll_flush(cx),
+            false => Poll::Ready(Ok(())),
+        }
     }
 
     /// What the line has carried since this was last asked.

@@ -223,6 +223,7 @@ fn merge(rows: Rows, order: Vec<SortKey>) -> Merge {
     Merge {
         query: Template::default(),
         hidden: 0,
+        visible: None,
         rows,
         texts: Collation::Bytes,
         order,

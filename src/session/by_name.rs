@@ -185,6 +185,7 @@ impl Session {
             portal: None,
             shift: statement.edit.shift,
             moment: None,
+            statement: None,
         };
         match explained {
             None => self.answer_whole(&asked).await,

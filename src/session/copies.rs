@@ -3,7 +3,8 @@
 //!
 //! Invariant: a statement that has not written the same rows on all shards fails, and with it its
 //! transaction.
-use super::several::{Answer, Asked, Kind, formats};
+use super::merged::formats;
+use super::several::{Answer, Asked, Kind};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};

@@ -405,6 +405,7 @@ impl Session {
     async fn flush(&mut self) -> Result<(), Stop> {
         self.site_rest().await?;
         self.ask_for_answers();
+        self.client.urgent = true;
         Ok(())
     }
 

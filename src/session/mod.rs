@@ -21,7 +21,7 @@
 //! - `calls`: a statement's shape may be refused, and its time is limited
 //! - `site`: bring a shard into the transaction · `clock`: what time it is there
 //! - `turn`: wait for a hot row's turn
-//! - `several`: queries whose rows are on several shards
+//! - `several`: queries whose rows are on several shards · `merged`: how shards are asked for their own
 //! - `scattered`: writes on several shards · `copies`: of reference tables · `moves`: of keys
 //! - `snapshot`: all shards that a query reads, at one moment
 //! - `printing`: whether servers write values alike
@@ -64,6 +64,7 @@ mod clock;
 mod turn;
 mod copy;
 mod several;
+mod merged;
 mod scattered;
 mod copies;
 mod moves;
@@ -209,6 +210,7 @@ pub struct Database {
     cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
+    united: merged::United,
     parameters: RefCell<parameters::Known>,
     turn: Cell<u16>,
     changes: Cell<u64>,
@@ -248,6 +250,7 @@ impl Database {
             cluster: RefCell::default(),
             planner: RefCell::new(Planner::new(limits.plans)),
             identities: RefCell::new(Identities::new(IDENTITIES)),
+            united: merged::United::default(),
             parameters: RefCell::default(),
             turn: Cell::new(0),
             changes: Cell::new(0),

@@ -5,7 +5,8 @@
 //! Memory: all these rows are held at a time, up to `limits.merge_size`.
 use super::copies::parameter_rows;
 use super::encoding::Encoding;
-use super::several::{Answer, Asked, Carried, Kept, Kind, Sink, formats};
+use super::merged::formats;
+use super::several::{Answer, Asked, Carried, Kept, Kind, Sink};
 use super::together::{Tells, Wording};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
@@ -98,6 +99,7 @@ impl Session {
             name: "weir_rows",
             shift: 0,
             moment: None,
+            statement: None,
             ..*asked
         };
         let params = Params { types: asked.types, values: asked.values };

@@ -3,7 +3,8 @@
 //! client's does.
 use super::control::over_several;
 use super::cursor::{Declared, Place};
-use super::several::{Answer, Asked, Carried, Kind, formats};
+use super::merged::formats;
+use super::several::{Answer, Asked, Carried, Kind};
 use super::statements::Statement;
 use super::together::Wording;
 use super::{Session, Stop};
@@ -74,6 +75,7 @@ impl Bound {
             portal: Some(&self.client_name),
             shift: statement.edit.shift,
             moment: None,
+            statement: Some(statement),
         }
     }
 
@@ -273,7 +275,8 @@ impl Session {
         };
         // What fails cannot be executed again.
         let mut stage = std::mem::replace(&mut bound.stage, Stage::Done(Err(())));
-        if matches!(stage, Stage::Bound) {
+        let begins = matches!(stage, Stage::Bound);
+        if begins {
             bound.inside = self.txn.depth();
             stage = match &bound.statement.explains {
                 None => {
@@ -303,6 +306,9 @@ impl Session {
             Stage::Told(rows) => return self.tell(bound, rows, most),
             Stage::Open(answer) => answer,
         };
+        if !begins {
+            answer.fan.within = self.within();
+        }
         answer.fan.batch = match answer.kind {
             Kind::Query => Some(batch),
             // PostgreSQL, too, runs it to its end at once.
@@ -312,7 +318,6 @@ impl Session {
             | Kind::Moves(_)
             | Kind::Selected(_) => Some(0),
         };
-        answer.fan.within = self.within();
         answer.fan.resume(&mut self.txn.participants);
         if answer.kind != Kind::Query {
             self.await_success(&mut answer.fan, &answer.wording).await?;

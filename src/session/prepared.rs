@@ -14,7 +14,7 @@ use crate::sql::control::Control;
 use crate::txn::settings::differences;
 use crate::wire::encode;
 use crate::wire::frontend::Object;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -136,6 +136,7 @@ impl Session {
             encoding: self.encoding(),
             settings,
             catalog_version,
+            kept: RefCell::default(),
             told,
         })
     }

@@ -7,6 +7,7 @@ use crate::exec::relay::Show;
 use crate::merge::{Bounds, Column, Merger, Printing};
 use crate::plan::several::Merge;
 use crate::txn::settings::quote_literal;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// What decides what a query means and how its values look, in the order in which PostgreSQL sorts the names.
@@ -16,6 +17,17 @@ const SETTINGS: [&str; 7] = [
     "DateStyle",
     "IntervalStyle",
     "TimeZone",
+    "bytea_output",
+    "client_encoding",
+    "extra_float_digits",
+    "lc_monetary",
+];
+
+/// The same names as settings are kept by.
+const KEYS: [&str; 7] = [
+    "datestyle",
+    "intervalstyle",
+    "timezone",
     "bytea_output",
     "client_encoding",
     "extra_float_digits",
@@ -34,6 +46,9 @@ impl Session {
     pub(super) fn check_alike(&self, sites: &[usize]) -> Result<(), Error> {
         self.check_encodings(sites)?;
         let Some((&first, others)) = sites.split_first() else { return Ok(()) };
+        if others.iter().all(|&at| self.defaults(at) == self.defaults(first)) {
+            return Ok(());
+        }
         for name in SETTINGS {
             let here = self.printed_by(first, name);
             if let Some(there) =
@@ -95,12 +110,15 @@ impl Session {
 
     /// A setting's value on that server.
     fn printed_by(&self, at: usize, name: &str) -> Option<&str> {
-        if let Some(set) = self.txn.settings.get(&name.to_ascii_lowercase()) {
-            return Some(set);
-        }
-        let (_, defaults) = self.txn.participants.get(at)?.lease.session.defaults.as_ref()?;
         let position = SETTINGS.iter().position(|setting| *setting == name)?;
-        defaults.get(position).map(String::as_str)
+        let set = self.txn.settings.get(KEYS.get(position)?);
+        set.or_else(|| self.defaults(at)?.get(position).map(String::as_str))
+    }
+
+    /// What a setting is on that server where the client has not SET it.
+    fn defaults(&self, at: usize) -> Option<&[String]> {
+        let session = &self.txn.participants.get(at)?.lease.session;
+        session.defaults.as_ref().map(|(_, values)| values.as_slice())
     }
 
     /// In a transaction of weir's own a server that has other defaults than these shards writes values
@@ -130,7 +148,8 @@ impl Session {
         iso_dates
             && floats_exact
             && of("IntervalStyle").is_some_and(|style| !style.eq_ignore_ascii_case("sql_standard"))
-            && (texts_as_stored || of("client_encoding").map(encoding).as_deref() == Some("UTF8"))
+            && (texts_as_stored
+                || of("client_encoding").is_some_and(|name| encoding(name) == "UTF8"))
     }
 
     /// `None`: it would not be exact.
@@ -167,10 +186,13 @@ impl Session {
 }
 
 /// An encoding's name, however it is spelled.
-fn encoding(name: &str) -> String {
+fn encoding(name: &str) -> Cow<'_, str> {
+    if name == "UTF8" {
+        return Cow::Borrowed(name);
+    }
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let name: String = letters.map(|letter| letter.to_ascii_uppercase()).collect();
-    if name == "UNICODE" { "UTF8".to_owned() } else { name }
+    if name == "UNICODE" { Cow::Borrowed("UTF8") } else { Cow::Owned(name) }
 }
 
 fn differ(name: &str, values: [Option<&str>; 2], hint: String) -> Error {

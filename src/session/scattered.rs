@@ -3,7 +3,8 @@
 //!
 //! Invariant: the client is not told a row before the statement has succeeded on all shards, as
 //! PostgreSQL tells none of a write that fails.
-use super::several::{Answer, Asked, Kind, formats};
+use super::merged::formats;
+use super::several::{Answer, Asked, Kind};
 use super::together::Wording;
 use super::{Session, Stop};
 use crate::error::Error;

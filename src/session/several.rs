@@ -1,17 +1,19 @@
 //! Queries whose rows are on several shards: run the plan's strategy over the transaction's own
 //! connections, and give the client one answer.
 use super::gather::Gathered;
+use super::merged::same_types;
 use super::moves::too_much;
 use super::place::Place;
+use super::statements::Statement;
 use super::together::Wording;
 use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
-use crate::exec::fan_out::{Binding, FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
+use crate::exec::fan_out::{FanOut, Heard, NO_PARAMETERS, TooMuch, Which, Within};
 use crate::exec::relay::Show;
 use crate::ids::Oid;
-use crate::merge::{Bounds, Column, MergeError, Merger, Step};
+use crate::merge::{Bounds, MergeError, Merger, Step};
 use crate::plan::several::write::relative_time;
-use crate::plan::several::{Count, Merge, Rows, Several};
+use crate::plan::several::{Count, Merge, Several};
 use crate::plan::{Planned, Route};
 use crate::pool::shapes::Ended;
 use crate::sql::moment::Moment;
@@ -19,7 +21,6 @@ use crate::txn::{Begun, Status};
 use crate::wire::copy::Output;
 use crate::wire::frontend::Format;
 use crate::wire::params::{Params, Value};
-use crate::wire::server::{Field, RowDescription};
 use crate::wire::value::decode;
 use crate::wire::{encode, frame};
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub(super) struct Asked<'q> {
     pub shift: i32,
     /// What time it is, once that has been asked.
     pub moment: Option<&'q Moment>,
+    /// The client has prepared it, and may execute it again.
+    pub statement: Option<&'q Statement>,
 }
 
 /// An answer that is on its way.
@@ -150,6 +153,7 @@ impl Session {
             portal: None,
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
             moment: None,
+            statement: None,
         };
         let outcome = self.answer_whole(&asked).await;
         // Its errors are not counted: a shard's is told as it came.
@@ -286,56 +290,6 @@ impl Session {
         }
     }
 
-    /// Each shard answers for its own rows. `None`: weir cannot compare or combine these types
-    /// exactly; nothing has been run.
-    async fn begin_merge(
-        &mut self,
-        asked: &Asked<'_>,
-        merge: &Merge,
-    ) -> Result<Option<Answer>, Stop> {
-        let bounds = self.bounds(asked, merge)?;
-        let params = Params { types: asked.types, values: asked.values };
-        let shards = asked.planned.shards(asked.text, &params, &self.serving.rules)?;
-        let sites = self.site_all(&shards, asked.planned).await?;
-        self.check_requested()?;
-        let wording = Wording::new(&merge.query, asked);
-        let mut fan = self.fan_out(asked.name, &sites, &wording, asked.types);
-        fan.batch = asked.batch;
-        let as_it_is = merge.rows == Rows::All && merge.order.is_empty() && merge.hidden == 0;
-        let strange = self.txn.participants.iter().any(|other| other.translation.is_some());
-        let parse_first = !as_it_is || strange && asked.results.contains(&Format::Binary);
-        if !parse_first {
-            // Formats that do not fit the columns are the servers' to refuse.
-            let binding = Binding { parameters: asked.parameters, results: asked.results };
-            fan.open(&mut self.txn.participants, binding);
-            self.go(&mut fan).await?;
-            self.await_descriptions(&mut fan, &wording).await?;
-        } else {
-            self.go(&mut fan).await?;
-            self.finish(&mut fan, &wording).await?;
-        }
-        let described = fan.description(0).cloned().unwrap_or_default();
-        let formats = formats(asked.results, &described, merge.hidden)?;
-        let columns = columns(&described, &formats);
-        let Some(merger) = self.merger(merge, &columns, &sites, bounds) else {
-            fan.close(&mut self.txn.participants);
-            self.go(&mut fan).await?;
-            self.finish(&mut fan, &wording).await?;
-            return Ok(None);
-        };
-        if parse_first {
-            self.check_requested()?;
-            self.check_embedded(&fan, &formats)?;
-            let binding = Binding { parameters: asked.parameters, results: &formats };
-            fan.open(&mut self.txn.participants, binding);
-            self.go(&mut fan).await?;
-        }
-        let columns = self.told_columns(&fan, &formats, merge.hidden)?;
-        let (gathered, kind) = (None, Kind::Query);
-        let copied = None;
-        Ok(Some(Answer { fan, merger, wording, columns, gathered, fresh: false, kind, copied }))
-    }
-
     /// Carries rows to the client: all, or so many. An error has ended everything that runs.
     pub(super) async fn carry(
         &mut self,
@@ -465,14 +419,7 @@ impl Session {
     /// What the shards still send is of no use, but nothing has failed: where it is a part of the
     /// client's transaction, they are heard to their end.
     async fn leave_merge(&mut self, answer: &mut Answer) -> Result<Carried, Stop> {
-        let Answer { fan, wording, .. } = answer;
-        if self.is_stoppable(fan) {
-            self.stop(fan, wording).await?;
-        } else {
-            fan.close(&mut self.txn.participants);
-            self.go(fan).await?;
-            self.finish(fan, wording).await?;
-        }
+        self.leave_fan(&mut answer.fan, &answer.wording).await?;
         Ok(Carried::TooLarge)
     }
 
@@ -495,7 +442,7 @@ impl Session {
     }
 
     /// Each statement is a transaction, so a cancelled one takes nothing with it.
-    fn is_stoppable(&self, fan: &FanOut) -> bool {
+    pub(super) fn is_stoppable(&self, fan: &FanOut) -> bool {
         let alone = |at: usize| {
             self.txn.participants.get(at).is_some_and(|participant| participant.begun == Begun::No)
         };
@@ -532,54 +479,6 @@ impl Session {
         let bytes = self.database.limits.merge_bytes;
         Ok(Bounds { offset: offset.unwrap_or(0), limit, bytes })
     }
-
-    /// Binary values of some types carry ids that differ between shards.
-    pub(super) fn check_embedded(&self, fan: &FanOut, formats: &[Format]) -> Result<(), Error> {
-        for stream in 0..fan.len() {
-            let participant = fan.at(stream).and_then(|at| self.txn.participants.get(at));
-            let translation = participant.and_then(|other| other.translation.as_deref());
-            let (Some(translation), Some(body)) = (translation, fan.description(stream)) else {
-                continue;
-            };
-            let description = RowDescription::read(body)?;
-            let fields = description.fields().zip(formats);
-            translation.check_fields(fields.map(|(field, &format)| Field { format, ..field }))?;
-        }
-        Ok(())
-    }
-
-    /// The client's columns as the home shard numbers their types: RowDescription's body.
-    pub(super) fn told_columns(
-        &self,
-        fan: &FanOut,
-        formats: &[Format],
-        hidden: usize,
-    ) -> Result<Bytes, Error> {
-        let body = fan.description(0).cloned().unwrap_or_default();
-        let participant = fan.at(0).and_then(|at| self.txn.participants.get(at));
-        let translation = participant.and_then(|other| other.translation.as_deref());
-        let mut fields = Vec::new();
-        if !body.is_empty() {
-            let described = RowDescription::read(&body)?;
-            fields = described
-                .fields()
-                .zip(formats)
-                .map(|(field, &format)| match translation {
-                    None => Field { format, ..field },
-                    Some(translation) => Field {
-                        format,
-                        table: translation.table_at_home(field.table),
-                        type_oid: translation.type_at_home(field.type_oid),
-                        ..field
-                    },
-                })
-                .collect();
-        }
-        fields.truncate(formats.len().saturating_sub(hidden));
-        let mut told = bytes::BytesMut::new();
-        encode::row_description(&fields, &mut told);
-        Ok(told.freeze().slice(crate::wire::frame::HEADER..))
-    }
 }
 
 /// Tells a RowDescription that is not told yet.
@@ -587,49 +486,6 @@ pub(super) fn describe(untold: &mut Option<Bytes>, out: &mut bytes::BytesMut) {
     if let Some(columns) = untold.take() {
         encode::message(b'T', out, |out| out.extend_from_slice(&columns));
     }
-}
-
-/// Whether two RowDescriptions are of the same types.
-pub(super) fn same_types(one: &Bytes, other: &Bytes) -> Result<bool, Error> {
-    let types = |body: &Bytes| -> Result<Vec<Oid>, Error> {
-        Ok(RowDescription::read(body)?.type_oids().collect())
-    };
-    Ok(types(one)? == types(other)?)
-}
-
-/// The format of every column: the client's own as it wants them, hidden ones in binary.
-pub(super) fn formats(
-    wanted: &[Format],
-    described: &[u8],
-    hidden: usize,
-) -> Result<Vec<Format>, Error> {
-    let count = match described {
-        [] => 0,
-        body => RowDescription::read(body)?.fields().count(),
-    };
-    let visible = count.saturating_sub(hidden);
-    let mut formats = match wanted {
-        [] => vec![Format::Text; visible],
-        [one] => vec![*one; visible],
-        all if all.len() == visible => all.to_vec(),
-        all => {
-            return Err(Error::client(
-                SqlState::PROTOCOL_VIOLATION,
-                format!(
-                    "bind message has {} result formats but query has {visible} columns",
-                    all.len()
-                ),
-            ));
-        }
-    };
-    formats.resize(count, Format::Binary);
-    Ok(formats)
-}
-
-pub(super) fn columns(described: &[u8], formats: &[Format]) -> Vec<Column> {
-    let Ok(description) = RowDescription::read(described) else { return Vec::new() };
-    let types = description.type_oids().zip(formats);
-    types.map(|(type_oid, &format)| Column { type_oid, format }).collect()
 }
 
 /// `None`: no limit.

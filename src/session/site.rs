@@ -377,6 +377,7 @@ impl Session {
     pub(super) fn ready(&mut self) {
         self.told.tell(&mut self.relay.reports, &mut self.client.output);
         encode::ready(self.txn.status().wire(), &mut self.client.output);
+        self.client.urgent = true;
         self.slot.rests();
         self.resting = true;
     }

@@ -4,6 +4,7 @@
 //! types, catalog, and the settings that parsing looks at. So a connection that prepared it for one
 //! client serves all others with the same one.
 use super::encoding::Encoding;
+use super::merged::Kept;
 use crate::exec::describe::ResultShape;
 use crate::exec::relay::Edit;
 use crate::ids::{Oid, RulesVersion};
@@ -11,7 +12,7 @@ use crate::plan::Planned;
 use crate::sql::explained::Explained;
 use crate::txn::settings::{Settings, Values};
 use bytes::Bytes;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Statement {
     pub settings: Arc<Values>,
     /// The catalog under which its result was last known to be what the client was told.
     pub catalog_version: Cell<u64>,
+    /// What shards are asked if its rows are on several, once that has been asked.
+    pub kept: RefCell<Option<Kept>>,
     /// What the client was told of its result, if it asked.
     pub told: Cell<Option<ResultShape>>,
 }
@@ -87,6 +90,7 @@ impl Statement {
             edit,
             settings: self.settings.clone(),
             catalog_version: self.catalog_version.clone(),
+            kept: RefCell::default(),
             told: Cell::new(None),
         }
     }
@@ -148,6 +152,8 @@ pub struct Identity {
     /// RowDescription's body as the home shard sent it, if there are rows; asked for when rows are of
     /// several shards.
     pub columns: OnceCell<Option<Bytes>>,
+    /// The same of rows that weir unites, hidden columns included, as each shard has sent it.
+    pub united: OnceCell<Bytes>,
 }
 
 /// Interns identities. Bounded: when full it starts anew, and servers forget the old names as
@@ -198,6 +204,7 @@ impl Identities {
             name: format!("weir_{id}"),
             described: OnceCell::new(),
             columns: OnceCell::new(),
+            united: OnceCell::new(),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::txn::Begun;
 use crate::wire::error_response;
 use crate::wire::server::ErrorFields;
 use bytes::BytesMut;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long servers may take to answer a cancel request that follows another one's error.
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What servers are asked, and what of it the client wrote: errors point into the client's text.
 #[derive(Clone, Debug)]
 pub(super) struct Wording {
-    pub sent: Rendered,
+    pub sent: Rc<Rendered>,
     /// What each stream is sent, if they are sent different texts.
     apart: Vec<Rendered>,
     original: String,
@@ -46,7 +47,7 @@ impl Wording {
     /// Words that are not the client's.
     pub fn foreign(text: String, tells: Tells) -> Self {
         Self {
-            sent: Rendered::foreign(text),
+            sent: Rc::new(Rendered::foreign(text)),
             apart: Vec::new(),
             original: String::new(),
             shift: 0,
@@ -57,8 +58,12 @@ impl Wording {
 
     pub fn new(template: &Template, asked: &Asked<'_>) -> Self {
         let sent = template.rendered(asked.text, &asked.planned.shape, asked.moment);
-        let apart = Vec::new();
-        Self { sent, apart, ..Self::of_client(asked) }
+        Self::kept(Rc::new(sent), asked)
+    }
+
+    /// What servers were sent before.
+    pub fn kept(sent: Rc<Rendered>, asked: &Asked<'_>) -> Self {
+        Self { sent, ..Self::of_client(asked) }
     }
 
     /// A text for each stream.
@@ -72,7 +77,7 @@ impl Wording {
     fn of_client(asked: &Asked<'_>) -> Self {
         let told = |portal: &str| (asked.name.to_owned(), portal.to_owned());
         Self {
-            sent: Rendered::foreign(String::new()),
+            sent: Rc::default(),
             apart: Vec::new(),
             original: asked.text.to_owned(),
             shift: asked.shift,
@@ -93,7 +98,7 @@ impl Wording {
     /// The same where they begin so many characters behind the beginning of what the client sent.
     pub fn shifted(statement: &str, shift: i32) -> Self {
         Self {
-            sent: Rendered::whole(statement),
+            sent: Rc::new(Rendered::whole(statement)),
             apart: Vec::new(),
             original: statement.to_owned(),
             shift,

@@ -9,7 +9,7 @@
 //!
 //! - `stream`: one server's answer
 mod stream;
-use stream::Owed;
+use stream::{Held, Owed};
 pub(super) use stream::{Io, Rows, Said, Stream};
 
 use crate::error::SqlState;
@@ -17,7 +17,7 @@ use crate::exec::broken::{self, Broken};
 use crate::exec::budget::Budget;
 use crate::exec::line::{self, Line};
 use crate::ids::Oid;
-use crate::txn::Participant;
+use crate::txn::{Begun, Participant};
 use crate::wire::frontend::{Format, Object};
 use crate::wire::server::ErrorFields;
 use crate::wire::{encode, frame};
@@ -118,8 +118,10 @@ impl Failure {
 }
 
 pub struct FanOut {
-    /// Of the statement and the portal on each server.
+    /// Of the portal on each server, and of the statement if that is closed with it.
     pub(in crate::exec) name: String,
+    /// Of a statement that servers keep.
+    kept: Option<String>,
     pub within: Within,
     /// Rows that a server is asked for at a time; 0: all. `None`: it binds, and runs when a row is wanted.
     pub batch: Option<i32>,
@@ -138,6 +140,7 @@ impl FanOut {
         let (streams, failure) = (Vec::new(), None);
         Self {
             name: name.into(),
+            kept: None,
             within,
             batch: Some(0),
             streams,
@@ -167,7 +170,7 @@ impl FanOut {
             copying: None,
             tag: Bytes::new(),
             kept,
-            open: false,
+            held: Held::Nothing,
             hushed: self.hushed || !self.streams.is_empty(),
         });
         self.streams.len() - 1
@@ -255,18 +258,57 @@ impl FanOut {
         let Some(participant) = participants.get_mut(stream.at) else { return };
         stream.clear_failed(participant);
         let name = self.name.as_bytes();
-        let out = &mut participant.lease.output;
-        // An error, or another transaction's end, may have kept an earlier one from being closed.
-        encode::close(Object::Portal, name, out);
-        encode::close(Object::Statement, name, out);
-        let there = |&oid: &Oid| match &participant.translation {
-            Some(translation) => translation.type_there(oid),
-            None => oid,
-        };
-        encode::parse(name, text, types.iter().map(there), out);
-        encode::describe(Object::Statement, name, out);
-        stream.owed.extend([Owed::Close, Owed::Close, Owed::Parse, Owed::Describe]);
-        stream.open = true;
+        if name.is_empty() {
+            participant.lease.session.unnamed = None;
+        } else {
+            // An error, or another transaction's end, may have kept an earlier one from being closed.
+            let out = &mut participant.lease.output;
+            encode::close(Object::Portal, name, out);
+            encode::close(Object::Statement, name, out);
+            stream.owed.extend([Owed::Close, Owed::Close]);
+            stream.held = Held::Both;
+        }
+        stream.parse(name, text, types, participant);
+    }
+
+    /// Statements go by this name from now on, and stay known to the servers.
+    pub fn keep(&mut self, name: &str) {
+        self.kept = Some(name.to_owned());
+    }
+
+    /// Has a server that does not know the kept statement parse and describe it, after it has closed
+    /// those.
+    pub fn prepare_on(
+        &mut self,
+        index: usize,
+        participants: &mut [Participant],
+        closed: &[String],
+        text: &[u8],
+        types: &[Oid],
+    ) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        let Some(participant) = participants.get_mut(stream.at) else { return };
+        stream.clear_failed(participant);
+        for name in closed {
+            let out = &mut participant.lease.output;
+            encode::close(Object::Statement, name.as_bytes(), out);
+            stream.owed.push_back(Owed::Close);
+        }
+        let name = self.kept.as_deref().unwrap_or_default();
+        stream.parse(name.as_bytes(), text, types, participant);
+    }
+
+    /// Has a server describe the kept statement, unless it is about to.
+    pub fn describe_on(&mut self, index: usize, participants: &mut [Participant]) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        let Some(participant) = participants.get_mut(stream.at) else { return };
+        if !stream.owes_description() {
+            stream.clear_failed(participant);
+            let name = self.kept.as_deref().unwrap_or_default();
+            let out = &mut participant.lease.output;
+            encode::describe(Object::Statement, name.as_bytes(), out);
+            stream.owed.push_back(Owed::Describe);
+        }
     }
 
     /// Has every server bind and run what it has parsed.
@@ -293,8 +335,20 @@ impl FanOut {
         }
         let Some(stream) = self.streams.get_mut(index) else { return };
         let Some(participant) = participants.get_mut(stream.at) else { return };
-        let (name, out) = (self.name.as_bytes(), &mut participant.lease.output);
-        encode::bind_with_tail(name, name, &tail, out);
+        let name = self.name.as_bytes();
+        stream.clear_failed(participant);
+        // A Sync behind it ends the transaction that it is in, and the portal with that.
+        let ends = self.within == Within::Query && participant.begun == Begun::No;
+        if stream.held == Held::Nothing && !(ends && self.batch == Some(0)) {
+            if !name.is_empty() {
+                encode::close(Object::Portal, name, &mut participant.lease.output);
+                stream.owed.push_back(Owed::Close);
+            }
+            stream.held = Held::Portal;
+        }
+        let out = &mut participant.lease.output;
+        let statement = self.kept.as_deref().unwrap_or(&self.name);
+        encode::bind_with_tail(name, statement.as_bytes(), &tail, out);
         stream.owed.push_back(Owed::Bind);
         let Some(batch) = self.batch else {
             stream.rows = Rows::Paused;
@@ -560,10 +614,10 @@ impl Lines<'_> {
         Ok(())
     }
 
-    /// Nothing to do with rows: sends the client what it has not been sent, notices its hanging up,
-    /// and the end of the statement's time.
+    /// Nothing to do with rows: sends the client most of what it has not been sent, notices its hanging
+    /// up, and the end of the statement's time.
     pub(in crate::exec) fn poll_rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Halt>> {
-        if let Poll::Ready(Err(error)) = self.client.poll_flush(cx) {
+        if let Poll::Ready(Err(error)) = self.client.poll_flush_most(cx) {
             return Poll::Ready(Err(error.into()));
         }
         if self.client.input.len() <= line::MAX_EARLY_BYTES {

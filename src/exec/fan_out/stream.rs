@@ -28,8 +28,8 @@ pub(in crate::exec) struct Stream {
     pub(super) tag: Bytes,
     /// Rows that were not wanted yet when the server had to be free for something else.
     pub(super) kept: VecDeque<Row>,
-    /// The server still has portal and statement.
-    pub(super) open: bool,
+    /// What has to be closed on the server.
+    pub(super) held: Held,
     /// What it remarks on a text that it parses, others have remarked, too, or it is none of the client's.
     pub(super) hushed: bool,
 }
@@ -42,6 +42,15 @@ pub(in crate::exec) enum Owed {
     Bind,
     Execute,
     Sync,
+}
+
+/// What a server holds for nobody but this stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Held {
+    Nothing,
+    Portal,
+    /// The portal and its statement.
+    Both,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,11 +152,34 @@ impl Stream {
         self.go(within, participant);
     }
 
+    /// `types`: as the home shard numbers them.
+    pub(super) fn parse(
+        &mut self,
+        name: &[u8],
+        text: &[u8],
+        types: &[Oid],
+        participant: &mut Participant,
+    ) {
+        let there = |&oid: &Oid| match &participant.translation {
+            Some(translation) => translation.type_there(oid),
+            None => oid,
+        };
+        let out = &mut participant.lease.output;
+        encode::parse(name, text, types.iter().map(there), out);
+        encode::describe(Object::Statement, name, out);
+        self.owed.extend([Owed::Parse, Owed::Describe]);
+    }
+
     pub(in crate::exec) fn close(&mut self, name: &str, participant: &mut Participant) {
-        if std::mem::take(&mut self.open) {
-            encode::close(Object::Portal, name.as_bytes(), &mut participant.lease.output);
-            encode::close(Object::Statement, name.as_bytes(), &mut participant.lease.output);
-            self.owed.extend([Owed::Close, Owed::Close]);
+        let out = &mut participant.lease.output;
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        if held != Held::Nothing {
+            encode::close(Object::Portal, name.as_bytes(), out);
+            self.owed.push_back(Owed::Close);
+        }
+        if held == Held::Both {
+            encode::close(Object::Statement, name.as_bytes(), out);
+            self.owed.push_back(Owed::Close);
         }
     }
 
@@ -183,6 +215,7 @@ impl Stream {
                 if is_notice {
                     if header.kind == b'A' || !(self.hushed && self.is_planning()) {
                         lines.client.output.extend_from_slice(&message);
+                        lines.client.urgent = true;
                     }
                     return Poll::Ready(Ok(Said::Nothing));
                 }

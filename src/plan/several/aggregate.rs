@@ -38,11 +38,13 @@ pub fn plan(core: &Core<'_>) -> Option<Merge> {
         })
         .collect::<Option<_>>()?;
     let (query, hidden) = query(core, &groups, &roles)?;
+    let visible = Some(roles.len());
     roles.extend(std::iter::repeat_n(Role::Key, hidden));
     let limits = limit::of(&core.parts.tail)?;
     Some(Merge {
         query,
         hidden,
+        visible,
         rows: Rows::Groups(roles),
         texts: core.texts(),
         order: keys,

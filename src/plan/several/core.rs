@@ -59,17 +59,14 @@ impl<'q> Core<'q> {
     /// Where an item of the SELECT list stands in the answer's rows.
     pub fn position(&self, item: usize) -> Option<usize> {
         let outputs = &self.select.outputs;
-        let plain = |outputs: &[Output]| {
-            outputs.iter().all(|output| matches!(output, Output::Expr { alias, .. } if alias.as_deref() != Some("*")))
-        };
-        if plain(outputs.get(..item)?) {
+        if are_plain(outputs.get(..item)?) {
             return Some(item);
         }
         let width = self
             .subject
             .analyst
             .width
-            .filter(|_| plain(outputs.get(item..).unwrap_or_default()))?;
+            .filter(|_| are_plain(outputs.get(item..).unwrap_or_default()))?;
         width.checked_sub(outputs.len() - item)
     }
 
@@ -77,6 +74,12 @@ impl<'q> Core<'q> {
     pub fn width(&self) -> Option<usize> {
         let plain = self.position(self.select.outputs.len());
         plain.or(self.subject.analyst.width).filter(|width| *width > 0)
+    }
+
+    /// The same as far as the text alone says it.
+    pub fn listed(&self) -> Option<usize> {
+        let outputs = &self.select.outputs;
+        are_plain(outputs).then_some(outputs.len())
     }
 
     /// Without its alias.
@@ -207,6 +210,13 @@ impl<'q> Core<'q> {
             None => Some(word.source),
         }
     }
+}
+
+/// Whether each is one column.
+fn are_plain(outputs: &[Output]) -> bool {
+    outputs
+        .iter()
+        .all(|output| matches!(output, Output::Expr { alias, .. } if alias.as_deref() != Some("*")))
 }
 
 /// Where an arm of a set operation ends.

@@ -75,6 +75,7 @@ fn united(core: &Core<'_>) -> Option<Merge> {
     Some(Merge {
         query: query(core, &order.hidden, &limits),
         hidden: order.hidden.len(),
+        visible: core.listed(),
         rows,
         texts: core.texts(),
         order: order.keys,
@@ -121,6 +122,7 @@ pub fn passed(query: Template, texts: Collation, order: Order, limits: Limits) -
     Merge {
         query,
         hidden: 0,
+        visible: None,
         rows: Rows::All,
         texts,
         order: order.keys,

@@ -221,6 +221,8 @@ pub struct Merge {
     pub query: Template,
     /// So many columns at the end of each row are not the client's.
     pub hidden: usize,
+    /// So many are before them, if the text alone says it.
+    pub visible: Option<usize>,
     pub rows: Rows,
     /// `Bytes`: texts among keys and distinct rows are equal only if their bytes are, as under every
     /// deterministic collation.

@@ -41,6 +41,7 @@ impl Session {
             portal: None,
             shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
             moment: None,
+            statement: None,
         };
         let alone = self.protocol == Protocol::Simple && self.txn.status() == Status::Idle;
         let rows = match copying {

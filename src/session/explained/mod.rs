@@ -9,8 +9,9 @@ mod page;
 mod writes;
 
 use super::gather::Site;
+use super::merged::{columns, formats};
 use super::place::Place;
-use super::several::{Asked, columns, formats};
+use super::several::Asked;
 use super::together::{Tells, Wording};
 use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
@@ -75,6 +76,7 @@ impl Session {
                 portal: None,
                 shift: self.edit.as_ref().map_or(0, |edit| edit.shift),
                 moment: None,
+                statement: None,
             },
             explained,
         )

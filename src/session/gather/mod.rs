@@ -18,8 +18,9 @@ use crate::merge::{Bounds, Merger, Printing};
 use crate::plan::several::{Collation, Gather, Merge, Of, Rows, Template, Ties};
 use crate::plan::{Planned, Unroutable};
 use crate::pool::Wanted;
+use crate::session::merged::{formats, same_types};
 use crate::session::place::Place;
-use crate::session::several::{Answer, Asked, formats, same_types};
+use crate::session::several::{Answer, Asked};
 use crate::session::together::{Tells, Wording};
 use crate::session::{Limits, Session, Stop};
 use crate::txn::Begun;
@@ -343,6 +344,7 @@ fn passing(limits: &Limits) -> Result<Merger, Error> {
     let merge = Merge {
         query: Template::default(),
         hidden: 0,
+        visible: None,
         rows: Rows::All,
         texts: Collation::Unknown,
         order: Vec::new(),
