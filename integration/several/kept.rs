@@ -43,6 +43,20 @@ fn what_a_client_has_prepared_over_all_shards_is_kept_there() {
             }
         }
     });
+    // Parsed each time, alone and behind something else.
+    stage.check(|c| {
+        for value in ["20", "30", "57"] {
+            for text in [SORTED, COUNTED] {
+                c.parse("", text, &[23]).bind("", "", &[Some(value)]).describe(b'P', "");
+                c.execute("", 0).sync();
+            }
+            c.parse("", "SELECT 1", &[]).bind("", "", &[]).execute("", 0);
+            c.parse("", SORTED, &[23]).bind("", "", &[Some("50")]).describe(b'P', "");
+            c.execute("", 0).parse("t", COUNTED, &[23]).bind("", "t", &[Some("50")]).execute("", 0);
+            c.parse("", "SELECT nothing FROM orders", &[]).bind("", "", &[]).sync();
+            c.close(b'S', "t").bind("", "t", &[Some("1")]).sync();
+        }
+    });
     // Alone, in a pipeline, before the Sync comes, in portions, and in a block.
     stage.check(|c| {
         c.parse("a", SORTED, &[]).parse("b", COUNTED, &[23]).describe(b'S', "b").sync();

@@ -4,12 +4,14 @@
 use super::control::over_several;
 use super::cursor::{Declared, Place};
 use super::merged::formats;
+use super::segment::Unsited;
 use super::several::{Answer, Asked, Carried, Kind};
 use super::statements::Statement;
 use super::together::Wording;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::FanOut;
+use crate::exec::relay::Reply;
 use crate::ids::Oid;
 use crate::plan::{Access, Command, Route};
 use crate::pool::shapes::Ended;
@@ -144,6 +146,7 @@ impl Session {
         }
         self.refuse_other_meaning(&statement)?;
         self.foresee(self.shape_of(&statement.planned, Route::Many))?;
+        self.spare_parse(&statement);
         let takes_some = bind.count() > 0 || has_parameters(&statement.planned.shape.text);
         if takes_some && statement.identity.described.get().is_none() {
             let described = self.described_types(&statement).await?;
@@ -177,6 +180,29 @@ impl Session {
         self.keep_portal(portal, bound);
         self.relay.local(encode::bind_complete);
         Ok(())
+    }
+
+    /// What the home shard has described before, under the same schema and settings, it need not parse only
+    /// for a client to be told that it can.
+    fn spare_parse(&mut self, statement: &Rc<Statement>) {
+        let alone = match self.unsited.front() {
+            Some(Unsited::Parse(parsed)) => {
+                self.unsited.len() == 1 && self.held.is_empty() && Rc::ptr_eq(parsed, statement)
+            }
+            Some(Unsited::Describe(_)) | None => false,
+        };
+        if !alone || statement.identity.columns.get().is_none() {
+            return;
+        }
+        self.unsited.clear();
+        for reply in self.relay.take_unsited() {
+            match reply {
+                Reply::Unsited => self.relay.local(encode::parse_complete),
+                Reply::Local(_) | Reply::Server { .. } | Reply::Mark | Reply::Timed(_) => {
+                    self.relay.push(reply);
+                }
+            }
+        }
     }
 
     /// It would be read anew on every shard, under the settings of now.
