@@ -29,10 +29,16 @@ pub fn is_bulk(kind: u8) -> bool {
 /// How long the whole messages are, one behind the other, with which the buffer begins and that carry data.
 #[inline]
 pub fn bulk_run(buf: &[u8]) -> usize {
+    run(buf, is_bulk)
+}
+
+/// The same of messages of these types.
+#[inline]
+pub fn run(buf: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     let mut end = 0;
     while let Some(&[kind, a, b, c, d]) = buf.get(end..).and_then(|rest| rest.first_chunk()) {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if !is_bulk(kind) || length < 4 || buf.len() - end <= length {
+        if !belongs(kind) || length < 4 || buf.len() - end <= length {
             break;
         }
         end += 1 + length;
@@ -50,6 +56,16 @@ pub fn scan_startup(buf: &[u8], max_len: usize) -> Result<Option<usize>, WireErr
 #[inline]
 pub fn body(buf: &[u8], frame: Frame) -> Option<&[u8]> {
     buf.get(HEADER..frame.len)
+}
+
+/// The bodies of whole messages, one behind the other.
+pub fn bodies(mut messages: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let frame = scan(messages, messages.len()).ok()??;
+        let (message, rest) = messages.split_at_checked(frame.len)?;
+        messages = rest;
+        body(message, frame)
+    })
 }
 
 #[inline]
@@ -86,6 +102,24 @@ mod tests {
         assert_eq!(bulk_run(&[&row[..], b"D\0\0\0\x03"].concat()), 7);
         assert_eq!(bulk_run(b"D\xff\xff\xff\xff"), 0);
         assert_eq!(bulk_run(b"D\0\0"), 0);
+        assert_eq!(run(&[&row[..], b"d\0\0\0\x04"].concat(), |kind| kind == b'D'), 7);
+    }
+
+    #[test]
+    fn bodies_come_in_turn_up_to_one_that_is_not_whole() {
+        let two = [&b"d\0\0\0\x05a"[..], b"d\0\0\0\x06bc"].concat();
+        for end in 0..=two.len() {
+            let whole = if end < 6 {
+                0
+            } else if end < 13 {
+                1
+            } else {
+                2
+            };
+            let come: Vec<&[u8]> = bodies(&two[..end]).collect();
+            assert_eq!(come, [&b"a"[..], b"bc"][..whole], "of {end} bytes");
+        }
+        assert_eq!(bodies(b"d\0\0\0\x03").count(), 0);
     }
 
     #[test]

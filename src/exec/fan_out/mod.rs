@@ -76,12 +76,12 @@ pub enum Heard {
     },
 }
 
-/// A DataRow message.
+/// A DataRow message, or messages of COPY data as many as have come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row(Bytes);
 
 impl Row {
-    /// With its header.
+    /// With its header, or their headers.
     pub fn message(&self) -> &Bytes {
         &self.0
     }

@@ -211,7 +211,12 @@ impl Stream {
                     let flushed = lines.client.poll_flush(cx);
                     ready!(flushed.map_err(|_| Broken::Client))?;
                 }
-                let message = participant.lease.input.split_to(header.len).freeze();
+                let length = match header.kind {
+                    // A COPY's rows need not be told apart here.
+                    b'd' => frame::run(&participant.lease.input, |kind| kind == b'd'),
+                    _ => header.len,
+                };
+                let message = participant.lease.input.split_to(length).freeze();
                 if is_notice {
                     if header.kind == b'A' || !(self.hushed && self.is_planning()) {
                         lines.client.output.extend_from_slice(&message);

@@ -15,7 +15,7 @@ use crate::wire::frontend::Format as ValueFormat;
 use crate::wire::params::Params;
 use crate::wire::server::RowDescription;
 use crate::wire::{encode, frame};
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 /// What precedes the rows in the data of several shards: the client gets it once.
 struct Headers {
@@ -192,25 +192,80 @@ fn missing(forced: &Forced, names: &[&[u8]]) -> Option<Error> {
 }
 
 impl Headers {
-    /// A CopyData message of one shard on its way to the client.
-    fn pass(&mut self, stream: usize, message: &[u8], out: &mut bytes::BytesMut) {
+    /// CopyData messages of one shard on their way to the client.
+    fn pass(&mut self, stream: usize, messages: &[u8], out: &mut BytesMut) {
         let first = self.come.get_mut(stream).is_some_and(|come| !std::mem::replace(come, true));
         match &self.format {
             Format::Text(signs) | Format::Csv(signs, _) => {
                 let header = first && signs.header;
-                if !header || !std::mem::replace(&mut self.told, true) {
-                    out.extend_from_slice(message);
-                }
+                let again = header && std::mem::replace(&mut self.told, true);
+                let names = if again { frame::bodies(messages).next() } else { None };
+                let skipped = names.map_or(0, |names| frame::HEADER + names.len());
+                out.extend_from_slice(messages.get(skipped..).unwrap_or_default());
             }
             Format::Binary => {
-                let data = message.get(frame::HEADER..).unwrap_or_default();
-                let header = if first { binary_header(data).unwrap_or_default() } else { 0 };
-                let row = data.get(header..).unwrap_or_default();
-                // Each shard's trailer is left out.
-                if !row.is_empty() && row != (-1_i16).to_be_bytes() {
-                    self.binary.row(row, out);
+                for (number, data) in frame::bodies(messages).enumerate() {
+                    let leads = first && number == 0;
+                    let header = if leads { binary_header(data).unwrap_or_default() } else { 0 };
+                    let row = data.get(header..).unwrap_or_default();
+                    // Each shard's trailer is left out.
+                    if !row.is_empty() && row != (-1_i16).to_be_bytes() {
+                        self.binary.row(row, out);
+                    }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::copy::{Quotes, Signs};
+
+    fn headers(format: Format) -> Headers {
+        let (binary, come) = (BinaryHeader::default(), vec![false; 2]);
+        Headers { format, told: false, binary, come }
+    }
+
+    fn messages(data: &[&[u8]]) -> BytesMut {
+        let mut out = BytesMut::new();
+        data.iter().for_each(|data| encode::copy_data(data, &mut out));
+        out
+    }
+
+    /// What the client gets of two shards' messages, however many of them come at once.
+    fn check(format: &Format, shards: [&[&[u8]]; 2], expected: &[&[u8]]) {
+        for at_once in 1..=3 {
+            let (mut headers, mut out) = (headers(format.clone()), BytesMut::new());
+            for (stream, shard) in shards.iter().enumerate() {
+                for come in shard.chunks(at_once) {
+                    headers.pass(stream, &messages(come), &mut out);
+                }
+            }
+            assert_eq!(out, messages(expected), "{at_once} at once");
+        }
+    }
+
+    #[test]
+    fn rows_that_come_together_go_on_together_and_names_go_once() {
+        let signs = Signs { delimiter: b',', null: Vec::new(), header: true };
+        let names = Format::Csv(signs, Quotes { quote: b'"', escape: b'"' });
+        let shards: [&[&[u8]]; 2] = [&[b"id\n", b"1\n"], &[b"id\n", b"2\n", b"3\n"]];
+        check(&names, shards, &[b"id\n", b"1\n", b"2\n", b"3\n"]);
+        let signs = Signs { delimiter: b'\t', null: Vec::new(), header: false };
+        check(&Format::Text(signs), shards, &shards.concat());
+    }
+
+    #[test]
+    fn binary_rows_that_come_together_have_one_header_and_no_trailer_between() {
+        const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+        const TRAILER: &[u8] = b"\xff\xff";
+        let first = |row: &[u8]| [HEADER, row].concat();
+        let (one, two) = (first(b"\0\x01one"), first(b"\0\x01two"));
+        let shards: [&[&[u8]]; 2] = [&[&one, b"\0\x01more", TRAILER], &[&two, TRAILER]];
+        check(&Format::Binary, shards, &[&one, b"\0\x01more", b"\0\x01two"]);
+        // A shard without rows.
+        check(&Format::Binary, [&[HEADER, TRAILER], &[&two, TRAILER]], &[&two]);
     }
 }
