@@ -9,6 +9,7 @@ use crate::cluster::DATABASE;
 use crate::oracle::setting;
 use crate::raw::Raw;
 use crate::weir::wait_for;
+use std::time::Duration;
 
 /// What runs each time; the environment can say another.
 const ROWS: usize = 300_000;
@@ -93,8 +94,12 @@ fn a_group_by_with_very_many_groups_stays_within_its_limit() {
 const NOTICES: usize = 6000;
 const NOTICES_KIB: u64 = 16 * 1024;
 
+/// A row that is larger than sockets and buffers; weir holds a part of it.
+const ROW_BYTES: usize = 40_000_000;
+const ROW_KIB: u64 = 4 * 1024;
+
 #[test]
-fn servers_wait_for_a_client_that_does_not_read_their_notices() {
+fn servers_wait_for_a_client_that_does_not_read() {
     let beside = scene(NOTICES);
     for shard in 0..SHARDS {
         beside.on_shard(
@@ -119,4 +124,16 @@ fn servers_wait_for_a_client_that_does_not_read_their_notices() {
     println!("{told} notices; weir's memory grew by {grown} KiB");
     assert_eq!(told, NOTICES);
     assert!(grown < NOTICES_KIB, "{grown} KiB");
+    let before = beside.process.peak_memory();
+    client.patient(Duration::from_secs(60));
+    client.ask(&format!("SELECT repeat('x', {ROW_BYTES})"));
+    wait_for("a server that waits", || beside.value_on_shard(0, waits) != "0");
+    let lengths: Vec<usize> = std::iter::from_fn(|| client.next())
+        .take_while(|heard| heard.kind != b'Z')
+        .filter_map(|heard| (heard.kind == b'D').then_some(heard.body.len()))
+        .collect();
+    let grown = beside.process.peak_memory() - before;
+    println!("a row of {ROW_BYTES} bytes; weir's memory grew by {grown} KiB");
+    assert_eq!(lengths, [ROW_BYTES + 6]);
+    assert!(grown < ROW_KIB, "{grown} KiB");
 }

@@ -1,6 +1,7 @@
 //! The client's line: its socket with what was read and not yet taken, and what is yet to be sent.
+use super::spare;
 use crate::backend::stream::Stream;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 /// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
-const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 64 * 1024;
 /// Bytes asked of a client at first: most messages are short, and a thousand clients that wait hold a
 /// thousand buffers. Who sends more than fits is asked for twice as much the next time.
 const FIRST_READ_BYTES: usize = 2 * 1024;
@@ -155,6 +156,23 @@ pub fn poll_fill(
     pin!(stream.read_buf(input)).poll(cx)
 }
 
+/// The same, at most `most` bytes, into a buffer that is the thread's own while nothing is in it: who
+/// has taken everything gives it back.
+pub fn poll_fill_lent(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match input.is_empty() {
+        true => spare::lend(input),
+        false => input.reserve(READ_BYTES),
+    }
+    let filled = pin!(stream.read_buf(&mut (&mut *input).limit(most))).poll(cx);
+    spare::give_back(input);
+    filled
+}
+
 /// Writes all of `output`; shared with the server side.
 pub fn poll_flush(
     stream: &mut Stream,
@@ -175,6 +193,8 @@ pub fn poll_flush(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     async fn pair() -> (Line, TcpStream) {
@@ -209,5 +229,39 @@ mod tests {
         far.read_exact(&mut heard).await.unwrap();
         assert!(heard.starts_with(b"fewm"));
         assert_eq!(line.take_moved().sent, heard.len() as u64);
+    }
+    /// One row after the other, none of which ends where a piece ends.
+    #[tokio::test]
+    async fn an_answer_that_comes_in_two_pieces_is_read_whole_wherever_it_is_cut() {
+        let rows = b"D\0\0\0\x0c\0\x01\0\0\0\x02hiD\0\0\0\x06\0\0C\0\0\0\x08SEL\0";
+        let (line, mut far) = pair().await;
+        let (mut stream, mut input) = (line.stream, BytesMut::new());
+        for cut in 1..rows.len() {
+            let mut taken = Vec::new();
+            for piece in [&rows[..cut], &rows[cut..]] {
+                far.write_all(piece).await.unwrap();
+                let filled = std::future::poll_fn(|cx| {
+                    poll_fill_lent(&mut stream, &mut input, READ_BYTES, cx)
+                });
+                assert_eq!(filled.await.unwrap(), piece.len());
+                let run = frame::bulk_run(&input);
+                taken.extend_from_slice(&input.split_to(run));
+                spare::give_back(&mut input);
+            }
+            assert_eq!((&taken[..], &input[..]), (&rows[..20], &rows[20..]), "cut at {cut}");
+            input.clear();
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_was_asked_for() {
+        let (line, mut far) = pair().await;
+        let (mut stream, mut input) = (line.stream, BytesMut::new());
+        far.write_all(&[b'x'; 100]).await.unwrap();
+        for left in [60, 20] {
+            let filled = std::future::poll_fn(|cx| poll_fill_lent(&mut stream, &mut input, 40, cx));
+            assert_eq!(filled.await.unwrap(), 40);
+            assert_eq!(input.len(), 100 - left);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Run a plan over connections.
 //!
 //! - `line`: the client's socket and its buffers
+//! - `spare`: a buffer for large answers, lent to who reads one
 //! - `doom`: why a statement is cancelled, if its client has not asked for it
 //! - `budget`: how much longer the statement that runs may take
 //! - `broken`: what ends a session or a participant
@@ -11,6 +12,7 @@
 //! - `gather`: rows on their way into the gather database
 //! - `describe`: ask a server about a statement, beside any transaction
 pub mod line;
+mod spare;
 pub mod doom;
 pub mod budget;
 pub mod broken;

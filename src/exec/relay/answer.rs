@@ -5,6 +5,7 @@ use crate::error::{Blame, Error, SqlState};
 use crate::exec::broken::{Broken, desync, ended};
 use crate::exec::describe::ResultShape;
 use crate::exec::line::Line;
+use crate::exec::spare;
 use crate::txn::Participant;
 use crate::wire::error_response;
 use crate::wire::frame::{self, Frame};
@@ -78,6 +79,7 @@ impl Relay {
         };
         taking.send(client, &participant.lease.input, cx)?;
         participant.lease.input.advance(taking.taken);
+        spare::give_back(&mut participant.lease.input);
         self.handing = false;
         outcome
     }

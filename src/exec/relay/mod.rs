@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::describe::ResultShape;
 use super::fan_out::Lines;
 use super::line::{self, Line};
+use super::spare;
 use crate::error::{Blame, Error, SqlState};
 use crate::pool::shapes::{Call, Ended};
 use crate::txn::Participant;
@@ -30,6 +31,9 @@ use std::time::Instant;
 
 /// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
 pub(super) const MAX_INSPECTED_BYTES: usize = 16 * 1024 * 1024;
+
+/// After so many bytes in a row the thread's other sessions have their turn.
+const TURN_BYTES: usize = 1024 * 1024;
 
 /// Why `pump` came back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +85,8 @@ pub struct Relay {
     answered: Option<Instant>,
     /// The client has been slow to take the answer that is carried now.
     stalled: bool,
+    /// The last read from a server gave all that was asked for.
+    filled: bool,
 }
 
 impl Relay {
@@ -300,6 +306,7 @@ impl Relay {
         client: &mut Line,
         participants: &mut [Participant],
     ) -> Poll<Result<Pumped, Broken>> {
+        let mut carried = 0;
         loop {
             if client.is_congested() {
                 match client.poll_flush(cx) {
@@ -351,14 +358,23 @@ impl Relay {
                     }
                     return Poll::Ready(Ok(Pumped::Failed(at)));
                 }
+                Advance::NeedsBytes if carried >= TURN_BYTES => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Advance::NeedsBytes => {
                     let connection = &mut *participant.lease;
-                    match line::poll_fill(&mut connection.stream, &mut connection.input, cx) {
+                    let room = self.room(client);
+                    let (stream, input) = (&mut connection.stream, &mut connection.input);
+                    match line::poll_fill_lent(stream, input, room, cx) {
                         Poll::Ready(Ok(0)) => {
                             let eof = io::ErrorKind::UnexpectedEof.into();
                             return Poll::Ready(Err(lost(at, participant, &eof)));
                         }
-                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Ok(count)) => {
+                            carried += count;
+                            self.filled = count >= room;
+                        }
                         Poll::Ready(Err(error)) => {
                             return Poll::Ready(Err(lost(at, participant, &error)));
                         }
@@ -366,6 +382,14 @@ impl Relay {
                     }
                 }
             }
+        }
+    }
+
+    /// How much a server is asked for next: more, if it has all that at once and the client takes it.
+    fn room(&self, client: &Line) -> usize {
+        match self.filled && client.output.is_empty() {
+            true => spare::SPARE_BYTES,
+            false => line::READ_BYTES,
         }
     }
 
