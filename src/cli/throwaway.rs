@@ -171,6 +171,7 @@ impl Programs {
 pub struct Farm {
     programs: Programs,
     folder: PathBuf,
+    /// Only copied from.
     template: PathBuf,
     keep: Keep,
 }
@@ -192,10 +193,10 @@ impl Farm {
         fs::create_dir(&folder)?;
         programs.own(&folder)?;
         let template = folder.join("template");
-        let farm = Self { programs, folder, template, keep: Keep::Nothing };
+        let mut farm = Self { programs, folder, template, keep: Keep::Nothing };
         match cache {
             None => farm.programs.initdb(&farm.template)?,
-            Some(cache) => farm.fill_template(cache)?,
+            Some(cache) => farm.template = farm.cached_template(cache)?,
         }
         Ok(farm)
     }
@@ -214,11 +215,12 @@ impl Farm {
         Ok(farm)
     }
 
-    /// Several processes may come here at once: each makes what is missing and renames it into
-    /// place whole, and losing that race does no harm.
-    fn fill_template(&self, cache: &Path) -> Result<(), Failure> {
+    /// The template that is left for all. Several processes may come here at once: each makes what is
+    /// missing and renames it into place whole, and losing that race does no harm.
+    fn cached_template(&self, cache: &Path) -> Result<PathBuf, Failure> {
         let cached = cache.join(format!("template-{}", self.programs.version()?));
         if !cached.exists() {
+            // Not made there: PostgreSQL's user may have no way into it.
             self.programs.initdb(&self.template)?;
             fs::create_dir_all(cache)?;
             let draft = cache.join(format!("draft-{:016x}", rand::random::<u64>()));
@@ -226,9 +228,8 @@ impl Farm {
             if fs::rename(&draft, &cached).is_err() {
                 fs::remove_dir_all(&draft)?;
             }
-            return Ok(());
         }
-        copy_folder(&cached, &self.template)
+        Ok(cached)
     }
 
     /// Begins to start a server, on the preferred port if nobody uses it, else on a free one;
@@ -298,7 +299,7 @@ impl Drop for Farm {
         }
         if thread::panicking() {
             eprintln!("the servers' logs stay in {}", self.folder.display());
-            remove_quietly(&self.template);
+            remove_quietly(&self.folder.join("template"));
         } else {
             remove_quietly(&self.folder);
         }
