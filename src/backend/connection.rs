@@ -54,7 +54,7 @@ pub enum Look {
 pub struct CancelKey {
     pub address: Arc<Address>,
     pub pid: u32,
-    pub secret: Vec<u8>,
+    pub secret: Arc<[u8]>,
     /// How the connection was made, so that the request travels as privately.
     pub line: Line,
 }

@@ -100,7 +100,7 @@ async fn attempt(
     let dialled = dial(address, mode, options.tls.as_ref()).await;
     let (stream, line) = dialled.map_err(|error| (Line::Plain, error))?;
     let address = Arc::clone(address);
-    let key = CancelKey { address, pid: 0, secret: Vec::new(), line: line.clone() };
+    let key = CancelKey { address, pid: 0, secret: Arc::default(), line: line.clone() };
     let opening = Opening {
         stream,
         input: BytesMut::with_capacity(4096),
@@ -235,7 +235,7 @@ impl Opening {
                 Kind::BackendKeyData => {
                     let key = BackendKeyData::read(message.body())?;
                     self.key.pid = key.pid;
-                    self.key.secret = key.secret.to_vec();
+                    self.key.secret = key.secret.into();
                 }
                 Kind::Ready => break,
                 Kind::Notice | Kind::NegotiateProtocolVersion => (),

@@ -4,15 +4,18 @@ use crate::backend::stream::Stream;
 use bytes::{Buf, BufMut, BytesMut};
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
 pub const READ_BYTES: usize = 64 * 1024;
-/// Bytes asked of a client at first: most messages are short, and a thousand clients that wait hold a
-/// thousand buffers. Who sends more than fits is asked for twice as much the next time.
+/// Bytes asked of a client at first, into the stack: most messages are short, and a thousand clients that
+/// wait need no buffers. Who sends more than fits is asked for twice as much the next time.
 const FIRST_READ_BYTES: usize = 2 * 1024;
+/// Room for an answer that has just begun: most need no more.
+const ANSWER_BYTES: usize = 512;
 /// Above this many unsent bytes no more is taken from a server.
 const HIGH_WATER: usize = 128 * 1024;
 /// Fewer bytes than this wait for what comes next: copying them costs less than a system call and the
@@ -49,8 +52,13 @@ impl Line {
 
     /// More input, at end of file `0`.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.room);
-        let filled = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        let filled = match self.room {
+            FIRST_READ_BYTES => self.poll_fill_little(cx),
+            room => {
+                self.input.reserve(room);
+                pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+            }
+        };
         if let Poll::Ready(Ok(count)) = filled {
             self.moved.received += count as u64;
             if count >= self.room {
@@ -58,6 +66,22 @@ impl Line {
             }
         }
         filled
+    }
+
+    fn poll_fill_little(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut little = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+        let mut little = ReadBuf::uninit(&mut little);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut little))?;
+        self.input.extend_from_slice(little.filled());
+        Poll::Ready(Ok(little.filled().len()))
+    }
+
+    /// The first so many bytes of the input.
+    pub fn take(&mut self, count: usize) -> BytesMut {
+        match count == self.input.len() {
+            true => std::mem::take(&mut self.input),
+            false => self.input.split_to(count),
+        }
     }
 
     /// Sends what is unsent; ready when nothing is left.
@@ -103,6 +127,9 @@ impl Line {
             }
         }
         self.moved.sent += sent as u64;
+        if self.output.capacity() == 0 {
+            self.output.reserve(bytes.len().max(ANSWER_BYTES));
+        }
         self.output.extend_from_slice(bytes.get(sent..).unwrap_or_default());
         Ok(())
     }

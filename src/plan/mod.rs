@@ -126,6 +126,8 @@ pub struct Plan {
     pub asks: Asks,
     /// A hash of the statement's text without its literals: the same in every weir of one build.
     pub fingerprint: u64,
+    /// DO or CALL: nobody looks into what it runs.
+    pub runs_code: bool,
     needs_types: bool,
     /// Its first words alone have been read: PostgreSQL may find that the rest is nothing.
     pub is_unread: bool,

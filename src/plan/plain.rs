@@ -1,13 +1,14 @@
 //! A database without distributions: everything runs on its one server, and statements are looked at
 //! only as far as the session's state needs.
 use super::ddl::Words;
-use super::planner::plain;
+use super::planner::{Keep, plain};
 use super::{Access, Command, Context, Plan, Target, Tie};
 use crate::sql::verb::{Verb, classify};
 
-pub(super) fn plan(statement: &str, context: &Context<'_>) -> Plan {
-    let verb = classify(statement);
-    let words = Words::new(statement);
+/// Of a statement's shape.
+pub(super) fn plan(text: &str, context: &Context<'_>) -> (Plan, Keep) {
+    let verb = classify(text);
+    let words = Words::new(text);
     let copies = verb == Verb::Copy;
     let command = match (words.has("stdin"), words.has("stdout")) {
         (true, _) if copies => Command::CopyIn,
@@ -25,5 +26,18 @@ pub(super) fn plan(statement: &str, context: &Context<'_>) -> Plan {
     };
     let settings = words.has_name("set_config");
     let target = Target::Shard(context.rules.home);
-    Plan { ties, settings, ..plain(Access::Write, target, command) }
+    // Others keep their literals, so there is no end to their shapes.
+    let lifted = matches!(
+        verb,
+        Verb::Select
+            | Verb::Insert
+            | Verb::Update
+            | Verb::Delete
+            | Verb::Merge
+            | Verb::Values
+            | Verb::Table
+            | Verb::With
+    );
+    let keep = if lifted { Keep::Shape } else { Keep::Nothing };
+    (Plan { ties, settings, ..plain(Access::Write, target, command) }, keep)
 }

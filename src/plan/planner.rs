@@ -2,7 +2,8 @@
 //!
 //! A hit costs one pass of the lexer and one look-up with full comparison of the text, and allocates
 //! nothing if the last plan was given back ([`Planner::give_back`]). Only queries and writes are cached;
-//! plans that depend on a literal's value, or on a session's temporary tables, are not.
+//! plans that depend on a literal's value, or on a session's temporary tables, are not. A database without
+//! distributions has its plans cached in the same way.
 use super::analyst::Analyst;
 use super::ddl::{ByWords, by_words, names_nothing_of_users};
 use super::decide::{decide_copy, decide_or_scatter, decide_or_unite, needs_types};
@@ -17,9 +18,10 @@ use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
 use crate::sql::shape::{Shape, shape_into};
 use crate::sql::statement::{Insert, Query, Source, Statement};
+use crate::sql::verb::{Verb, classify};
 use crate::sql::{control, explained, hint, moment, parse};
+use foldhash::HashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -27,14 +29,19 @@ use std::sync::Arc;
 pub struct Planner {
     /// Plans per generation.
     capacity: usize,
-    young: HashMap<Box<str>, Arc<Plan>>,
-    old: HashMap<Box<str>, Arc<Plan>>,
+    young: HashMap<Box<[u8]>, Arc<Plan>>,
+    old: HashMap<Box<[u8]>, Arc<Plan>>,
+    /// How long the young ones' keys are.
+    young_bytes: usize,
     /// The look-up key under construction.
-    key: String,
+    key: Vec<u8>,
     /// Of a statement that is over: its buffers are used again.
     spare: Shape,
     looked_up: LookedUp,
 }
+
+/// For each plan of a generation, so many bytes of statements are kept: long ones leave sooner.
+const KEY_BYTES: usize = 4096;
 
 /// How look-ups ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -55,9 +62,10 @@ impl Planner {
         let capacity = capacity.max(1);
         Self {
             capacity,
-            young: HashMap::new(),
-            old: HashMap::new(),
-            key: String::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
+            young_bytes: 0,
+            key: Vec::new(),
             spare: Shape::default(),
             looked_up: LookedUp::default(),
         }
@@ -77,6 +85,11 @@ impl Planner {
         std::mem::take(&mut self.looked_up)
     }
 
+    /// A plan was found without looking here.
+    pub fn note_hit(&mut self) {
+        self.looked_up.hits += 1;
+    }
+
     /// How this statement (one, without its semicolon) runs.
     pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
         let strings = context.standard_conforming_strings;
@@ -84,30 +97,27 @@ impl Planner {
         shape_into(statement, strings, &mut shape)
             .map_err(|error| Unroutable::Value(error.into()))?;
         // Where tables may be hidden, or a shard is named, nothing is kept.
-        if !context.temporary.is_empty()
-            || context.named_shard.is_some()
-            || context.rules.is_plain()
-        {
-            let (plan, _) = build(statement, &shape, context)?;
-            let plan = Plan { fingerprint: fingerprint(&shape), ..plan };
+        let alone = !context.temporary.is_empty() || context.named_shard.is_some();
+        if alone && !context.rules.is_plain() {
+            let (plan, _) = finished(statement, &shape, context)?;
             return Ok(Planned { plan: Arc::new(plan), shape });
         }
         self.key.clear();
         write_key(&mut self.key, &shape, context);
-        if let Some(plan) = self.young.get(self.key.as_str()) {
+        if let Some(plan) = self.young.get(self.key.as_slice()) {
             self.looked_up.hits += 1;
             return Ok(Planned { plan: Arc::clone(plan), shape });
         }
-        if let Some((key, plan)) = self.old.remove_entry(self.key.as_str()) {
+        if let Some((key, plan)) = self.old.remove_entry(self.key.as_slice()) {
             self.looked_up.hits += 1;
             self.keep(key, Arc::clone(&plan));
             return Ok(Planned { plan, shape });
         }
         self.looked_up.misses += 1;
-        let (plan, keep) = build(statement, &shape, context)?;
-        let plan = Arc::new(Plan { fingerprint: fingerprint(&shape), ..plan });
+        let (plan, keep) = finished(statement, &shape, context)?;
+        let plan = Arc::new(plan);
         if keep == Keep::Shape {
-            self.keep(self.key.as_str().into(), Arc::clone(&plan));
+            self.keep(self.key.as_slice().into(), Arc::clone(&plan));
         }
         Ok(Planned { plan, shape })
     }
@@ -121,23 +131,35 @@ impl Planner {
         }
     }
 
-    fn keep(&mut self, key: Box<str>, plan: Arc<Plan>) {
-        if self.young.len() >= self.capacity {
+    fn keep(&mut self, key: Box<[u8]>, plan: Arc<Plan>) {
+        if self.young.len() >= self.capacity || self.young_bytes >= self.capacity * KEY_BYTES {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
+        self.young_bytes += key.len();
         self.young.insert(key, plan);
     }
 }
 
 /// Everything a plan depends on; no part can be mistaken for another, since no text holds a zero.
-fn write_key(key: &mut String, shape: &Shape, context: &Context<'_>) {
-    use std::fmt::Write;
-    let written = write!(key, "{} {}", context.rules.version.0, context.catalog.version);
-    debug_assert!(written.is_ok());
+fn write_key(key: &mut Vec<u8>, shape: &Shape, context: &Context<'_>) {
+    key.extend_from_slice(&context.rules.version.0.to_ne_bytes());
+    key.extend_from_slice(&context.catalog.version.to_ne_bytes());
     for part in [&context.rules.database, context.user, context.search_path, &shape.text] {
-        key.push('\0');
-        key.push_str(part);
+        key.push(0);
+        key.extend_from_slice(part.as_bytes());
     }
+}
+
+/// [`build`], with what can be told of any plan.
+fn finished(
+    statement: &str,
+    shape: &Shape,
+    context: &Context<'_>,
+) -> Result<(Plan, Keep), Unroutable> {
+    let (plan, keep) = build(statement, shape, context)?;
+    let runs_code = matches!(classify(&shape.text), Verb::Do | Verb::Call);
+    Ok((Plan { fingerprint: fingerprint(shape), runs_code, ..plan }, keep))
 }
 
 fn fingerprint(shape: &Shape) -> u64 {
@@ -170,8 +192,8 @@ pub(super) fn build(
     let reads = reads.map(|reads| Reads::named(&reads, "weir hint \"reads\"")).transpose();
     let asks = Asks { tier, reads: reads.map_err(Unroutable::Value)? };
     if context.rules.is_plain() {
-        let plan = Plan { asks, ..super::plain::plan(statement, context) };
-        return Ok((plan, Keep::Nothing));
+        let (plan, keep) = super::plain::plan(&shape.text, context);
+        return Ok((Plan { asks, ..plan }, keep));
     }
     let named = match shard {
         None => context.named_shard,
@@ -270,6 +292,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         copying: None,
         asks,
         fingerprint: 0,
+        runs_code: false,
         needs_types,
         is_unread: false,
     }
@@ -405,6 +428,7 @@ fn analyse(
         copying,
         asks: Asks::default(),
         fingerprint: 0,
+        runs_code: false,
         needs_types,
         is_unread: false,
     };

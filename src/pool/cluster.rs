@@ -26,7 +26,7 @@ pub struct Cluster {
 }
 
 /// By user; a user has few pools.
-type Pools = HashMap<String, Vec<Arc<ServerPool>>>;
+type Pools = foldhash::HashMap<String, Vec<Arc<ServerPool>>>;
 
 /// What somebody wants a connection for.
 #[derive(Clone, Copy, Debug)]

@@ -90,7 +90,7 @@ impl Dialer {
         Ok(connection)
     }
 
-    pub async fn connect(&self) -> Result<Pooled, Error> {
+    pub async fn connect(&self) -> Result<Box<Pooled>, Error> {
         let under_way = self.failures.connecting();
         let places = self.places().await?;
         // Before the connect: what changes meanwhile concerns it.
@@ -103,14 +103,14 @@ impl Dialer {
         drop(under_way);
         self.failures.succeeded();
         let now = Instant::now();
-        Ok(Pooled {
+        Ok(Box::new(Pooled {
             connection,
             unused_since: now,
             measured: (now, 0),
             generation,
             expires: self.lifetime.map(|lifetime| now + shortened(lifetime)),
             _places: places,
-        })
+        }))
     }
 
     async fn places(&self) -> Result<Vec<Place>, Error> {
@@ -170,27 +170,30 @@ fn speaks_of_the_server(error: &ConnectError) -> bool {
 pub struct Manager(pub Arc<Dialer>);
 
 impl bb8::ManageConnection for Manager {
-    type Connection = Pooled;
+    /// In a box: bb8 moves what it lends and keeps a dozen times.
+    type Connection = Box<Pooled>;
     type Error = Error;
 
-    async fn connect(&self) -> Result<Pooled, Error> {
+    async fn connect(&self) -> Result<Box<Pooled>, Error> {
         self.0.connect().await
     }
 
     /// Never asked: connections are checked when they are taken out, most without a round trip.
-    async fn is_valid(&self, _: &mut Pooled) -> Result<(), Error> {
+    async fn is_valid(&self, _: &mut Box<Pooled>) -> Result<(), Error> {
         Ok(())
     }
 
-    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+    fn has_broken(&self, pooled: &mut Box<Pooled>) -> bool {
         let connection = &pooled.connection;
         let reason = match connection.health {
             Health::Clean if !connection.output.is_empty() => "bytes were left unsent",
             Health::Clean if !connection.input.is_empty() => "bytes were left unread",
-            Health::Clean => match self.0.retires(pooled, Instant::now()).or(self.0.gives_way()) {
-                None => return false,
-                Some(reason) => reason,
-            },
+            Health::Clean => {
+                match self.0.retires(pooled, pooled.unused_since).or(self.0.gives_way()) {
+                    None => return false,
+                    Some(reason) => reason,
+                }
+            }
             Health::Busy => "it was given back in the middle of something",
             Health::Tainted(reason) => reason,
         };

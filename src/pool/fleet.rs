@@ -367,7 +367,7 @@ impl Fleet {
         deadline: Instant,
     ) -> Result<Work, Error> {
         let (crew, asked) = (self.crew(shard)?, Instant::now());
-        match crew.choose(&self.config, wanted, begins, avoid, asked) {
+        match crew.choose(&self.config, wanted, begins, avoid, asked, asked) {
             Choice::Taken(work) => return Ok(work),
             Choice::Refused(error) => return Err(error),
             Choice::Wait(..) => {}
@@ -376,7 +376,7 @@ impl Fleet {
         loop {
             let mut changed = std::pin::pin!(crew.changed.notified());
             changed.as_mut().enable();
-            match crew.choose(&self.config, wanted, begins, avoid, asked) {
+            match crew.choose(&self.config, wanted, begins, avoid, asked, Instant::now()) {
                 Choice::Taken(work) => return Ok(work),
                 Choice::Refused(error) => return Err(error),
                 Choice::Wait(until, error) => {
@@ -509,8 +509,8 @@ impl Crew {
         begins: Begins,
         avoid: &[u8],
         asked: Instant,
+        now: Instant,
     ) -> Choice {
-        let now = Instant::now();
         let state = self.locked();
         if state.traffic == Traffic::Paused && begins == Begins::Now {
             let message = format!("shard {} is paused", self.name);

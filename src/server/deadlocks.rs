@@ -337,7 +337,7 @@ impl HeldUp {
 
     /// Whether it is still at the same turn, and has the same servers.
     fn is_there(&self) -> bool {
-        let Ok(running) = self.slot.running.try_lock() else { return false };
+        let Some(running) = self.slot.running_now() else { return false };
         let has = |key: &CancelKey| {
             running.iter().any(|other| other.pid == key.pid && other.secret == key.secret)
         };

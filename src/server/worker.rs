@@ -315,7 +315,7 @@ async fn cancel_running(worker: &Worker, pid: u32, secret: &[u8]) {
         shared.metrics.cancels.with_label_values(&["unknown"]).inc();
         return;
     };
-    let running = slot.running.lock().await;
+    let running = slot.running().await;
     slot.request();
     for key in running.iter() {
         if let Err(error) = cancel::cancel(key).await {

@@ -1,7 +1,7 @@
 //! PREPARE, EXECUTE, DEALLOCATE as SQL statements.
 use super::prepared::already_prepared;
 use super::several::Asked;
-use super::statements::{Form, Naming, Statement, meaning};
+use super::statements::{Form, Naming, Statement};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
@@ -9,7 +9,7 @@ use crate::ids::Oid;
 use crate::plan::{Route, Target};
 use crate::pool::shapes::Ended;
 use crate::sql::control::{self, Control};
-use crate::sql::explained::{self, Explained};
+use crate::sql::explained::Explained;
 use crate::sql::lexer::Lexer;
 use crate::txn::settings::differences;
 use crate::wire::encode;
@@ -74,14 +74,14 @@ impl Session {
             self.relay.expect(at, Step::Close, Show::Swallow);
         }
         let text = preparing(statement);
-        let now = meaning(&self.txn.settings);
-        for there in differences(&now, &statement.settings) {
+        let now = self.txn.settings.meaning().clone();
+        for there in differences(&now.values, &statement.settings.values) {
             self.say(at, &there, Show::Swallow).await?;
         }
         let edit = self.edit.replace(statement.edit.clone());
         let said = self.say(at, &text, Show::Swallow).await;
         self.edit = edit;
-        for back in differences(&statement.settings, &now) {
+        for back in differences(&statement.settings.values, &now.values) {
             self.say(at, &back, Show::Swallow).await?;
         }
         if said.is_err()
@@ -194,11 +194,10 @@ impl Session {
     }
 
     /// `EXPLAIN EXECUTE`: what it executes is the session's own.
-    pub(super) fn explains_executed(&self, statement: &str) -> Option<(Explained, Control)> {
+    pub(super) fn explains_executed(&self, explained: &Explained) -> Option<Control> {
         let strings = self.standard_conforming_strings();
-        let explained = explained::read(statement, strings)?;
         let control = control::parse(&explained.query, strings).ok().flatten()?;
-        matches!(control, Control::Execute { .. }).then_some((explained, control))
+        matches!(control, Control::Execute { .. }).then_some(control)
     }
 
     pub(super) async fn explain_executed(

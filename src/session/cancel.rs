@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// The server connections that run something for one client. Held locked while a cancel request is
 /// on its way, so that a connection is not handed to another client in the meantime.
 pub struct Slot {
     secret: Vec<u8>,
-    pub running: Mutex<Vec<CancelKey>>,
+    running: Mutex<Vec<CancelKey>>,
     /// Wakes the client's statement while it waits for a server connection.
     pub waiting: Notify,
     /// A cancel request has come since the client last began to speak: a statement of many steps may
@@ -101,7 +101,7 @@ impl Clients {
             if turn.is_multiple_of(2) {
                 return None;
             }
-            let running = slot.running.try_lock().ok().filter(|running| running.len() > 1)?.clone();
+            let running = slot.running_now().filter(|running| running.len() > 1)?.clone();
             Some(Busy { client, turn, slot, running })
         };
         self.slots.iter().filter_map(busy).collect()
@@ -117,6 +117,19 @@ impl Clients {
 impl Slot {
     pub fn secret(&self) -> &[u8] {
         &self.secret
+    }
+
+    /// The server connections that run something for the client. Mostly nobody else looks at them.
+    pub async fn running(&self) -> MutexGuard<'_, Vec<CancelKey>> {
+        match self.running_now() {
+            Some(running) => running,
+            None => self.running.lock().await,
+        }
+    }
+
+    /// The same, unless they are being changed, or a cancel request is on its way.
+    pub fn running_now(&self) -> Option<MutexGuard<'_, Vec<CancelKey>>> {
+        self.running.try_lock().ok()
     }
 
     /// A cancel request has come. Said while `running` is locked.
@@ -198,7 +211,7 @@ impl Slot {
 
     /// Ends what the client runs at that turn, with this error. Whether it still does.
     pub async fn end(&self, turn: u64, error: Error) -> bool {
-        let running = self.running.lock().await;
+        let running = self.running().await;
         // Said before the turn is looked at: whoever begins another one waits for the lock.
         self.dooming.store(true, Ordering::SeqCst);
         let runs = self.turn() == turn && !running.is_empty();
@@ -251,7 +264,7 @@ mod tests {
         let turn = slot.turn();
         let error = || Error::client(SqlState(*b"40P01"), "deadlock detected");
         assert!(!slot.end(turn, error()).await, "no server runs anything");
-        slot.running.lock().await.push(nowhere());
+        slot.running().await.push(nowhere());
         assert!(slot.end(turn, error()).await);
         assert_eq!((slot.is_requested(), slot.reason()), (true, error()));
         slot.rests();
@@ -266,14 +279,14 @@ mod tests {
     async fn busy_are_those_on_several_servers_who_wait_for_an_answer() {
         let clients = Clients::default();
         let (pid, slot) = clients.register(4);
-        slot.running.lock().await.extend([nowhere(), nowhere()]);
+        slot.running().await.extend([nowhere(), nowhere()]);
         let busy = || clients.busy().into_iter().map(|busy| busy.client).collect::<Vec<_>>();
         assert!(busy().is_empty(), "it has said nothing");
         slot.forget().await;
         assert_eq!(busy(), [pid]);
-        slot.running.lock().await.pop();
+        slot.running().await.pop();
         assert!(busy().is_empty(), "a single server finds its own deadlocks");
-        slot.running.lock().await.push(nowhere());
+        slot.running().await.push(nowhere());
         slot.rests();
         assert!(busy().is_empty(), "it is answered");
     }
@@ -281,7 +294,7 @@ mod tests {
     /// A server that is not there.
     fn nowhere() -> CancelKey {
         let address = Arc::new(Address::parse("host=127.0.0.1 port=1").unwrap());
-        CancelKey { address, pid: 1, secret: vec![1; 4], line: Line::Plain }
+        CancelKey { address, pid: 1, secret: vec![1; 4].into(), line: Line::Plain }
     }
 
     #[tokio::test]

@@ -204,7 +204,7 @@ impl Session {
 
     /// Step 2. From here on no request to cancel reaches a server.
     async fn decide(&mut self, prepared: Prepared, parties: &Parties) -> Result<Decided, Trouble> {
-        self.slot.running.lock().await.clear();
+        self.slot.running().await.clear();
         let made = self.txn.schema_change() == SchemaChange::Made;
         let at_home = self.shard_at(parties.anchor) == Some(self.serving.rules.home);
         let notify = if made && at_home { format!("{NOTIFY_CHANGED};") } else { String::new() };

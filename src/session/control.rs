@@ -11,7 +11,6 @@ use crate::exec::relay::Show;
 use crate::ids::ShardId;
 use crate::plan::{self, Access, Command, Planned, Route};
 use crate::sql::control::{Control, CursorOption};
-use crate::sql::verb::{Verb, classify};
 use crate::txn::{Ending, Leaves};
 use crate::wire::encode;
 use crate::wire::params::Params;
@@ -222,7 +221,7 @@ impl Session {
         let Some(participant) = self.txn.participants.get_mut(at) else { return };
         participant.used = true;
         participant.tied |= planned.plan.ties.is_some();
-        if matches!(classify(&planned.shape.text), Verb::Do | Verb::Call) {
+        if planned.plan.runs_code {
             participant.leaves = Leaves::Closed;
         }
     }

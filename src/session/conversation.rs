@@ -1,5 +1,4 @@
 //! Take a message, act, carry answers: the loop of one session.
-use super::encoding::{self, Encoding};
 use super::parameters::Told;
 use super::segment::Segment;
 use super::simple::Ended;
@@ -12,6 +11,7 @@ use crate::exec::line::Line;
 use crate::exec::relay::{Listen, Pumped, Relay};
 use crate::ids::TierId;
 use crate::plan::{Access, Context, Planned};
+use crate::sql::encoding::{self, Encoding};
 use crate::telemetry::metrics;
 use crate::telemetry::panics::{self, Panicked};
 use crate::txn::{Status, Transaction};
@@ -79,7 +79,7 @@ impl Session {
             database,
             login: greeted.login,
             slot: greeted.slot,
-            statements: HashMap::new(),
+            statements: foldhash::HashMap::default(),
             portals: super::portals::Portals::default(),
             unsited: VecDeque::new(),
             describing: VecDeque::new(),
@@ -267,7 +267,7 @@ impl Session {
                 self.conclude(outcome)?;
                 continue;
             }
-            let message = self.client.input.split_to(header.len).freeze();
+            let message = self.client.take(header.len);
             let body = message.get(5..).unwrap_or_default();
             let kind = match frontend::Kind::of(header.kind) {
                 Ok(kind) => kind,
@@ -317,7 +317,9 @@ impl Session {
         }
         self.protocol = Protocol::Simple;
         // As in PostgreSQL, a simple query ends the unnamed statement and portal.
-        self.statements.remove("");
+        if !self.statements.is_empty() {
+            self.statements.remove("");
+        }
         self.portals.remove("");
         match frontend::Query::read(body) {
             Ok(query) => self.simple_query(query.sql).await,
@@ -377,30 +379,22 @@ impl Session {
 
     /// In what the client writes its statements.
     pub(super) fn encoding(&self) -> Encoding {
-        self.txn.settings.get("client_encoding").map_or(Encoding::Utf8, Encoding::named)
+        self.txn.settings.reading().encoding
     }
 
     pub(super) fn standard_conforming_strings(&self) -> bool {
-        !self
-            .txn
-            .settings
-            .get("standard_conforming_strings")
-            .is_some_and(|value| matches!(value, "off" | "false" | "no" | "0"))
+        self.txn.settings.reading().standard_conforming_strings
     }
 
     /// What planning has to know of this session.
     pub(super) fn context(&self) -> Context<'_> {
+        let reading = self.txn.settings.reading();
         Context {
             rules: &self.serving.rules,
             catalog: &self.serving.catalog,
-            search_path: self.txn.settings.get("search_path").unwrap_or("\"$user\", public"),
-            user: self
-                .txn
-                .settings
-                .get("role")
-                .filter(|r| *r != "none")
-                .unwrap_or(&self.login.user),
-            standard_conforming_strings: self.standard_conforming_strings(),
+            search_path: reading.search_path.as_deref().unwrap_or("\"$user\", public"),
+            user: reading.role.as_deref().unwrap_or(&self.login.user),
+            standard_conforming_strings: reading.standard_conforming_strings,
             temporary: &self.temporary,
             named_shard: self.txn.settings.own().shard,
         }

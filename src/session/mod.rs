@@ -9,7 +9,6 @@
 //! - `segment`: from one Sync to the next
 //! - `prepared`: a client's prepared statements, made known to servers
 //! - `configured`: settings that set_config changes
-//! - `encoding`: statements in other encodings than UTF-8
 //! - `statements`: what a client has prepared, and the servers' names for it
 //! - `control`: statements that steer the session or its transaction
 //! - `transaction`: BEGIN, COMMIT, ROLLBACK, savepoints
@@ -43,7 +42,6 @@ pub mod startup;
 pub mod cancel;
 mod parameters;
 mod conversation;
-mod encoding;
 mod configured;
 mod simple;
 mod extended;
@@ -331,7 +329,7 @@ pub struct Session {
     serving_at_savepoint: Vec<Arc<Serving>>,
     login: Arc<Login>,
     slot: Arc<Slot>,
-    statements: HashMap<String, Rc<Statement>>,
+    statements: foldhash::HashMap<String, Rc<Statement>>,
     portals: portals::Portals,
     /// Messages whose server is not known yet, in the order of the relay's unsited replies.
     unsited: VecDeque<segment::Unsited>,
@@ -445,10 +443,10 @@ impl Session {
         self.end_turn();
         self.cursors.clear();
         self.portals.clear();
-        self.slot.running.lock().await.clear();
+        self.slot.running().await.clear();
     }
 
     async fn may_be_cancelled(&self, key: CancelKey) {
-        self.slot.running.lock().await.push(key);
+        self.slot.running().await.push(key);
     }
 }

@@ -4,7 +4,6 @@
 //!
 //! Memory: all these rows are held at a time, up to `limits.merge_size`.
 use super::copies::parameter_rows;
-use super::encoding::Encoding;
 use super::merged::formats;
 use super::several::{Answer, Asked, Carried, Kept, Kind, Sink};
 use super::together::{Tells, Wording};
@@ -18,6 +17,7 @@ use crate::plan::several::Template;
 use crate::plan::several::inserting::{Inserting, TextRow};
 use crate::plan::several::moves::Moves;
 use crate::plan::several::selected::Selected;
+use crate::sql::encoding::Encoding;
 use crate::wire::params::Params;
 use crate::wire::server::{DataRow, RowDescription};
 use crate::wire::value::oid;

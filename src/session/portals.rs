@@ -4,7 +4,7 @@ use super::extended::Portal;
 use super::portal::{Bound, Shared};
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 #[derive(Default)]
 pub struct Portals {
@@ -44,6 +44,9 @@ impl Portals {
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Portal> {
+        if self.held.is_empty() {
+            return None;
+        }
         self.held.remove(name).map(|held| held.portal)
     }
 

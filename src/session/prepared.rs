@@ -1,7 +1,7 @@
 //! A client's prepared statements: planned, kept, and made known to the servers that run them.
 use super::by_name::executing;
 use super::segment::WHISPER;
-use super::statements::{Change, Explains, Form, Naming, Statement, Under, meaning};
+use super::statements::{Change, Explains, Form, Meant, Naming, Statement, Under, Wording};
 use super::{Session, Stop};
 use crate::backend::translate::Translation;
 use crate::error::{Error, SqlState};
@@ -11,10 +11,11 @@ use crate::ids::Oid;
 use crate::plan::{Command, Planned};
 use crate::sql;
 use crate::sql::control::Control;
+use crate::sql::explained;
 use crate::txn::settings::differences;
 use crate::wire::encode;
 use crate::wire::frontend::Object;
-use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,6 +37,21 @@ impl Session {
         self.relay.mark();
     }
 
+    /// Where the one statement of a text is; nowhere, if there is none.
+    fn only_statement(&self, text: &str) -> Result<Range<usize>, Error> {
+        if let Some(single) = sql::split::single(text) {
+            return Ok(0..single.len());
+        }
+        match sql::split::split(text, self.standard_conforming_strings())?.as_slice() {
+            [] => Ok(0..0),
+            [one] => Ok(one.clone()),
+            [_, _, ..] => Err(Error::client(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            )),
+        }
+    }
+
     /// Plans a statement and gives it its identity.
     pub(super) fn prepare(
         &mut self,
@@ -45,29 +61,51 @@ impl Session {
         form: Form,
         naming: Naming,
     ) -> Result<Statement, Stop> {
-        let ranges =
-            sql::split::split(text, self.standard_conforming_strings()).map_err(Error::from)?;
-        if ranges.len() > 1 {
-            return Err(Error::client(
-                SqlState::SYNTAX_ERROR,
-                "cannot insert multiple commands into a prepared statement",
-            )
-            .into());
+        // What depends on the session alone is not shared with others.
+        let own = !self.temporary.is_empty() || self.txn.settings.own().shard.is_some();
+        let shared = form == Form::Parse && !own;
+        if shared && let Some(meant) = self.prepared_before(text, &types) {
+            self.refuse_if_failed(None)?;
+            let catalog = self.serving.catalog_version;
+            return Ok(Statement::new(meant, name, naming, None, catalog));
         }
-        let start = ranges.first().map_or(0, |range| range.start);
-        let before = text.get(..start).unwrap_or_default().chars().count();
-        let text = match ranges.first() {
-            Some(range) => text.get(range.clone()).unwrap_or_default(),
-            None => "",
-        };
-        if self.explains_executed(text).is_some() {
+        let (meant, executes) = self.mean(text, types, form)?;
+        let meant = Rc::new(meant);
+        if shared && meant.planned.plan.command == Command::Query && meant.explains.is_none() {
+            self.database.identities.borrow_mut().remember(meant.clone());
+        }
+        Ok(Statement::new(meant, name, naming, executes, self.serving.catalog_version))
+    }
+
+    fn prepared_before(&self, text: &str, types: &[Oid]) -> Option<Rc<Meant>> {
+        let mut identities = self.database.identities.borrow_mut();
+        let (under, user) = (&self.planned_under(), self.login.user.as_str());
+        let meaning = self.txn.settings.meaning();
+        let meant = identities.meant(&Wording { text, types, under, user, meaning })?;
+        self.database.planner.borrow_mut().note_hit();
+        Some(meant)
+    }
+
+    /// What a text means now, and what it executes, if it is an EXECUTE.
+    fn mean(
+        &mut self,
+        text: &str,
+        types: Vec<Oid>,
+        form: Form,
+    ) -> Result<(Meant, Option<Rc<Statement>>), Stop> {
+        let range = self.only_statement(text)?;
+        let before = text.get(..range.start).unwrap_or_default().chars().count();
+        let text = text.get(range).unwrap_or_default();
+        let explained = explained::read(text, self.standard_conforming_strings());
+        if explained.as_ref().is_some_and(|it| self.explains_executed(it).is_some()) {
             return Err(Error::refused(
                 "EXPLAIN EXECUTE in the extended protocol is not supported",
                 "send it as a simple query, or explain the statement itself with its parameters",
             )
             .into());
         }
-        let (planned, explains) = match self.explains(text) {
+        let explains = explained.and_then(|it| self.explains(&it).map(|planned| (it, planned)));
+        let (planned, explains) = match explains {
             Some((explained, planned)) => {
                 self.check_asked(&planned)?;
                 (planned, Some(Explains { explained, said: text.to_owned() }))
@@ -89,7 +127,7 @@ impl Session {
             Command::Control(control) => self.refuse_if_failed(Some(control))?,
             _ => self.refuse_if_failed(None)?,
         }
-        let settings = meaning(&self.txn.settings);
+        let settings = self.txn.settings.meaning().clone();
         let shift = i32::try_from(before).unwrap_or_default();
         let (sent, edit) = match &executes {
             Some((name, inner)) => {
@@ -115,30 +153,22 @@ impl Session {
         // Plan and literals are those of the query, which stands at the same places.
         let query = explains.as_ref().map(|explains| explains.explained.query.clone());
         let text = query.unwrap_or_else(|| text.to_owned());
-        let under = self.planned_under();
-        let catalog_version = Cell::new(self.serving.catalog_version);
-        let told = Cell::new(None);
-        let renamed = edit.name.clone().or_else(|| Some((identity.name.clone(), name.to_owned())));
-        let edit = Rc::new(Edit { name: renamed, ..edit });
+        let (under, encoding) = (self.planned_under(), self.encoding());
         let executes = executes.map(|(_, inner)| inner);
-        Ok(Statement {
+        let meant = Meant {
             under,
             text,
             sent,
             types,
             planned,
             form,
-            naming,
             identity,
-            edit,
-            executes,
             explains,
-            encoding: self.encoding(),
+            encoding,
             settings,
-            catalog_version,
-            kept: RefCell::default(),
-            told,
-        })
+            edit,
+        };
+        Ok((meant, executes))
     }
 
     pub(super) fn keep_statement(
@@ -254,9 +284,13 @@ impl Session {
         }
         participant.begins_segment();
         // The client may have changed its settings since it prepared the statement.
-        let now = meaning(&self.txn.settings);
-        let there = differences(&now, &statement.settings);
-        let back = differences(&statement.settings, &now);
+        let now = self.txn.settings.meaning().clone();
+        if now == statement.settings {
+            self.send_parse(at, statement, show);
+            return Ok(statement.server_name().to_owned());
+        }
+        let there = differences(&now.values, &statement.settings.values);
+        let back = differences(&statement.settings.values, &now.values);
         self.whisper(at, &there, Show::Swallow);
         self.send_parse(at, statement, show);
         self.whisper(at, &back, Show::Swallow);
@@ -344,7 +378,7 @@ impl Session {
         Under {
             rules: self.serving.rules.version,
             catalog: self.serving.catalog_version,
-            search_path: self.txn.settings.get("search_path").map(str::to_owned),
+            search_path: self.txn.settings.reading().search_path.clone(),
         }
     }
 
@@ -356,7 +390,7 @@ impl Session {
             self.database.counters.refused(unroutable.reason());
             // EXPLAIN cannot tell the plan of a query for the same reason as that cannot be run.
             let strings = self.standard_conforming_strings();
-            let explained = sql::explained::read(statement, strings).and_then(|explained| {
+            let explained = explained::read(statement, strings).and_then(|explained| {
                 self.database.planner.borrow_mut().plan(&explained.query, &self.context()).err()
             });
             let error = Error::from(explained.unwrap_or(unroutable));

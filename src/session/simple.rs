@@ -8,6 +8,7 @@ use crate::plan::several::Scattered;
 use crate::plan::{Access, Command, Planned, Recalled, Route, Unroutable};
 use crate::sql;
 use crate::sql::control::Control;
+use crate::sql::explained::{self, Explained};
 use crate::sql::lexer::{Lexer, TokenKind};
 use crate::txn::{Block, Status};
 use crate::wire::params::Params;
@@ -93,7 +94,11 @@ impl Session {
     }
 
     async fn run_text(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let text = self.readable(text)?.into_owned();
+        let text = self.readable(text)?;
+        if let Some(single) = sql::split::single(&text) {
+            self.edit = None;
+            return self.simple_statement(single).await;
+        }
         let statements = match sql::split::split(&text, self.standard_conforming_strings()) {
             Ok(statements) => statements,
             Err(wrong) => return Err(Box::pin(self.judged(&text, &[], 0, wrong.into())).await),
@@ -145,7 +150,8 @@ impl Session {
         for range in statements {
             let statement = text.get(range.clone()).unwrap_or_default();
             // The statement that it names is the session's own.
-            if self.explains_executed(statement).is_some() {
+            let explained = explained::read(statement, self.standard_conforming_strings());
+            if explained.is_some_and(|it| self.explains_executed(&it).is_some()) {
                 return None;
             }
             // What cannot be planned or routed is told in its turn.
@@ -195,15 +201,10 @@ impl Session {
     }
 
     pub(super) async fn simple_statement(&mut self, statement: &str) -> Result<(), Stop> {
-        if let Some((explained, planned)) = self.explains(statement) {
-            let params = Params::default();
-            let route = planned.route(&explained.query, &params, &self.serving.rules);
-            if matches!(route, Ok(Route::Many)) {
-                refuse_parameters(&planned)?;
-                return Box::pin(self.explain_several(&explained, &planned)).await;
-            }
-        } else if let Some((explained, control)) = self.explains_executed(statement) {
-            return Box::pin(self.explain_executed(&explained, &control)).await;
+        if let Some(explained) = explained::read(statement, self.standard_conforming_strings())
+            && let Some(outcome) = Box::pin(self.explain_own(&explained)).await
+        {
+            return outcome;
         }
         let planned = match self.plan(statement) {
             Ok(planned) => planned,
@@ -251,6 +252,22 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// `None`: it goes the way of other statements.
+    async fn explain_own(&mut self, explained: &Explained) -> Option<Result<(), Stop>> {
+        if let Some(control) = self.explains_executed(explained) {
+            return Some(self.explain_executed(explained, &control).await);
+        }
+        let planned = self.explains(explained)?;
+        let route = planned.route(&explained.query, &Params::default(), &self.serving.rules);
+        if !matches!(route, Ok(Route::Many)) {
+            return None;
+        }
+        if let Err(refused) = refuse_parameters(&planned) {
+            return Some(Err(refused.into()));
+        }
+        Some(self.explain_several(explained, &planned).await)
     }
 
     async fn run_routed(

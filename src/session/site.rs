@@ -13,7 +13,10 @@ use crate::txn::settings::{Values, alignment, differences};
 use crate::txn::{Begun, Block, Isolation, Leaves, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What a statement needs of the server that runs it.
@@ -146,6 +149,9 @@ impl Session {
 
     /// A replica will do for a statement that is a transaction, or part of one, that only reads.
     fn wanted(&self, shard: ShardId, need: Need) -> Wanted {
+        if need.reads == Reads::Primary {
+            return Wanted::Primary;
+        }
         let only_reads = match self.txn.status() {
             Status::Idle => true,
             Status::Open(Block::Explicit) => self.txn.is_read_only(),
@@ -153,11 +159,9 @@ impl Session {
         };
         // PostgreSQL: a hot standby does not do serializable transactions.
         let welcome = only_reads && self.txn.isolation() != Isolation::Serializable;
-        match need.reads {
-            Reads::Replica if welcome => {
-                Wanted::Replica { after: self.written.get(&shard).copied() }
-            }
-            Reads::Replica | Reads::Primary => Wanted::Primary,
+        match welcome {
+            true => Wanted::Replica { after: self.written.get(&shard).copied() },
+            false => Wanted::Primary,
         }
     }
 
@@ -180,9 +184,15 @@ impl Session {
         };
         let (database, login) = (self.database.passed_on(), &self.login);
         let ask = Ask { shard, wanted, tier, begins, database, login };
+        let mut leasing = pin!(cluster.lease(ask));
+        // Mostly there is one, and then nothing is set up for waiting.
+        let once = poll_fn(|cx| Poll::Ready(leasing.as_mut().poll(cx)));
+        if let Poll::Ready(lease) = once.await {
+            return lease;
+        }
         tokio::select! {
             biased;
-            lease = cluster.lease(ask) => lease,
+            lease = leasing => lease,
             () = self.slot.waiting.notified() => Err(self.slot.reason()),
             () = self.relay.budget.spent() => Err(budget::canceled()),
         }
@@ -417,7 +427,7 @@ impl Session {
 
     /// Gives one server back that is not of the client's transaction.
     pub(super) async fn leave(&mut self, at: usize) {
-        let mut running = self.slot.running.lock().await;
+        let mut running = self.slot.running().await;
         let Some(mut participant) = self.txn.leave(at) else { return };
         match participant.status == TransactionStatus::Idle && !participant.unsynced {
             true => participant.lease.health = Health::Clean,
@@ -428,7 +438,7 @@ impl Session {
     }
 
     pub(super) async fn give_back(&mut self) {
-        let mut running = self.slot.running.lock().await;
+        let mut running = self.slot.running().await;
         running.clear();
         for participant in &mut self.txn.participants {
             if participant.status != TransactionStatus::Idle || participant.unsynced {

@@ -142,6 +142,7 @@ pub async fn log_in(
     let mut values = startup_settings(startup)?;
     let choices = own::Choices { rules: &serving.rules, tiers: &database.limits.tiers };
     let own = own::take(&mut values, &choices).map_err(Error::fatal)?;
+    let values = parameters::shared(database, &login.user, values);
     let settings = Settings::new(values, own);
     let parameters = parameters::describe(database, &serving, &login, &settings).await?;
     for (name, value) in parameters.iter() {

@@ -3,34 +3,39 @@
 //! A server statement's name is shared by everything that decides its meaning: text, parameter
 //! types, catalog, and the settings that parsing looks at. So a connection that prepared it for one
 //! client serves all others with the same one.
-use super::encoding::Encoding;
 use super::merged::Kept;
 use crate::exec::describe::ResultShape;
 use crate::exec::relay::Edit;
 use crate::ids::{Oid, RulesVersion};
 use crate::plan::Planned;
+use crate::sql::encoding::Encoding;
 use crate::sql::explained::Explained;
-use crate::txn::settings::{Settings, Values};
+use crate::txn::settings::{Meaning, Settings};
 use bytes::Bytes;
+use foldhash::HashMap;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Settings that decide what a statement's text means when it is parsed.
-const MEANING: [&str; 8] = [
-    "search_path",
-    "role",
-    "session_authorization",
-    "timezone",
-    "datestyle",
-    "intervalstyle",
-    "standard_conforming_strings",
-    "client_encoding",
-];
-
 /// A statement as a client prepared it, by Parse or by PREPARE.
 pub struct Statement {
+    meant: Rc<Meant>,
+    pub naming: Naming,
+    /// What an EXECUTE executes: a server has to know that first.
+    pub executes: Option<Rc<Statement>>,
+    /// How a server's errors about it become the client's.
+    pub edit: Rc<Edit>,
+    /// The catalog under which its result was last known to be what the client was told.
+    pub catalog_version: Cell<u64>,
+    /// What shards are asked if its rows are on several, once that has been asked.
+    pub kept: RefCell<Option<Kept>>,
+    /// What the client was told of its result, if it asked.
+    pub told: Cell<Option<ResultShape>>,
+}
+
+/// What all clients of a worker share that prepare the same under the same circumstances.
+pub struct Meant {
     /// What it was planned under: with other rules it has to be planned anew.
     pub under: Under,
     /// As the client wrote it: what plan and literals refer to.
@@ -40,31 +45,46 @@ pub struct Statement {
     pub types: Vec<Oid>,
     pub planned: Planned,
     pub form: Form,
-    pub naming: Naming,
     pub identity: Rc<Identity>,
-    /// What an EXECUTE executes: a server has to know that first.
-    pub executes: Option<Rc<Statement>>,
     /// It is an EXPLAIN: text and plan are those of the query.
     pub explains: Option<Explains>,
     /// What the client wrote it in.
-    pub(super) encoding: Encoding,
-    /// How a server's errors about it become the client's.
-    pub edit: Rc<Edit>,
-    /// Of the settings under which the client prepared it, those that decide its meaning: a server
-    /// that prepares it later does so under the same.
-    pub settings: Arc<Values>,
-    /// The catalog under which its result was last known to be what the client was told.
-    pub catalog_version: Cell<u64>,
-    /// What shards are asked if its rows are on several, once that has been asked.
-    pub kept: RefCell<Option<Kept>>,
-    /// What the client was told of its result, if it asked.
-    pub told: Cell<Option<ResultShape>>,
+    pub encoding: Encoding,
+    /// The settings that decide its meaning, as they were when the client prepared it: a server that
+    /// prepares it later does so under the same.
+    pub settings: Arc<Meaning>,
+    /// How errors about it speak of the client's text, the client's name for it aside.
+    pub edit: Edit,
+}
+
+impl Deref for Statement {
+    type Target = Meant;
+
+    fn deref(&self) -> &Meant {
+        &self.meant
+    }
 }
 
 impl Statement {
+    /// `name`: the client's.
+    pub fn new(
+        meant: Rc<Meant>,
+        name: &str,
+        naming: Naming,
+        executes: Option<Rc<Statement>>,
+        catalog: u64,
+    ) -> Self {
+        let own = || Some((meant.identity.name.clone(), name.to_owned()));
+        let renamed = meant.edit.name.clone().or_else(own);
+        let edit = Rc::new(Edit { name: renamed, ..meant.edit.clone() });
+        let (catalog_version, told) = (Cell::new(catalog), Cell::new(None));
+        let kept = RefCell::default();
+        Self { meant, naming, executes, edit, catalog_version, kept, told }
+    }
+
     /// Whether the client's settings still have it mean what it meant when it was prepared.
     pub fn means_the_same(&self, settings: &Settings) -> bool {
-        meaning(settings) == self.settings
+        *settings.meaning() == self.settings
     }
 
     /// The same for one server, which is sent other words that mean what these mean elsewhere.
@@ -75,24 +95,22 @@ impl Statement {
         edit: Rc<Edit>,
         naming: Naming,
     ) -> Self {
-        Self {
+        let meant = Meant {
             under: self.under.clone(),
             text: self.text.clone(),
             sent,
             types: self.types.clone(),
             planned: self.planned.clone(),
             form: self.form.clone(),
-            naming,
             identity,
-            executes: None,
             explains: None,
             encoding: self.encoding,
-            edit,
             settings: self.settings.clone(),
-            catalog_version: self.catalog_version.clone(),
-            kept: RefCell::default(),
-            told: Cell::new(None),
-        }
+            edit: Edit::default(),
+        };
+        let catalog_version = self.catalog_version.clone();
+        let (meant, kept, told) = (Rc::new(meant), RefCell::default(), Cell::new(None));
+        Self { meant, naming, executes: None, edit, catalog_version, kept, told }
     }
 
     /// What a server is to call it: a client's unnamed statement is the server's, too, so that texts
@@ -117,7 +135,7 @@ pub struct Explains {
 pub struct Under {
     pub rules: RulesVersion,
     pub catalog: u64,
-    pub search_path: Option<String>,
+    pub search_path: Option<Arc<str>>,
 }
 
 /// A change of a client's statements that a failed segment may have to undo.
@@ -156,22 +174,70 @@ pub struct Identity {
     pub united: OnceCell<Bytes>,
 }
 
-/// Interns identities. Bounded: when full it starts anew, and servers forget the old names as
-/// their own bound pushes them out.
+/// Interns identities, and what was prepared under them. Bounded: when full it starts anew, and servers
+/// forget the old names as their own bound pushes them out.
 pub struct Identities {
     capacity: usize,
     next: u64,
     known: HashMap<String, Rc<Identity>>,
+    meant: HashMap<Box<[u8]>, Rc<Meant>>,
+    /// How long both maps' keys are.
+    bytes: usize,
+    /// The look-up key under construction.
+    key: Vec<u8>,
+}
+
+/// For each identity, so many bytes of statements are kept.
+const KEY_BYTES: usize = 1024;
+
+/// What a client prepares, and all that decides what it means.
+pub struct Wording<'w> {
+    pub text: &'w str,
+    pub types: &'w [Oid],
+    pub under: &'w Under,
+    pub user: &'w str,
+    pub meaning: &'w Meaning,
 }
 
 impl Identities {
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, next: 1, known: HashMap::new() }
+        let (known, meant, key) = (HashMap::default(), HashMap::default(), Vec::new());
+        Self { capacity, next: 1, known, meant, bytes: 0, key }
+    }
+
+    /// What is meant by a Parse message, if it was prepared before.
+    pub fn meant(&mut self, wording: &Wording<'_>) -> Option<Rc<Meant>> {
+        self.key.clear();
+        self.key.extend_from_slice(&wording.under.rules.0.to_ne_bytes());
+        self.key.extend_from_slice(&wording.under.catalog.to_ne_bytes());
+        self.key.extend_from_slice(&wording.types.len().to_ne_bytes());
+        wording.types.iter().for_each(|oid| self.key.extend_from_slice(&oid.0.to_ne_bytes()));
+        // The path is one of the settings.
+        for part in [wording.user, "\0", &wording.meaning.key, "\0", wording.text] {
+            self.key.extend_from_slice(part.as_bytes());
+        }
+        self.meant.get(self.key.as_slice()).cloned()
+    }
+
+    /// What was asked for last is this.
+    pub fn remember(&mut self, meant: Rc<Meant>) {
+        self.make_room(self.key.len());
+        self.meant.insert(self.key.as_slice().into(), meant);
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        let most = self.known.len().max(self.meant.len());
+        if most >= self.capacity || self.bytes + bytes > self.capacity * KEY_BYTES {
+            self.forget_all();
+        }
+        self.bytes += bytes;
     }
 
     /// From now on every statement gets a new name.
     pub fn forget_all(&mut self) {
         self.known.clear();
+        self.meant.clear();
+        self.bytes = 0;
     }
 
     pub fn intern(
@@ -180,15 +246,13 @@ impl Identities {
         types: &[Oid],
         form: &Form,
         catalog: u64,
-        meaning: &Values,
+        meaning: &Meaning,
     ) -> Rc<Identity> {
-        let key = format!("{catalog}\0{meaning:?}\0{types:?}\0{form:?}\0{text}");
+        let key = format!("{catalog}\0{:?}\0{types:?}\0{form:?}\0{text}", meaning.key);
         if let Some(identity) = self.known.get(&key) {
             return identity.clone();
         }
-        if self.known.len() >= self.capacity {
-            self.known.clear();
-        }
+        self.make_room(key.len());
         let identity = self.alone();
         self.known.insert(key, identity.clone());
         identity
@@ -209,26 +273,18 @@ impl Identities {
     }
 }
 
-/// The part of a client's settings that decides what a statement means.
-pub fn meaning(settings: &Settings) -> Arc<Values> {
-    let all = settings.effective();
-    if all.keys().all(|name| MEANING.contains(&name.as_str())) {
-        return all.clone();
-    }
-    let deciding = all.iter().filter(|(name, _)| MEANING.contains(&name.as_str()));
-    Arc::new(deciding.map(|(name, value)| (name.clone(), value.clone())).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::txn::settings::{Own, Values};
 
     #[test]
     fn statements_share_a_name_only_if_they_mean_the_same() {
         let mut identities = Identities::new(10);
         let mut name = |text, types: &[Oid], catalog, zone: &str| {
-            let meaning = Values::from([("timezone".to_owned(), zone.to_owned())]);
-            identities.intern(text, types, &Form::Parse, catalog, &meaning).name.clone()
+            let zone = Values::from([("timezone".to_owned(), zone.to_owned())]);
+            let settings = Settings::new(Arc::new(zone), Own::default());
+            identities.intern(text, types, &Form::Parse, catalog, settings.meaning()).name.clone()
         };
         let first = name("select $1", &[Oid(23)], 1, "UTC");
         assert_eq!(first, name("select $1", &[Oid(23)], 1, "UTC"));

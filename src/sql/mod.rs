@@ -1,6 +1,7 @@
 //! What a statement says, without knowing any rules. Home of sqlparser.
 pub mod lexer;
 pub mod escape;
+pub mod encoding;
 pub mod split;
 pub mod hint;
 pub mod shape;

@@ -25,6 +25,42 @@ pub fn split(
     Ok(statements)
 }
 
+/// The one statement of a text, its semicolon left out, where one look at its bytes shows that it is one.
+/// What is wrong with it, whoever reads the statement finds out.
+pub fn single(text: &str) -> Option<&str> {
+    let begins = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    match (begins, text.strip_suffix(';')) {
+        (true, None) if !text.contains(';') => Some(text),
+        (true, Some(statement)) if ends(statement.as_bytes()) => Some(statement.trim_ascii_end()),
+        (true | false, _) => None,
+    }
+}
+
+/// Whether a semicolon behind this ends a statement: no string, comment or parenthesis is open. Nothing is
+/// read that would have to be looked at more closely.
+fn ends(statement: &[u8]) -> bool {
+    // A function's body may go on behind its semicolon.
+    if statement.first().is_some_and(|byte| b"cC".contains(byte)) {
+        return false;
+    }
+    let (mut open, mut quoted) = (0, false);
+    let tells =
+        |byte: &u8| matches!(byte, b'\'' | b';' | b'"' | b'\\' | b'-' | b'/' | b'$' | b'(' | b')');
+    for (at, byte) in statement.iter().enumerate().filter(|(_, byte)| tells(byte)) {
+        match (byte, statement.get(at + 1)) {
+            (b'\'', _) => quoted = !quoted,
+            (b'(', _) if !quoted => open += 1,
+            (b')', _) if !quoted && open > 0 => open -= 1,
+            (b')', _) if !quoted => return false,
+            (b'-', Some(b'-')) | (b'/', Some(b'*')) => return false,
+            (b'$', Some(next)) if next.is_ascii_digit() => {}
+            (b'(' | b')' | b'-' | b'/', _) => {}
+            _ => return false,
+        }
+    }
+    !quoted && open == 0
+}
+
 #[derive(Default)]
 struct Statement {
     start: Option<usize>,
@@ -117,6 +153,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::lexer::tokens;
     use proptest::prelude::*;
 
     #[track_caller]
@@ -157,6 +194,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_seen_to_be_single_is_one_statement(
+            text in "[a-z]( |;|'|\"|/|\\*|-|\\\\|\n|\\$|\\(|\\)|1|e|é|select|create function|begin atomic){0,12};?"
+        ) {
+            if let (Some(single), Ok(ranges)) = (single(&text), split(&text, true)) {
+                let found = ranges.into_iter().map(|range| text[range].trim_ascii_end());
+                prop_assert_eq!(found.collect::<Vec<_>>(), [single.trim_ascii_end()]);
+            }
+            if let (Some(single), Err(error)) = (single(&text), split(&text, true)) {
+                prop_assert_eq!(tokens(single, true).unwrap_err(), error);
+            }
+        }
+
         #[test]
         fn statements_ascend_and_never_overlap(text in "(select|;|'|\\(|\\)|begin|atomic|end|case| |é){0,30}") {
             let Ok(ranges) = split(&text, true) else { return Ok(()) };

@@ -325,11 +325,11 @@ impl Transaction {
         rules: &Rules,
         footing: &Footing,
     ) -> Result<(), Error> {
-        if self.within(access) != Access::Write || rules.commit == Commit::InTurn {
-            return Ok(());
-        }
         let mut together = self.written_beside(shard).peekable();
-        if together.peek().is_none() {
+        if together.peek().is_none()
+            || self.within(access) != Access::Write
+            || rules.commit == Commit::InTurn
+        {
             return Ok(());
         }
         let mut all = together.chain([shard]);

@@ -140,6 +140,9 @@ impl Transaction {
 
     /// What the client has said of the transaction: the last that begins with one of these words.
     fn said_last<'w>(&self, words: &[&'w str]) -> Option<&'w str> {
+        if self.modes.is_empty() && self.setup.is_empty() {
+            return None;
+        }
         let characteristics = self.setup.iter().rev().filter_map(|said| match said {
             Setup::Characteristics(text) => Some(text),
             Setup::Local(_) => None,

@@ -1,6 +1,8 @@
 //! A client's settings, followed so that any leased server can be brought to the same ones.
 use crate::ids::{ShardId, TierId};
 use crate::rules::{Consistency, Reads};
+use crate::sql::encoding::Encoding;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,8 +18,86 @@ pub struct Settings {
     session: Arc<Values>,
     /// `session` with SET LOCAL on top; the same allocation when there is none.
     effective: Arc<Values>,
+    /// What they mean for reading a statement.
+    reading: Reading,
     /// The same three of weir's own.
     own: Scopes,
+}
+
+/// What settings say of every statement.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub encoding: Encoding,
+    pub standard_conforming_strings: bool,
+    pub search_path: Option<Arc<str>>,
+    /// Who the client is, where it is not the user who logged in.
+    pub role: Option<Arc<str>>,
+    meaning: OnceCell<Arc<Meaning>>,
+}
+
+/// The part of a client's settings that decides what a statement means when it is parsed.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Meaning {
+    pub values: Arc<Values>,
+    /// All of them in one text: equal texts are equal settings.
+    pub key: Box<str>,
+}
+
+/// Their names.
+const MEANING: [&str; 8] = [
+    "search_path",
+    "role",
+    "session_authorization",
+    "timezone",
+    "datestyle",
+    "intervalstyle",
+    "standard_conforming_strings",
+    "client_encoding",
+];
+
+impl Meaning {
+    fn under(all: &Arc<Values>) -> Self {
+        let decides = |name: &String| MEANING.contains(&name.as_str());
+        let values = match all.keys().all(decides) {
+            true => all.clone(),
+            false => {
+                let deciding = all.iter().filter(|(name, _)| decides(name));
+                Arc::new(deciding.map(|(name, value)| (name.clone(), value.clone())).collect())
+            }
+        };
+        let key =
+            values.iter().map(|(name, value)| format!("{name}={value}\0")).collect::<String>();
+        Self { values, key: key.into() }
+    }
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            encoding: Encoding::Utf8,
+            standard_conforming_strings: true,
+            search_path: None,
+            role: None,
+            meaning: OnceCell::new(),
+        }
+    }
+}
+
+impl Reading {
+    fn under(values: &Values) -> Self {
+        let off = |value: &String| matches!(value.as_str(), "off" | "false" | "no" | "0");
+        let encoding = values.get("client_encoding");
+        let name = |setting| values.get(setting).map(|value| value.as_str().into());
+        Self {
+            encoding: encoding.map_or(Encoding::Utf8, |name| Encoding::named(name)),
+            standard_conforming_strings: !values
+                .get("standard_conforming_strings")
+                .is_some_and(off),
+            search_path: name("search_path"),
+            role: name("role").filter(|role: &Arc<str>| **role != *"none"),
+            meaning: OnceCell::new(),
+        }
+    }
 }
 
 /// weir's own settings, of which no server hears. `None`: nobody has set it.
@@ -43,10 +123,19 @@ struct Scopes {
 }
 
 impl Settings {
-    pub fn new(startup: Values, own: Own) -> Self {
-        let startup = Arc::new(startup);
+    pub fn new(startup: Arc<Values>, own: Own) -> Self {
+        let reading = Reading::under(&startup);
         let own = Scopes { startup: own, session: own, effective: own };
-        Self { session: startup.clone(), effective: startup.clone(), startup, own }
+        Self { session: startup.clone(), effective: startup.clone(), startup, reading, own }
+    }
+
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// What decides about a statement that is parsed now.
+    pub fn meaning(&self) -> &Arc<Meaning> {
+        self.reading.meaning.get_or_init(|| Arc::new(Meaning::under(&self.effective)))
     }
 
     /// weir's own settings as a statement sees them.
@@ -85,11 +174,12 @@ impl Settings {
 
     pub fn set(&mut self, name: &str, value: String) {
         Arc::make_mut(&mut self.session).insert(name.to_owned(), value.clone());
-        Arc::make_mut(&mut self.effective).insert(name.to_owned(), value);
+        self.set_local(name, value);
     }
 
     pub fn set_local(&mut self, name: &str, value: String) {
         Arc::make_mut(&mut self.effective).insert(name.to_owned(), value);
+        self.reading = Reading::under(&self.effective);
     }
 
     /// RESET: back to the start-up packet's value, else to the server's default.
@@ -99,6 +189,7 @@ impl Settings {
             None => {
                 Arc::make_mut(&mut self.session).remove(name);
                 Arc::make_mut(&mut self.effective).remove(name);
+                self.reading = Reading::under(&self.effective);
             }
         }
     }
@@ -112,12 +203,16 @@ impl Settings {
         }
         self.session = Arc::new(values);
         self.effective = self.session.clone();
+        self.reading = Reading::under(&self.effective);
         (self.own.session, self.own.effective) = (self.own.startup, self.own.startup);
     }
 
     /// The transaction has ended: what was LOCAL is gone.
     pub fn end_locals(&mut self) {
-        self.effective = self.session.clone();
+        if !Arc::ptr_eq(&self.effective, &self.session) {
+            self.effective = self.session.clone();
+            self.reading = Reading::under(&self.effective);
+        }
         self.own.effective = self.own.session;
     }
 
@@ -241,8 +336,7 @@ mod tests {
 
     #[test]
     fn reset_goes_back_to_what_the_startup_packet_said() {
-        let mut settings =
-            Settings::new(values(&[("timezone", "UTC")]).as_ref().clone(), Own::default());
+        let mut settings = Settings::new(values(&[("timezone", "UTC")]), Own::default());
         settings.set("timezone", "Asia/Tokyo".into());
         settings.set("datestyle", "ISO".into());
         settings.reset("timezone");
@@ -254,7 +348,7 @@ mod tests {
     #[test]
     fn weirs_own_settings_have_the_scopes_of_others() {
         let startup = Own { tier: Some(TierId::BATCH), ..Own::default() };
-        let mut settings = Settings::new(Values::new(), startup);
+        let mut settings = Settings::new(Arc::default(), startup);
         settings.set_own(|own| own.reads = Some(Reads::Replica));
         settings.set_own_local(|own| own.tier = None);
         assert_eq!(settings.own(), Own { reads: Some(Reads::Replica), ..Own::default() });

@@ -23,7 +23,7 @@ use crate::plan::several::{
     Count, Direction, Fragment, Gather, Merge, Rows, Several, Template, Ties,
 };
 use crate::plan::{Command, Planned, Route};
-use crate::sql::explained::{self, Explained, Format};
+use crate::sql::explained::{Explained, Format};
 use crate::txn::Status;
 use crate::wire::encode;
 use crate::wire::params::Params;
@@ -41,17 +41,15 @@ struct Explaining<'e> {
 }
 
 impl Session {
-    /// An EXPLAIN of a query whose rows may be on several shards, and the plan of that query. `None`: it
-    /// goes the way of other statements.
-    pub(super) fn explains(&mut self, statement: &str) -> Option<(Explained, Planned)> {
-        let explained = explained::read(statement, self.standard_conforming_strings())?;
+    /// The plan of an explained query whose rows may be on several shards. `None`: the EXPLAIN goes the way
+    /// of other statements.
+    pub(super) fn explains(&mut self, explained: &Explained) -> Option<Planned> {
         let planned = self.database.planner.borrow_mut().plan(&explained.query, &self.context());
-        let planned = planned.ok().filter(|planned| {
+        planned.ok().filter(|planned| {
             let plan = &planned.plan;
             let on_several = plan.several.is_some() || plan.scattered.is_some();
             plan.command == Command::Query && on_several
-        })?;
-        Some((explained, planned))
+        })
     }
 
     /// In the simple protocol.

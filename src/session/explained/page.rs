@@ -1,5 +1,5 @@
 //! A plan over several servers as it is written: lines as PostgreSQL writes its own plans, or JSON.
-use crate::session::encoding::Encoding;
+use crate::sql::encoding::Encoding;
 use crate::sql::explained::Format;
 use std::time::Duration;
 

@@ -272,6 +272,9 @@ impl Session {
     /// Ends the transactions of weir's own in the gather database, but those that portals go on with, and
     /// gives their connections back.
     pub(super) async fn release_gather(&mut self) -> Result<(), Stop> {
+        if self.txn.participants.iter().all(|participant| participant.begun != Begun::Aside) {
+            return Ok(());
+        }
         let kept = self.gathering_portals();
         let aside = (0..self.txn.participants.len())
             .filter(|at| self.begun(*at) == Some(Begun::Aside) && !kept.contains(at));

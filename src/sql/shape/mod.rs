@@ -81,6 +81,8 @@ pub fn shape_into(
     shape: &mut Shape,
 ) -> Result<(), SyntaxError> {
     shape.clear();
+    // Mostly it gets shorter.
+    shape.text.reserve(text.len());
     let mut writer = Writer::new(text, shape);
     for token in Lexer::new(text, standard_conforming_strings) {
         writer.add(token?);

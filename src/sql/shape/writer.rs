@@ -39,11 +39,13 @@ pub struct Writer<'a> {
     shape: &'a mut Shape,
     lifting: Lifting,
     seen: Seen,
+    /// How much further the original is than the shape, as the last step has it.
+    ahead: Option<isize>,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(text: &'a str, shape: &'a mut Shape) -> Self {
-        Self { text, shape, lifting: Lifting::Undecided, seen: Seen::default() }
+        Self { text, shape, lifting: Lifting::Undecided, seen: Seen::default(), ahead: None }
     }
 
     pub fn add(&mut self, token: Token) {
@@ -196,7 +198,9 @@ impl<'a> Writer<'a> {
         self.shape.literals.push(Literal { range: token.start..token.end, at, kind });
         self.shape.text.push_str("$L");
         push_number(&mut self.shape.text, self.shape.literals.len());
-        self.shape.steps.push(Step { shape: self.shape.text.len(), original: token.end });
+        // The placeholder is no part of the original, however long it is.
+        self.ahead = None;
+        self.step(token.end);
     }
 
     /// One space where there were blanks, or where two tokens would grow together.
@@ -219,11 +223,9 @@ impl<'a> Writer<'a> {
     /// Remember where the next byte comes from, unless the distance is as before.
     fn step(&mut self, original: usize) {
         let shape = self.shape.text.len();
-        let known = self.shape.steps.last().is_some_and(|step| {
-            let literal = self.shape.literals.last().is_some_and(|last| last.at == step.shape);
-            !literal && shape - step.shape == original.wrapping_sub(step.original)
-        });
-        if !known {
+        let ahead = original as isize - shape as isize;
+        if self.ahead != Some(ahead) {
+            self.ahead = Some(ahead);
             self.shape.steps.push(Step { shape, original });
         }
     }

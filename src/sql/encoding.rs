@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// What a client encoding means for reading a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Encoding {
+pub enum Encoding {
     Utf8,
     /// No byte of a character beyond ASCII is an ASCII byte.
     Bytes,
@@ -47,7 +47,7 @@ impl Encoding {
 }
 
 /// Bytes as characters, one each.
-pub(super) fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
+pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(ascii) if ascii.is_ascii() => Cow::Borrowed(ascii),
         Ok(_) | Err(_) => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
@@ -55,7 +55,7 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// PostgreSQL's words for it: the bytes of the character that cannot be read.
-pub(super) fn invalid_utf8(sql: &[u8], at: usize) -> Error {
+pub fn invalid_utf8(sql: &[u8], at: usize) -> Error {
     let bytes = sql.get(at..).unwrap_or_default();
     let length = match bytes.first() {
         Some(0xc0..=0xdf) => 2,
