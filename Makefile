@@ -14,7 +14,7 @@ ARGS ?=
 ORACLE_STATEMENTS ?= 100000
 ORACLE_PER_SEED ?= 5000
 # Seconds for each fuzz target.
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 40
 
 demo:
 	@scripts/need rust postgresql
