@@ -72,18 +72,23 @@ impl Session {
         let (meant, executes) = self.mean(text, types, form)?;
         let meant = Rc::new(meant);
         if shared && meant.planned.plan.command == Command::Query && meant.explains.is_none() {
-            self.database.identities.borrow_mut().remember(meant.clone());
+            let wording = self.wording(text, &meant.types, &meant.under);
+            self.database.identities.borrow_mut().remember(&wording, meant.clone());
         }
         Ok(Statement::new(meant, name, naming, executes, self.serving.catalog_version))
     }
 
     fn prepared_before(&self, text: &str, types: &[Oid]) -> Option<Rc<Meant>> {
-        let mut identities = self.database.identities.borrow_mut();
-        let (under, user) = (&self.planned_under(), self.login.user.as_str());
-        let meaning = self.txn.settings.meaning();
-        let meant = identities.meant(&Wording { text, types, under, user, meaning })?;
+        let under = self.planned_under();
+        let wording = self.wording(text, types, &under);
+        let meant = self.database.identities.borrow_mut().meant(&wording)?;
         self.database.planner.borrow_mut().note_hit();
         Some(meant)
+    }
+
+    fn wording<'w>(&'w self, text: &'w str, types: &'w [Oid], under: &'w Under) -> Wording<'w> {
+        let (user, meaning) = (self.login.user.as_str(), self.txn.settings.meaning());
+        Wording { text, types, under, user, meaning }
     }
 
     /// What a text means now, and what it executes, if it is an EXECUTE.

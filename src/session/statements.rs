@@ -199,6 +199,21 @@ pub struct Wording<'w> {
     pub meaning: &'w Meaning,
 }
 
+impl Wording<'_> {
+    /// No two have the same: numbers are of one length, and no text holds a zero.
+    fn write_key(&self, key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(&self.under.rules.0.to_ne_bytes());
+        key.extend_from_slice(&self.under.catalog.to_ne_bytes());
+        key.extend_from_slice(&self.types.len().to_ne_bytes());
+        self.types.iter().for_each(|oid| key.extend_from_slice(&oid.0.to_ne_bytes()));
+        // The path is one of the settings.
+        for part in [self.user, "\0", &self.meaning.key, "\0", self.text] {
+            key.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
 impl Identities {
     pub fn new(capacity: usize) -> Self {
         let (known, meant, key) = (HashMap::default(), HashMap::default(), Vec::new());
@@ -207,20 +222,12 @@ impl Identities {
 
     /// What is meant by a Parse message, if it was prepared before.
     pub fn meant(&mut self, wording: &Wording<'_>) -> Option<Rc<Meant>> {
-        self.key.clear();
-        self.key.extend_from_slice(&wording.under.rules.0.to_ne_bytes());
-        self.key.extend_from_slice(&wording.under.catalog.to_ne_bytes());
-        self.key.extend_from_slice(&wording.types.len().to_ne_bytes());
-        wording.types.iter().for_each(|oid| self.key.extend_from_slice(&oid.0.to_ne_bytes()));
-        // The path is one of the settings.
-        for part in [wording.user, "\0", &wording.meaning.key, "\0", wording.text] {
-            self.key.extend_from_slice(part.as_bytes());
-        }
+        wording.write_key(&mut self.key);
         self.meant.get(self.key.as_slice()).cloned()
     }
 
-    /// What was asked for last is this.
-    pub fn remember(&mut self, meant: Rc<Meant>) {
+    pub fn remember(&mut self, wording: &Wording<'_>, meant: Rc<Meant>) {
+        wording.write_key(&mut self.key);
         self.make_room(self.key.len());
         self.meant.insert(self.key.as_slice().into(), meant);
     }

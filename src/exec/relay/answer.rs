@@ -49,6 +49,8 @@ impl Taking {
         match input.get(self.run..self.taken) {
             Some(bytes) if !bytes.is_empty() => {
                 client.send(bytes, cx).map_err(|_| Broken::Client)?;
+                // The server did not wait for more either.
+                client.urgent = true;
             }
             Some(_) | None => {}
         }
@@ -190,7 +192,10 @@ impl Relay {
             }
         }
         match translated {
-            Some(Ok(told)) if shown => client.send(&told, cx).map_err(|_| Broken::Client)?,
+            Some(Ok(told)) if shown => {
+                client.send(&told, cx).map_err(|_| Broken::Client)?;
+                client.urgent = true;
+            }
             Some(Ok(_)) | None => {}
             Some(Err(error)) => {
                 error_response::write(&error, &mut client.output);

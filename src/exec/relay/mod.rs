@@ -272,7 +272,12 @@ impl Relay {
             Poll::Ready(outcome) => return Poll::Ready(outcome),
             Poll::Pending => {}
         }
-        if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
+        let flushed = match listen {
+            // What weir itself answers waits for what servers do, as it would in PostgreSQL.
+            Listen::Hangup if !self.replies.is_empty() => client.poll_flush_most(cx),
+            Listen::Hangup | Listen::Client | Listen::Either => client.poll_flush(cx),
+        };
+        if let Poll::Ready(Err(_)) = flushed {
             return Poll::Ready(Err(Broken::Client));
         }
         if hears_nothing(listen, client, participants) {
