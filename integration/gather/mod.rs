@@ -498,6 +498,13 @@ fn types_may_have_other_ids_on_every_server() {
         let mut weir = world.client();
         weir.value("SELECT count(DISTINCT d) FROM notes, users") == "0"
     });
+    // Servers' catalogs are read one after the other: some may have been before their types were made.
+    wait_for("the new types of all servers", || {
+        let mut weir = world.client();
+        weir.take_transcript();
+        weir.query("SELECT n.*, u.name FROM notes n JOIN users u ON u.id = n.user_id + 1");
+        !weir.take_transcript().contains("C=0A000")
+    });
     let (mut weir, mut plain) = (world.client(), world.plain());
     let insert = |client: &mut Raw| {
         for id in 1..10 {

@@ -338,6 +338,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size(look_after);
-        assert!(bytes <= 8 * 1024, "{bytes} bytes");
+        assert!(bytes <= 6500, "{bytes} bytes");
     }
 }

@@ -65,9 +65,11 @@ impl Session {
             Control::Deallocate { name } => self.deallocate(name.as_deref()),
             Control::ExplainWeir { statement } => self.explain_weir(&statement),
             Control::Show { name } if is_own_setting(&name) => self.show_own(&name),
-            Control::DeclareCursor { .. } => self.declare_cursor(&control, statement).await,
+            Control::DeclareCursor { .. } => {
+                Box::pin(self.declare_cursor(&control, statement)).await
+            }
             Control::Fetch { ref cursor, gives, direction } if self.has_own_cursor(&control) => {
-                self.fetch_wide(cursor, gives, direction).await
+                Box::pin(self.fetch_wide(cursor, gives, direction)).await
             }
             Control::CloseCursor { ref name } if self.has_own_cursor(&control) => {
                 self.close_wide(name.as_deref()).await

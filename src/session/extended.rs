@@ -304,7 +304,9 @@ impl Session {
         let execute = frontend::Execute::read(body).map_err(Error::from)?;
         let name = execute.portal_str().map_err(Error::from)?;
         match self.portal(name)? {
-            Portal::Several(portal) => self.execute_several(&portal, execute.max_rows).await,
+            Portal::Several(portal) => {
+                Box::pin(self.execute_several(&portal, execute.max_rows)).await
+            }
             Portal::On(at, shape, draws) => {
                 self.keep_budget(shape.map(|shape| shape.tier));
                 let call = self.admit(shape)?;

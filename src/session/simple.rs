@@ -113,7 +113,7 @@ impl Session {
                 if let Some(outcome) = self.run_whole(&text, several).await {
                     return outcome;
                 }
-                self.check_syntax(&text, several).await?;
+                Box::pin(self.check_syntax(&text, several)).await?;
                 for range in several {
                     if self.txn.status() == Status::Idle {
                         self.txn.begin(Block::Implicit, "");

@@ -160,9 +160,11 @@ impl Session {
         let writers = self.txn.writers();
         match (writers.as_slice(), self.txn.schema_change(), self.serving.rules.commit) {
             ([] | [_], SchemaChange::None, _) => self.commit_alone(show).await,
-            ([] | [_], SchemaChange::Made, _) => self.commit_in_turn(show).await,
-            ([_, _, ..], _, Commit::TwoPhase) => self.commit_together(&writers, show).await,
-            ([_, _, ..], _, Commit::InTurn) => self.commit_in_turn(show).await,
+            ([] | [_], SchemaChange::Made, _) => Box::pin(self.commit_in_turn(show)).await,
+            ([_, _, ..], _, Commit::TwoPhase) => {
+                Box::pin(self.commit_together(&writers, show)).await
+            }
+            ([_, _, ..], _, Commit::InTurn) => Box::pin(self.commit_in_turn(show)).await,
         }
     }
 
