@@ -95,8 +95,8 @@ fn terminating_connections_under_load_loses_nothing() {
     let now = Instant::now();
     let during = super::show(&load, "terminated", 0, begun, now);
     assert_eq!(super::show(&load, "beside", 1, begun, now).failed(), 0);
-    // Connections that break again and again may open the server's breaker for a moment.
-    during.assert_only(&[&LOST[..], &ABSENT].concat());
+    // Connections that break again and again may open the server's breaker for a moment: 57P03.
+    during.assert_only(&[&LOST[..], &["57P03"]].concat());
     stage.check(&mut load);
 }
 
