@@ -14,8 +14,6 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// Bytes asked of a client at first, into the stack: most messages are short, and a thousand clients that
 /// wait need no buffers. Who sends more than fits is asked for twice as much the next time.
 const FIRST_READ_BYTES: usize = 2 * 1024;
-/// Room for an answer that has just begun: most need no more.
-const ANSWER_BYTES: usize = 512;
 /// Above this many unsent bytes no more is taken from a server.
 const HIGH_WATER: usize = 128 * 1024;
 /// Fewer bytes than this wait for what comes next: copying them costs less than a system call and the
@@ -72,6 +70,9 @@ impl Line {
         let mut little = [MaybeUninit::uninit(); FIRST_READ_BYTES];
         let mut little = ReadBuf::uninit(&mut little);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut little))?;
+        if self.input.capacity() == 0 {
+            spare::lend_little(&mut self.input);
+        }
         self.input.extend_from_slice(little.filled());
         Poll::Ready(Ok(little.filled().len()))
     }
@@ -84,12 +85,21 @@ impl Line {
         }
     }
 
+    /// A message that was taken has been dealt with: its buffer is used again.
+    pub fn done_with(&mut self, mut message: BytesMut) {
+        if self.input.capacity() == 0 {
+            message.clear();
+            self.input = message;
+        }
+    }
+
     /// Sends what is unsent; ready when nothing is left.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.output.len();
         let flushed = poll_flush(&mut self.stream, &mut self.output, cx);
         self.moved.sent += before.saturating_sub(self.output.len()) as u64;
         self.urgent &= !self.output.is_empty();
+        spare::give_back_little(&mut self.output);
         flushed
     }
 
@@ -128,7 +138,7 @@ impl Line {
         }
         self.moved.sent += sent as u64;
         if self.output.capacity() == 0 {
-            self.output.reserve(bytes.len().max(ANSWER_BYTES));
+            spare::lend_little(&mut self.output);
         }
         self.output.extend_from_slice(bytes.get(sent..).unwrap_or_default());
         Ok(())
@@ -160,11 +170,8 @@ impl Line {
     /// An idle client holds no buffers.
     pub fn release_buffers(&mut self) {
         if self.input.is_empty() {
-            self.input = BytesMut::new();
+            spare::give_back_little(&mut self.input);
             self.room = FIRST_READ_BYTES;
-        }
-        if self.output.is_empty() {
-            self.output = BytesMut::new();
         }
     }
 }

@@ -35,8 +35,8 @@ pub struct Planner {
     young_bytes: usize,
     /// The look-up key under construction.
     key: Vec<u8>,
-    /// Of a statement that is over: its buffers are used again.
-    spare: Shape,
+    /// Of statements that are over: their buffers are used again.
+    spare: Vec<Shape>,
     looked_up: LookedUp,
 }
 
@@ -66,7 +66,7 @@ impl Planner {
             old: HashMap::default(),
             young_bytes: 0,
             key: Vec::new(),
-            spare: Shape::default(),
+            spare: Vec::new(),
             looked_up: LookedUp::default(),
         }
     }
@@ -93,7 +93,7 @@ impl Planner {
     /// How this statement (one, without its semicolon) runs.
     pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
         let strings = context.standard_conforming_strings;
-        let mut shape = std::mem::take(&mut self.spare);
+        let mut shape = self.spare.pop().unwrap_or_default();
         shape_into(statement, strings, &mut shape)
             .map_err(|error| Unroutable::Value(error.into()))?;
         // Where tables may be hidden, or a shard is named, nothing is kept.
@@ -125,9 +125,11 @@ impl Planner {
     /// The statement is over.
     pub fn give_back(&mut self, planned: Planned) {
         /// Of a statement that comes again and again; what a rare long one needs is not kept.
-        const SPARE_BYTES: usize = 16 * 1024;
-        if planned.shape.text.capacity() <= SPARE_BYTES {
-            self.spare = planned.shape;
+        const SPARE_BYTES: usize = 4 * 1024;
+        /// Statements that run at the same time.
+        const SPARES: usize = 64;
+        if self.spare.len() < SPARES && planned.shape.text.capacity() <= SPARE_BYTES {
+            self.spare.push(planned.shape);
         }
     }
 

@@ -115,18 +115,24 @@ impl Cluster {
         /// Between two tries of a primary that cannot be reached.
         const PACE: Duration = Duration::from_millis(100);
         let began = Instant::now();
+        let mut asked = began;
         let deadline = began + self.config.tier(&ask.login.user, ask.tier)?.checkout;
         let mut avoid = Vec::new();
         loop {
-            let choosing = self.fleet.choose(ask.shard, ask.wanted, ask.begins, &avoid, deadline);
+            let Ask { shard, wanted, begins, .. } = ask;
+            let choosing = self.fleet.choose(shard, wanted, begins, &avoid, asked, deadline);
             let work = choosing.await?;
             let (server, role) = (Arc::clone(&work.server), work.role());
-            let error = match self.pool(&server, &ask)?.lease(work, deadline).await {
+            let denied = match self.pool(&server, &ask)?.lease(work, asked, deadline).await {
                 Ok(lease) => return Ok(lease),
-                Err(Denied::Changed) => continue,
-                Err(Denied::Error(error)) => error,
+                Err(denied) => denied,
             };
-            if Instant::now() >= deadline {
+            asked = Instant::now();
+            let error = match denied {
+                Denied::Changed => continue,
+                Denied::Error(error) => error,
+            };
+            if asked >= deadline {
                 return Err(error);
             }
             match role {
@@ -139,6 +145,7 @@ impl Cluster {
                         && began.elapsed() < self.fleet.config.primary_timeout =>
                 {
                     tokio::time::sleep(PACE).await;
+                    asked = Instant::now();
                 }
                 Role::Primary => return Err(error),
             }

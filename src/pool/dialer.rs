@@ -9,7 +9,7 @@ use crate::ids::ShardId;
 use crate::telemetry::metrics::PoolMetrics;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// What is done with every new connection before anybody gets it: an error keeps it out.
@@ -63,6 +63,7 @@ pub struct Pooled {
     /// When TCP was last asked about it, and what it had sent again until then.
     pub measured: (Instant, u32),
     generation: u64,
+    opened_by: Weak<Dialer>,
     expires: Option<Instant>,
     _places: Vec<Place>,
 }
@@ -90,7 +91,7 @@ impl Dialer {
         Ok(connection)
     }
 
-    pub async fn connect(&self) -> Result<Box<Pooled>, Error> {
+    pub async fn connect(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
         let under_way = self.failures.connecting();
         let places = self.places().await?;
         // Before the connect: what changes meanwhile concerns it.
@@ -108,6 +109,7 @@ impl Dialer {
             unused_since: now,
             measured: (now, 0),
             generation,
+            opened_by: Arc::downgrade(self),
             expires: self.lifetime.map(|lifetime| now + shortened(lifetime)),
             _places: places,
         }))
@@ -134,8 +136,26 @@ impl Dialer {
         pooled.expires.is_some_and(|expires| now >= expires).then_some("its lifetime is over")
     }
 
-    /// Why a connection that comes back is closed. Only then is its place given away: whoever has just
-    /// got one uses it first, or two who wait would take it from each other without end.
+    pub fn has_opened(&self, pooled: &Pooled) -> bool {
+        std::ptr::eq(pooled.opened_by.as_ptr(), self)
+    }
+
+    /// Why a connection that comes back is closed.
+    pub fn unfit(&self, pooled: &Pooled) -> Option<&'static str> {
+        let connection = &pooled.connection;
+        match connection.health {
+            // Whoever used it does not know any more what was said on it.
+            _ if std::thread::panicking() => Some("its user panicked"),
+            Health::Clean if !connection.output.is_empty() => Some("bytes were left unsent"),
+            Health::Clean if !connection.input.is_empty() => Some("bytes were left unread"),
+            Health::Clean => self.retires(pooled, pooled.unused_since).or(self.gives_way()),
+            Health::Busy => Some("it was given back in the middle of something"),
+            Health::Tainted(reason) => Some(reason),
+        }
+    }
+
+    /// Only when it comes back is a connection's place given away: whoever has just got one
+    /// uses it first, or two who wait would take it from each other without end.
     fn gives_way(&self) -> Option<&'static str> {
         let wanted = self.quotas.iter().any(|quota| quota.is_wanted());
         wanted.then_some("another pool needs its place")
@@ -184,20 +204,8 @@ impl bb8::ManageConnection for Manager {
     }
 
     fn has_broken(&self, pooled: &mut Box<Pooled>) -> bool {
-        let connection = &pooled.connection;
-        let reason = match connection.health {
-            Health::Clean if !connection.output.is_empty() => "bytes were left unsent",
-            Health::Clean if !connection.input.is_empty() => "bytes were left unread",
-            Health::Clean => {
-                match self.0.retires(pooled, pooled.unused_since).or(self.0.gives_way()) {
-                    None => return false,
-                    Some(reason) => reason,
-                }
-            }
-            Health::Busy => "it was given back in the middle of something",
-            Health::Tainted(reason) => reason,
-        };
-        self.0.closed(connection, reason);
+        let Some(reason) = self.0.unfit(pooled) else { return false };
+        self.0.closed(&pooled.connection, reason);
         true
     }
 }

@@ -364,9 +364,10 @@ impl Fleet {
         wanted: Wanted,
         begins: Begins,
         avoid: &[u8],
+        asked: Instant,
         deadline: Instant,
     ) -> Result<Work, Error> {
-        let (crew, asked) = (self.crew(shard)?, Instant::now());
+        let crew = self.crew(shard)?;
         match crew.choose(&self.config, wanted, begins, avoid, asked, asked) {
             Choice::Taken(work) => return Ok(work),
             Choice::Refused(error) => return Err(error),

@@ -41,14 +41,17 @@ pub struct ServerPool {
     /// Those who may use a connection and have none yet. bb8 would give one that comes back to whoever
     /// asks next, and those who keep asking would keep it among themselves.
     line: Mutex<VecDeque<oneshot::Sender<Held>>>,
+    /// Unused connections that were given back, the last of them first. To bb8 they are lent: a statement
+    /// costs it twice as much to take one out and to put it back.
+    warm: Mutex<Vec<Held>>,
     login: CurrentLogin,
     /// Connections are being opened that nobody waits for.
     filling: AtomicBool,
     metrics: Option<PoolMetrics>,
 }
 
-/// A connection that is ours until it is dropped. Then it goes back if it is `Clean`, and is closed
-/// if not.
+/// A connection that is ours until it is given back or dropped. Then it goes back if it is `Clean`, and is
+/// closed if not.
 #[derive(Debug)]
 #[must_use]
 pub struct Lease {
@@ -159,6 +162,7 @@ impl ServerPool {
             pool,
             failures,
             line: Mutex::default(),
+            warm: Mutex::default(),
             login: dialer.login.clone(),
             filling: AtomicBool::new(false),
             metrics: dialer.metrics.clone(),
@@ -170,13 +174,13 @@ impl ServerPool {
     pub(super) async fn lease(
         self: &Arc<Self>,
         work: Work,
+        asked: Instant,
         deadline: Instant,
     ) -> Result<Lease, Denied> {
-        let asked = Instant::now();
         // Mostly there is one, and then nothing is set up for waiting.
         if let Some((pooled, admission)) = self.at_once(asked) {
             self.count(Duration::ZERO, true);
-            return Ok(self.lend(work, pooled, admission));
+            return Ok(self.lend(work, pooled, admission, asked));
         }
         let granted = tokio::time::timeout_at(deadline.into(), self.admitted(work)).await;
         let outcome = granted.unwrap_or_else(|_| Err(Denied::Error(self.gate.too_late())));
@@ -190,8 +194,16 @@ impl ServerPool {
         }
     }
 
-    fn lend(self: &Arc<Self>, work: Work, pooled: Held, admission: Admission) -> Lease {
+    fn lend(
+        self: &Arc<Self>,
+        work: Work,
+        mut pooled: Held,
+        admission: Admission,
+        now: Instant,
+    ) -> Lease {
         let shard = self.server.id.shard;
+        // Where it is only dropped, too, it has not been unused for longer.
+        pooled.unused_since = now;
         Lease { shard, work, pooled, _hand_over: HandOver(Arc::clone(self)), _admission: admission }
     }
 
@@ -226,7 +238,7 @@ impl ServerPool {
             connected = connect => connected.map_err(Denied::Error)?,
             () = interrupted => return Err(Denied::Changed),
         };
-        Ok(self.lend(work, pooled, admission))
+        Ok(self.lend(work, pooled, admission, Instant::now()))
     }
 
     /// Always asked for in this order, so that nobody waits in a circle.
@@ -282,9 +294,10 @@ impl ServerPool {
         if let Some(held) = self.of_another_worker() {
             return Ok(held);
         }
-        if let Some(error) = self.failures.pausing(Instant::now())
-            && self.pool.state().idle_connections == 0
-        {
+        if let Some(held) = self.take_unused() {
+            return Ok(held);
+        }
+        if let Some(error) = self.failures.pausing(Instant::now()) {
             return Err(error);
         }
         let mut get = pin!(self.pool.get_owned());
@@ -341,7 +354,7 @@ impl ServerPool {
     /// back to its own pool.
     fn of_another_worker(&self) -> Option<Held> {
         let has_room = self.dialer.quotas.iter().all(|quota| quota.has_room());
-        if has_room || self.pool.state().idle_connections > 0 {
+        if has_room || self.connections().idle > 0 {
             return None;
         }
         let pools = self.gate.open.pools();
@@ -386,9 +399,9 @@ impl ServerPool {
     /// Whether fewer connections are unused than there should be, and one more disturbs nobody. bb8's own
     /// `min_idle` would count those that a sweep has in its hands, and would not know of DRAIN.
     fn misses(&self, now: Instant) -> bool {
-        let state = self.pool.state();
-        state.idle_connections < self.gate.tier.min_idle
-            && state.connections < self.gate.tier.size
+        let Connections { open, idle } = self.connections();
+        idle < self.gate.tier.min_idle
+            && open < self.gate.tier.size
             && self.dialer.quotas.iter().all(|quota| quota.has_room())
             && !self.server.is_drained()
             && self.server.breaker(now).0 == State::Closed
@@ -428,6 +441,10 @@ impl ServerPool {
     }
 
     fn take_unused(&self) -> Option<Held> {
+        let warm = self.warm().pop();
+        if warm.is_some() {
+            return warm;
+        }
         if self.pool.state().idle_connections == 0 {
             return None;
         }
@@ -443,8 +460,21 @@ impl ServerPool {
     }
 
     pub fn connections(&self) -> Connections {
-        let state = self.pool.state();
-        Connections { open: state.connections, idle: state.idle_connections }
+        let (state, warm) = (self.pool.state(), self.warm().len());
+        let warm = u32::try_from(warm).unwrap_or(u32::MAX);
+        Connections { open: state.connections, idle: state.idle_connections + warm }
+    }
+
+    /// Keeps a connection that can be used again at hand, unless it is another worker's.
+    fn keep(&self, mut held: Held) {
+        held.unused_since = Instant::now();
+        if self.dialer.has_opened(&held) && self.dialer.unfit(&held).is_none() {
+            self.warm().push(held);
+        }
+    }
+
+    fn warm(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn id(&self) -> ServerId {
@@ -464,20 +494,17 @@ impl Lease {
         self.pooled.connection.health = Health::Tainted(reason);
     }
 
+    /// Drops it; what is in order is at hand for who asks next.
+    pub fn give_back(self) {
+        let Self { pooled, _hand_over: hand_over, _admission: admission, .. } = self;
+        hand_over.0.keep(pooled);
+        drop((hand_over, admission));
+    }
+
     /// The connection broke without a word of the server's.
     pub fn broke(&mut self) {
         self.taint("its connection broke");
         self.work.server.failed(Instant::now(), "a connection broke");
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Whoever used it does not know any more what was said on it.
-        if std::thread::panicking() {
-            self.taint("its user panicked");
-        }
-        self.pooled.unused_since = Instant::now();
     }
 }
 

@@ -277,6 +277,7 @@ impl Session {
                 }
             };
             self.act(kind, body).await?;
+            self.client.done_with(message);
         }
     }
 

@@ -419,10 +419,11 @@ impl Session {
         if written.is_empty() {
             return;
         }
-        let (fleet, now) = (&self.serving.servers.fleet, Instant::now());
+        let fleet = &self.serving.servers.fleet;
         let replicated =
             |shard: &ShardId| fleet.crew(*shard).is_ok_and(|crew| crew.servers.len() > 1);
-        self.written.extend(written.into_iter().filter(replicated).map(|shard| (shard, now)));
+        let replicated = written.into_iter().filter(replicated);
+        self.written.extend(replicated.map(|shard| (shard, Instant::now())));
     }
 
     /// Gives one server back that is not of the client's transaction.

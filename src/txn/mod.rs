@@ -491,7 +491,9 @@ impl Transaction {
 
     /// Servers that the session is not tied to go back to their pools.
     pub fn release(&mut self) {
-        self.participants.retain(|participant| participant.tied);
+        for participant in self.participants.extract_if(.., |participant| !participant.tied) {
+            participant.lease.give_back();
+        }
         for participant in &mut self.participants {
             participant.access = Access::Read;
             participant.used = false;
