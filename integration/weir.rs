@@ -69,6 +69,10 @@ impl Home {
         self.port
     }
 
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
     /// A page of the admin port, headers and all; `None` if nobody listens.
     pub fn page(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).ok()?;

@@ -1,5 +1,6 @@
 //! `weir serve` and its commands as their users meet them, in front of real servers.
 //!
+//! - `admin`: the admin port
 //! - `calls`: slow statements are refused, long ones cancelled
 //! - `plain`: pooling without sharding
 //! - `door`: TLS and passwords, on both sides
@@ -7,6 +8,7 @@
 //! - `life`: start, dying shards, reloads, metrics, the end
 //! - `fence`: placement
 //! - `strangers`: nobody is taken for the client before
+mod admin;
 mod calls;
 mod door;
 mod console;

@@ -6,7 +6,8 @@
 //! - `action`: one action, one file; [`ACTIONS`] lists them
 //! - `command`: what may be said on the console
 //! - `console`: PostgreSQL's protocol for clients of the database `weir`
-//! - `http`: /metrics, /healthz, /readyz on a loopback port
+//! - `rulebook`: the rules files: what is in force, what a text would change
+//! - `http`: the admin port: /metrics, /healthz, /readyz, the API
 //!
 //! Invariant: nothing here knows `server`. A view looks and changes nothing.
 pub mod system;
@@ -15,6 +16,7 @@ pub mod show;
 pub mod action;
 pub mod command;
 pub mod console;
+pub mod rulebook;
 pub mod http;
 
 use action::Action;

@@ -18,6 +18,8 @@ pub trait System: Send + Sync + 'static {
     fn tiers(&self) -> Vec<Tier>;
     /// What is prepared on the shards, at the last look.
     fn transactions(&self) -> Vec<Prepared>;
+    /// Where a statement would go and why, as `weir explain` says it.
+    fn explain(&self, question: &Question) -> Result<String, Error>;
 
     /// What runs may end, what is new waits; done when nothing runs.
     fn pause<'a>(&'a self, place: &'a Place) -> Doing<'a>;
@@ -46,6 +48,19 @@ impl fmt::Display for Place {
         let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
         f.write_str(&parts.join("."))
     }
+}
+
+/// A statement, and what its route depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    pub statement: String,
+    /// `None`: the only one there is.
+    pub database: Option<String>,
+    /// As text; `None` is NULL.
+    pub parameters: Vec<Option<String>>,
+    /// `None`: PostgreSQL's defaults.
+    pub user: Option<String>,
+    pub search_path: Option<String>,
 }
 
 /// The connections to one server as one user, for one tier, in all workers.
@@ -284,6 +299,10 @@ pub mod fake {
 
         fn transactions(&self) -> Vec<Prepared> {
             Vec::new()
+        }
+
+        fn explain(&self, question: &Question) -> Result<String, Error> {
+            Ok(format!("shard s0: {}", question.statement))
         }
 
         fn pause<'a>(&'a self, place: &'a Place) -> Doing<'a> {

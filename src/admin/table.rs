@@ -13,6 +13,40 @@ pub struct Column {
     pub kind: Kind,
 }
 
+impl Column {
+    /// What its numbers count, where the name says it: `us`, `ms`, `s` or `bytes`. PgBouncer's names, which
+    /// say nothing, are listed.
+    pub fn unit(&self) -> Option<&'static str> {
+        const PGBOUNCER: &[(&str, &str)] = &[
+            ("maxwait", "s"),
+            ("wait", "s"),
+            ("server_lifetime", "s"),
+            ("total_xact_time", "us"),
+            ("total_query_time", "us"),
+            ("total_wait_time", "us"),
+            ("avg_xact_time", "us"),
+            ("avg_query_time", "us"),
+            ("avg_wait_time", "us"),
+            ("xact_time", "us"),
+            ("query_time", "us"),
+            ("wait_time", "us"),
+            ("total_received", "bytes"),
+            ("total_sent", "bytes"),
+            ("avg_recv", "bytes"),
+            ("avg_sent", "bytes"),
+            ("memtotal", "bytes"),
+        ];
+        if self.kind != Kind::Integer {
+            return None;
+        }
+        let known = PGBOUNCER.iter().find(|(name, _)| *name == self.name);
+        known.map(|(_, unit)| *unit).or_else(|| {
+            let suffix = self.name.rsplit_once('_').map(|(_, suffix)| suffix);
+            ["us", "ms", "s", "bytes"].into_iter().find(|unit| suffix == Some(unit))
+        })
+    }
+}
+
 /// As which type a column is told to drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

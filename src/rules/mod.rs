@@ -2,7 +2,7 @@
 //!
 //! `file` says what may be written, `check` turns it into [`Rules`] and reports every [`Problem`] at
 //! once, `distribution` and `table` check these two entries, `buckets` maps buckets to shards, `dsn`
-//! reads a server's address, `gather` checks the gather database's entry, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `survey` compares the shards' tables, `rows` finds the
+//! reads a server's address, `gather` checks the gather database's entry, `sequences` keeps generated ids apart, `placement` is what the shards remember of all this, `difference` says what a change of rules changes, `survey` compares the shards' tables, `rows` finds the
 //! shard of a row that is loaded, `live` hands out the snapshot in force.
 //!
 //! Invariant: whoever holds [`Rules`] needs no check: ids are in range, keys fit their functions,
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 mod buckets;
 mod check;
+pub mod difference;
 mod distribution;
 pub mod dsn;
 mod file;

@@ -1,10 +1,12 @@
 //! Configuration and rules files → what all workers share.
+use super::admin::open_gate;
 use super::config::{Config, PoolMode};
 use super::door::open_door;
 use super::fence::Fence;
 use super::recovery;
 use super::schema::{self, Keeper};
 use super::seats::Seats;
+use crate::admin::http::access::Gate;
 use crate::auth::client::Lookup;
 use crate::auth::scram::KeyCache;
 use crate::auth::tls::{self, Connector, Identity};
@@ -39,6 +41,8 @@ pub struct Shared {
     pub config: ArcSwap<Config>,
     pub metrics: Arc<Metrics>,
     pub door: ArcSwap<Door>,
+    /// Of the admin port.
+    pub gate: ArcSwap<Gate>,
     pub clients: Arc<Clients>,
     pub databases: HashMap<String, Source>,
     /// Of the tiers, in the order of their ids: a reload cannot change them.
@@ -113,6 +117,7 @@ impl Shared {
             config: ArcSwap::new(config.clone()),
             metrics,
             door: ArcSwap::from_pointee(open_door(config)?),
+            gate: ArcSwap::from_pointee(open_gate(config, config.listen.admin)?),
             clients: Arc::default(),
             databases,
             tiers: config.tiers(),

@@ -56,6 +56,7 @@ pub struct Config {
     pub recovery: Recovery,
     pub limits: Limits,
     pub console: Console,
+    pub admin: Admin,
     pub logging: Logging,
 }
 
@@ -64,7 +65,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     pub clients: Vec<SocketAddr>,
-    /// /metrics, /healthz, /readyz over HTTP: loopback only, since nobody is asked who they are.
+    /// /metrics, /healthz, /readyz, the API and the dashboard over HTTP. Not only on loopback where
+    /// `[admin]` makes the line private and asks who is there.
     pub admin: Option<SocketAddr>,
 }
 
@@ -238,6 +240,34 @@ pub struct Console {
     pub stats: Vec<String>,
 }
 
+/// Who may look and act at `listen.admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub look: Look,
+    /// Whoever brings it may look and act.
+    pub token: Option<Secret>,
+    /// Whoever brings it may look.
+    pub look_token: Option<Secret>,
+    /// PEM: with these two the port speaks HTTPS.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// PEM: whoever shows a certificate of these authorities may look and act.
+    pub client_authorities: Option<PathBuf>,
+    /// Names by which browsers reach the port, besides localhost and addresses.
+    pub hosts: Vec<String>,
+}
+
+/// Who may look without a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Look {
+    #[default]
+    Token,
+    /// Everybody on this machine.
+    Loopback,
+}
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
@@ -267,6 +297,7 @@ impl Default for Config {
             recovery: Recovery::default(),
             limits: Limits::default(),
             console: Console::default(),
+            admin: Admin::default(),
             logging: Logging::default(),
         }
     }

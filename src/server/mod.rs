@@ -13,10 +13,12 @@
 //! - `recovery`: what transactions over several shards have left behind
 //! - `deadlocks`: ends transactions over several shards that wait for each other
 //! - `operations`: weir as its console sees it
+//! - `admin`: what the admin port shows: metrics, readiness, rules files; and whom
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
 pub mod config;
+mod admin;
 mod assemble;
 mod console;
 mod deadlocks;
@@ -31,7 +33,7 @@ mod schema;
 mod seats;
 mod worker;
 
-use crate::admin::http::{self, Pages, Readiness};
+use crate::admin::http;
 use crate::error::{Blame, Error, SqlState};
 use assemble::Shared;
 use config::Config;
@@ -83,11 +85,11 @@ impl Server {
             }
             clients.push(bound);
         }
+        let console = Arc::new(Console::new(shared.clone(), Handle::current()));
         let admin = match config.listen.admin {
             None => None,
-            Some(address) => Some(serve_admin(address, &shared).await?),
+            Some(address) => Some(serve_admin(address, &console).await?),
         };
-        let console = Arc::new(Console::new(shared.clone(), Handle::current()));
         let workers = listeners
             .into_iter()
             .enumerate()
@@ -147,30 +149,13 @@ impl Server {
     }
 }
 
-async fn serve_admin(address: SocketAddr, shared: &Arc<Shared>) -> Result<SocketAddr, Error> {
+async fn serve_admin(address: SocketAddr, console: &Arc<Console>) -> Result<SocketAddr, Error> {
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| cannot_listen(address, &error))?;
     let bound = listener.local_addr().map_err(|error| cannot_listen(address, &error))?;
-    tokio::spawn(http::serve(listener, shared.clone()));
+    tokio::spawn(http::serve(listener, console.clone(), console.clone()));
     Ok(bound)
-}
-
-impl Pages for Shared {
-    fn metrics(&self) -> String {
-        self.metrics_now()
-    }
-
-    fn readiness(&self) -> Readiness {
-        if self.draining.load(Ordering::Relaxed) {
-            return Readiness::NotReady("weir is ending".to_owned());
-        }
-        let refusals = self.databases.values().filter_map(|source| source.fence.load().refusal());
-        match refusals.reduce(|all, more| format!("{all}; {more}")) {
-            None => Readiness::Ready,
-            Some(refusal) => Readiness::NotReady(refusal),
-        }
-    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Error {

@@ -4,16 +4,18 @@ use super::config::{Config, PoolMode};
 use super::console::{self, Console};
 use super::recovery::{Fate, Leftover};
 use crate::admin::system::{
-    Breaker, Doing, HotRow, Place, Pool, Prepared, Probe, Role, Server, Sizes, StatementBreaker,
-    System, Tier,
+    Breaker, Doing, HotRow, Place, Pool, Prepared, Probe, Question, Role, Server, Sizes,
+    StatementBreaker, System, Tier,
 };
 use crate::backend::Address;
 use crate::backend::address::Host;
 use crate::backend::sighting::{self, Sighting};
 use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
+use crate::plan::{self, Context};
 use crate::pool::{self, Crew, Drained, PoolStats, Primary, Standing, Traffic};
 use crate::session::Serving;
+use crate::wire::params::{Params, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -138,6 +140,37 @@ impl System for Console {
             .collect()
     }
 
+    fn explain(&self, question: &Question) -> Result<String, Error> {
+        let known = sources(&self.shared);
+        let only = match known.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let named = |name: &String| known.iter().find(|known| known.0 == *name).copied();
+        let found = question.database.as_ref().map_or(only, named);
+        let Some((_, source)) = found else {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            return Err(no_database(question.database.as_deref().unwrap_or_default(), &names));
+        };
+        let serving = source.serving.load_full();
+        let context = Context {
+            rules: &serving.rules,
+            catalog: &serving.catalog,
+            search_path: question.search_path.as_deref().unwrap_or("\"$user\", public"),
+            user: question.user.as_deref().unwrap_or("postgres"),
+            standard_conforming_strings: true,
+            temporary: &[],
+            named_shard: None,
+        };
+        let values: Vec<Value<'_>> = question
+            .parameters
+            .iter()
+            .map(|text| text.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())))
+            .collect();
+        let statement = question.statement.trim().trim_end_matches(';');
+        Ok(plan::explain(statement, &context, &Params { types: &[], values: &values }))
+    }
+
     fn pause<'a>(&'a self, place: &'a Place) -> Doing<'a> {
         Box::pin(async move {
             let found = find(&self.shared, place)?;
@@ -204,6 +237,12 @@ fn shard_name(serving: &Serving, shard: ShardId) -> String {
     crew.map_or_else(|_| String::new(), |crew| crew.name.clone())
 }
 
+fn no_database(name: &str, known: &[&str]) -> Error {
+    let message = format!("database \"{name}\" does not exist");
+    Error::client(SqlState::INVALID_CATALOG_NAME, message)
+        .hint(format!("those known are {}", known.join(", ")))
+}
+
 /// A database, and which of its shards is meant.
 struct Found {
     serving: Arc<Serving>,
@@ -228,9 +267,7 @@ fn find(shared: &Shared, place: &Place) -> Result<Vec<Found>, Error> {
         .map(|(_, serving)| Found { serving, shard: place.shard.clone() })
         .collect();
     if let (true, Some(database)) = (found.is_empty(), &place.database) {
-        let message = format!("database \"{database}\" does not exist");
-        return Err(Error::client(SqlState::INVALID_CATALOG_NAME, message)
-            .hint(format!("those known are {}", names.join(", "))));
+        return Err(no_database(database, &names.iter().map(String::as_str).collect::<Vec<_>>()));
     }
     if let (true, Some(shard)) = (found.iter().all(|f| f.crews().next().is_none()), &place.shard) {
         let shards = found.iter().flat_map(|found| found.serving.servers.fleet.shards());

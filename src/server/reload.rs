@@ -2,6 +2,7 @@
 //! a problem, a database that has come or gone, or rules that would put rows elsewhere than the
 //! shards say, and everything stays as it was. Running transactions finish under the rules they
 //! began with.
+use super::admin::open_gate;
 use super::assemble::{
     Shared, Source, fleet_config, read_rules, refuse_session_pooling, rules_version, shape_rules,
     shards,
@@ -34,6 +35,8 @@ struct Renewed<'a> {
 
 pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Error> {
     let door = open_door(&config)?;
+    // The port goes on listening where it does.
+    let gate = open_gate(&config, shared.config.load().listen.admin)?;
     let mut renewed = Vec::new();
     let mut seen = HashSet::new();
     for path in &config.rules {
@@ -55,6 +58,7 @@ pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Er
     // From here on nothing fails.
     shared.config.store(Arc::new(config));
     shared.door.store(Arc::new(door));
+    shared.gate.store(Arc::new(gate));
     for Renewed { source, serving, fence } in renewed {
         source.commons.shapes.configure(shape_rules(&shared.config.load()));
         let labels = [serving.rules.database.as_str()];

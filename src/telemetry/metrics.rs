@@ -88,6 +88,7 @@ metrics! {
     plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
     bytes_from_clients: IntCounter = "weir_client_bytes_received_total" [] "bytes read from clients";
     bytes_to_clients: IntCounter = "weir_client_bytes_sent_total" [] "bytes sent to clients";
+    admin_requests: IntCounterVec = "weir_admin_requests_total" ["outcome"] "requests to the admin port, by how they ended";
     reloads: IntCounterVec = "weir_reloads_total" ["outcome"] "times that configuration and rules were read again";
     rules_version: IntGaugeVec = "weir_rules_version" ["database"] "the rules in force, counted from the process's start";
     gather_ready: IntGaugeVec = "weir_gather_ready" ["database"] "1: statements over several shards can be finished in the gather database";

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::{fmt, sync::Arc};
 
-pub use accept::{Acceptor, Accepts};
+pub use accept::{Acceptor, Accepts, is_certified};
 pub use connect::{Connector, TlsMode};
 pub use end_point::end_point;
 

@@ -1,5 +1,6 @@
 //! What types cannot say of tiers, breakers and limits, and the line where it is written.
-use super::{Config, MAX_TIERS};
+use super::{Admin, Config, MAX_TIERS, Secret};
+use std::net::SocketAddr;
 
 /// A setting: the table's header as the file has it, which one of several, and the key.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +123,40 @@ impl Config {
             let place = Place { table: "probe", nth: 0, key: "interval_in_doubt" };
             problem(place, "probe.interval_in_doubt is longer than probe.interval".to_owned());
         }
+    }
+}
+
+/// A shorter token could be guessed.
+const LEAST_TOKEN_BYTES: usize = 16;
+
+impl Admin {
+    /// What is wrong with `[admin]` where the port listens.
+    pub(in crate::server) fn check(&self, listens: Option<SocketAddr>) -> Vec<&'static str> {
+        let mut problems = Vec::new();
+        let tls = self.certificate.is_some() && self.key.is_some();
+        let asks = self.token.is_some() || self.client_authorities.is_some();
+        if listens.is_some_and(|address| !address.ip().is_loopback()) && !(tls && asks) {
+            problems.push(
+                "listen.admin must be a loopback address such as 127.0.0.1:6433, or [admin] must have \
+                 certificate and key, and token or client_authorities",
+            );
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            problems.push("admin.certificate and admin.key go together");
+        }
+        if self.client_authorities.is_some() && !tls {
+            problems.push("admin.client_authorities needs admin.certificate and admin.key");
+        }
+        for (secret, problem) in [
+            (&self.token, "admin.token must have at least 16 characters"),
+            (&self.look_token, "admin.look_token must have at least 16 characters"),
+        ] {
+            let text = secret.as_ref().and_then(Secret::reveal);
+            if text.is_some_and(|text| text.len() < LEAST_TOKEN_BYTES) {
+                problems.push(problem);
+            }
+        }
+        problems
     }
 }
 

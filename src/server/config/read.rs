@@ -59,6 +59,9 @@ impl Config {
             .iter_mut()
             .chain(&mut self.tls.certificate)
             .chain(&mut self.tls.key)
+            .chain(&mut self.admin.certificate)
+            .chain(&mut self.admin.key)
+            .chain(&mut self.admin.client_authorities)
             .chain(&mut self.auth.users_file);
         for path in paths {
             *path = folder.join(&*path);
@@ -75,6 +78,8 @@ impl Config {
             .iter_mut()
             .flat_map(|user| user.password.iter_mut().chain(&mut user.server_password))
             .chain(&mut self.control.password)
+            .chain(&mut self.admin.token)
+            .chain(&mut self.admin.look_token)
     }
 
     pub(super) fn take_secrets(
@@ -100,7 +105,7 @@ impl Config {
                 Err(problem) => hearing.problems.push(problem),
             }
         }
-        for path in self.auth.users_file.iter().chain(&self.tls.key) {
+        for path in self.auth.users_file.iter().chain(&self.tls.key).chain(&self.admin.key) {
             hearing.warn_if_world_readable(path);
         }
     }
@@ -114,9 +119,7 @@ impl Config {
         if self.listen.clients.is_empty() {
             problem("listen.clients is empty: nobody could connect");
         }
-        if self.listen.admin.is_some_and(|address| !address.ip().is_loopback()) {
-            problem("listen.admin must be a loopback address such as 127.0.0.1:6433");
-        }
+        self.admin.check(self.listen.admin).into_iter().for_each(&mut problem);
         match (self.tls.mode, &self.tls.certificate, &self.tls.key) {
             (TlsMode::Off, _, _) | (TlsMode::Allow | TlsMode::Require, Some(_), Some(_)) => (),
             (TlsMode::Allow | TlsMode::Require, _, _) => {
@@ -182,6 +185,7 @@ impl Hearing {
 fn holds_secrets(config: &Config) -> bool {
     let user_secrets =
         config.users.iter().flat_map(|u| u.password.iter().chain(&u.server_password));
-    let mut all = user_secrets.chain(&config.control.password);
+    let admin = config.admin.token.iter().chain(&config.admin.look_token);
+    let mut all = user_secrets.chain(&config.control.password).chain(admin);
     all.any(|secret| matches!(secret, Secret::Text(_)))
 }

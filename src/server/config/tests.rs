@@ -141,7 +141,8 @@ fn all_problems_are_reported_at_once() {
         [
             "weir.toml: rules names no file; write rules = [\"rules.toml\"]",
             "weir.toml: listen.clients is empty: nobody could connect",
-            "weir.toml: listen.admin must be a loopback address such as 127.0.0.1:6433",
+            "weir.toml: listen.admin must be a loopback address such as 127.0.0.1:6433, or [admin] must have \
+             certificate and key, and token or client_authorities",
             "weir.toml: tls.mode needs tls.certificate and tls.key",
             "weir.toml: pool.size must be at least 1",
         ]
