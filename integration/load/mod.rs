@@ -159,12 +159,15 @@ impl Stage {
     /// How many statements have waited for a connection for more than half a second.
     fn late(&self) -> usize {
         let page = self.weir.page("/metrics").unwrap();
-        let count = |of: &str| {
-            let line = page.lines().find_map(|line| line.strip_prefix(of));
-            line.unwrap_or_else(|| panic!("{of} in {page}")).trim().parse::<usize>().unwrap()
+        // Of every shard and tier.
+        let count = |of: &str, within: &str| {
+            let lines = page.lines().filter(|line| line.starts_with(of) && line.contains(within));
+            let counts = lines.map(|line| line.rsplit(' ').next().unwrap());
+            counts.map(|count| count.parse::<usize>().unwrap()).sum::<usize>()
         };
-        let within = count("weir_checkout_seconds_bucket{le=\"0.5\"} ");
-        count("weir_checkout_seconds_count ") - within
+        let all = count("weir_checkout_seconds_count", "");
+        assert!(all > 0, "{page}");
+        all - count("weir_checkout_seconds_bucket", "le=\"0.5\"")
     }
 }
 

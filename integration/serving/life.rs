@@ -239,12 +239,29 @@ async fn the_metrics_say_what_happened() {
         assert_eq!(value(&format!("weir_checkout_waiting{labels}")), 0.0);
     }
     assert_eq!(value("weir_clients"), 1.0);
-    assert!(value("weir_checkout_seconds_count") >= 10.0);
-    assert!(value("weir_plan_cache_hits_total") >= 3.0);
-    assert!(value("weir_plan_cache_misses_total") >= 2.0);
-    assert!(value("weir_client_bytes_received_total") > 300.0);
-    assert!(value("weir_client_bytes_sent_total") > 300.0);
-    assert!(value("weir_server_prepares_total") >= 1.0);
+    let of_shop = |name: &str| value(&format!("{name}{{database=\"shop\"}}"));
+    let lent = "weir_checkout_seconds_count{database=\"shop\",shard=\"s0\",tier=\"interactive\"}";
+    assert!(value(lent) >= 4.0);
+    assert!(of_shop("weir_plan_cache_hits_total") >= 3.0);
+    assert!(of_shop("weir_plan_cache_misses_total") >= 2.0);
+    assert!(of_shop("weir_client_bytes_received_total") > 300.0);
+    assert!(of_shop("weir_client_bytes_sent_total") > 300.0);
+    assert!(of_shop("weir_server_prepares_total") >= 1.0);
+    assert!(of_shop("weir_client_parses_total") >= 1.0);
+    assert_eq!(of_shop("weir_client_binds_total"), 4.0);
+    // Two blocks, and eight statements outside of them; a refused one may have been judged there.
+    assert!(of_shop("weir_server_transactions_total") >= 10.0);
+    // BEGIN, COMMIT, BEGIN, ROLLBACK.
+    assert_eq!(of_shop("weir_own_statements_total"), 4.0);
+    let statements = |shard: &str| {
+        value(&format!(
+            "weir_statement_seconds_count{{database=\"shop\",role=\"primary\",shard=\"{shard}\",\
+             strategy=\"single\",tier=\"interactive\"}}"
+        ))
+    };
+    assert_eq!(statements("s0") + statements("s1"), 10.0);
+    let refused = "weir_statement_errors_total{class=\"0A\",database=\"shop\",shard=\"weir\"}";
+    assert_eq!(value(refused), 1.0);
     assert_eq!(value("weir_rules_version{database=\"shop\"}"), 0.0);
     let ended = |outcome: &str| {
         format!("weir_transactions_total{{database=\"shop\",outcome=\"{outcome}\"}}")

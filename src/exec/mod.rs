@@ -5,6 +5,7 @@
 //! - `doom`: why a statement is cancelled, if its client has not asked for it
 //! - `budget`: how much longer the statement that runs may take
 //! - `broken`: what ends a session or a participant
+//! - `running`: a statement while it runs, and what is known of it at its end
 //! - `relay`: carries answers to the client in the order of the questions
 //! - `fan_out`: one query on several servers at the same time
 //! - `copy`: COPY data for several servers
@@ -16,6 +17,7 @@ mod spare;
 pub mod doom;
 pub mod budget;
 pub mod broken;
+pub mod running;
 pub mod relay;
 pub mod fan_out;
 pub mod copy;

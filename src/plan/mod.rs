@@ -62,7 +62,7 @@ use catalog::Nulls;
 pub use draw::Draw;
 pub use explain::explain;
 pub use lock::LockTarget;
-pub use planner::Planner;
+pub use planner::{Found, Planner};
 pub use recall::{Recalled, SequenceName};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -126,6 +126,8 @@ pub struct Plan {
     pub asks: Asks,
     /// A hash of the statement's text without its literals: the same in every weir of one build.
     pub fingerprint: u64,
+    /// Its text without its literals: the beginning, if it is long.
+    pub shape: Box<str>,
     /// DO or CALL: nobody looks into what it runs.
     pub runs_code: bool,
     needs_types: bool,

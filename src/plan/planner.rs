@@ -43,6 +43,14 @@ pub struct Planner {
 /// For each plan of a generation, so many bytes of statements are kept: long ones leave sooner.
 const KEY_BYTES: usize = 4096;
 
+/// What is kept of a statement.
+#[derive(Debug)]
+pub enum Found {
+    Plan(Planned),
+    /// Its shape, for [`Planner::make`].
+    Nothing(Shape),
+}
+
 /// How look-ups ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct LookedUp {
@@ -92,31 +100,46 @@ impl Planner {
 
     /// How this statement (one, without its semicolon) runs.
     pub fn plan(&mut self, statement: &str, context: &Context<'_>) -> Result<Planned, Unroutable> {
+        match self.find(statement, context)? {
+            Found::Plan(planned) => Ok(planned),
+            Found::Nothing(shape) => self.make(statement, shape, context),
+        }
+    }
+
+    /// What is kept of this statement.
+    pub fn find(&mut self, statement: &str, context: &Context<'_>) -> Result<Found, Unroutable> {
         let strings = context.standard_conforming_strings;
         let mut shape = self.spare.pop().unwrap_or_default();
         shape_into(statement, strings, &mut shape)
             .map_err(|error| Unroutable::Value(error.into()))?;
-        // Where tables may be hidden, or a shard is named, nothing is kept.
-        let alone = !context.temporary.is_empty() || context.named_shard.is_some();
-        if alone && !context.rules.is_plain() {
-            let (plan, _) = finished(statement, &shape, context)?;
-            return Ok(Planned { plan: Arc::new(plan), shape });
+        if is_alone(context) {
+            return Ok(Found::Nothing(shape));
         }
         self.key.clear();
         write_key(&mut self.key, &shape, context);
         if let Some(plan) = self.young.get(self.key.as_slice()) {
             self.looked_up.hits += 1;
-            return Ok(Planned { plan: Arc::clone(plan), shape });
+            return Ok(Found::Plan(Planned { plan: Arc::clone(plan), shape }));
         }
         if let Some((key, plan)) = self.old.remove_entry(self.key.as_slice()) {
             self.looked_up.hits += 1;
             self.keep(key, Arc::clone(&plan));
-            return Ok(Planned { plan, shape });
+            return Ok(Found::Plan(Planned { plan, shape }));
         }
         self.looked_up.misses += 1;
+        Ok(Found::Nothing(shape))
+    }
+
+    /// A plan for a statement of that shape, of which nothing was found just now.
+    pub fn make(
+        &mut self,
+        statement: &str,
+        shape: Shape,
+        context: &Context<'_>,
+    ) -> Result<Planned, Unroutable> {
         let (plan, keep) = finished(statement, &shape, context)?;
         let plan = Arc::new(plan);
-        if keep == Keep::Shape {
+        if keep == Keep::Shape && !is_alone(context) {
             self.keep(self.key.as_slice().into(), Arc::clone(&plan));
         }
         Ok(Planned { plan, shape })
@@ -143,6 +166,12 @@ impl Planner {
     }
 }
 
+/// Where tables may be hidden, or a shard is named, nothing is kept.
+fn is_alone(context: &Context<'_>) -> bool {
+    let alone = !context.temporary.is_empty() || context.named_shard.is_some();
+    alone && !context.rules.is_plain()
+}
+
 /// Everything a plan depends on; no part can be mistaken for another, since no text holds a zero.
 fn write_key(key: &mut Vec<u8>, shape: &Shape, context: &Context<'_>) {
     key.extend_from_slice(&context.rules.version.0.to_ne_bytes());
@@ -161,7 +190,15 @@ fn finished(
 ) -> Result<(Plan, Keep), Unroutable> {
     let (plan, keep) = build(statement, shape, context)?;
     let runs_code = matches!(classify(&shape.text), Verb::Do | Verb::Call);
-    Ok((Plan { fingerprint: fingerprint(shape), runs_code, ..plan }, keep))
+    let text = shown(&shape.text).into();
+    Ok((Plan { fingerprint: fingerprint(shape), shape: text, runs_code, ..plan }, keep))
+}
+
+/// As much of a shape as logs and views show.
+fn shown(shape: &str) -> &str {
+    const SHOWN_BYTES: usize = 2048;
+    let mut ends = (0..=SHOWN_BYTES.min(shape.len())).rev();
+    ends.find_map(|end| shape.get(..end)).unwrap_or_default()
 }
 
 fn fingerprint(shape: &Shape) -> u64 {
@@ -294,6 +331,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         copying: None,
         asks,
         fingerprint: 0,
+        shape: Box::default(),
         runs_code: false,
         needs_types,
         is_unread: false,
@@ -430,6 +468,7 @@ fn analyse(
         copying,
         asks: Asks::default(),
         fingerprint: 0,
+        shape: Box::default(),
         runs_code: false,
         needs_types,
         is_unread: false,

@@ -248,7 +248,7 @@ impl Cluster {
             metrics: self
                 .metrics
                 .as_ref()
-                .map(|metrics| metrics.pool(&self.config.label, &server.shard, &tier.name)),
+                .map(|metrics| metrics.pool(&self.config.label, &server.shard, &host, &tier.name)),
         };
         let names = (database.to_owned(), ask.tier);
         let pool = Arc::new(ServerPool::new(dialer, names, &self.config, gate));

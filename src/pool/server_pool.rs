@@ -467,7 +467,12 @@ impl ServerPool {
 
     /// Keeps a connection that can be used again at hand, unless it is another worker's.
     fn keep(&self, mut held: Held) {
-        held.unused_since = Instant::now();
+        let now = Instant::now();
+        if let Some(metrics) = &self.metrics {
+            // Since then it has been used.
+            metrics.lent(now.saturating_duration_since(held.unused_since));
+        }
+        held.unused_since = now;
         if self.dialer.has_opened(&held) && self.dialer.unfit(&held).is_none() {
             self.warm().push(held);
         }

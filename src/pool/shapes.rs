@@ -94,8 +94,6 @@ pub struct Call {
     shapes: Arc<Shapes>,
     shape: Shape,
     part: Part,
-    /// When the server was asked to answer.
-    asked: Option<Instant>,
 }
 
 /// What a call's outcome means to its shape's breaker.
@@ -127,7 +125,7 @@ impl Shapes {
         if self.has_trouble() {
             part = self.locked(|table| table.admit(shape, Instant::now()))?;
         }
-        Ok(Call { shapes: Arc::clone(self), shape, part, asked: None })
+        Ok(Call { shapes: Arc::clone(self), shape, part })
     }
 
     /// Why a call would be refused now. Asking makes nobody the trial.
@@ -294,20 +292,8 @@ impl Trouble {
 }
 
 impl Call {
-    /// The server is asked to answer from now on. What a client does between its messages is not the
-    /// statement's time.
-    pub fn asks(&mut self, now: Instant) {
-        self.asked.get_or_insert(now);
-    }
-
-    pub fn is_asked(&self) -> bool {
-        self.asked.is_some()
-    }
-
-    /// The answer has come. `since`: until then the server was busy with what was asked before.
-    pub fn ended(mut self, ended: Ended, since: Option<Instant>, now: Instant) {
-        let began = self.asked.map(|asked| since.map_or(asked, |since| since.max(asked)));
-        let took = began.map(|began| now.saturating_duration_since(began)).unwrap_or_default();
+    /// The answer has come, and the servers took so long.
+    pub fn ended(mut self, ended: Ended, took: Duration, now: Instant) {
         self.part = Part::Ended;
         self.shapes.ended(self.shape, took, ended, now);
     }
@@ -456,23 +442,11 @@ mod tests {
         assert!(shapes.admit(shape(1)).is_err());
         // Given up without an answer, the next one is the trial.
         drop(trial);
-        let mut trial = shapes.admit(shape(1)).unwrap();
-        trial.asks(now);
-        trial.ended(Ended::Well, None, now + SLOW);
+        let trial = shapes.admit(shape(1)).unwrap();
+        trial.ended(Ended::Well, SLOW, now + SLOW);
         assert!(shapes.admit(shape(1)).is_err());
         shapes.ended(shape(1), FAST, Ended::Well, now + SLOW + OPEN);
         assert_eq!(shapes.refused(now), []);
-    }
-
-    #[test]
-    fn a_call_behind_others_in_a_pipeline_is_not_blamed_for_them() {
-        let (shapes, now) = (shapes(), Instant::now());
-        for _ in 0..5 {
-            let mut call = shapes.admit(shape(1)).unwrap();
-            call.asks(now);
-            call.ended(Ended::Well, Some(now + SLOW), now + SLOW + FAST);
-        }
-        assert!(!shapes.has_trouble());
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::error::{Error, SqlState};
 use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
 use crate::plan::{Route, Target};
-use crate::pool::shapes::Ended;
 use crate::sql::control::{self, Control};
 use crate::sql::explained::Explained;
 use crate::sql::lexer::Lexer;
@@ -121,7 +120,8 @@ impl Session {
         self.tie(at, &statement.planned);
         let statement = self.retold_statement(at, &statement).await?.unwrap_or(statement);
         self.ensure_said(at, &statement).await?;
-        let began = Instant::now();
+        let mut running = self.running(&statement.planned, at, call);
+        running.asks(Instant::now());
         let outer = self.edit.take();
         let (mut text, mut edit) = executing(said, name, &statement, outer.as_deref());
         if let Some(explained) = explained {
@@ -132,11 +132,7 @@ impl Session {
         self.edit = Some(Rc::new(edit));
         let outcome = self.say(at, &text, Show::Forward).await;
         self.edit = outer;
-        // Its errors are not counted: nobody keeps them.
-        if let (Some(mut call), Ok(())) = (call, &outcome) {
-            call.asks(began);
-            call.ended(Ended::Well, None, Instant::now());
-        }
+        self.ended_alone(running, &outcome);
         outcome
     }
 
@@ -188,7 +184,12 @@ impl Session {
             statement: None,
         };
         match explained {
-            None => self.answer_whole(&asked).await,
+            None => {
+                let running = self.running_on_several(&statement.planned, None);
+                let outcome = self.answer_whole(&asked).await;
+                self.ended_on_several(running, &outcome);
+                outcome
+            }
             Some(explained) => self.explain_whole(&asked, explained).await,
         }
     }

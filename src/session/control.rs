@@ -20,6 +20,10 @@ use bytes::BytesMut;
 impl Session {
     /// Acts on a control statement. Everything said before it has been answered.
     pub(super) async fn control(&mut self, control: Control, statement: &str) -> Result<(), Stop> {
+        // What is executed counts as what it is.
+        if !matches!(control, Control::Execute { .. }) {
+            self.database.tally.borrow_mut().own_statements += 1;
+        }
         match control {
             Control::Begin { modes } => self.begin(&modes, statement).await,
             Control::Commit { chain } => self.end_block(chain, Ending::Committed).await,

@@ -101,6 +101,7 @@ impl Session {
             passed_on: None,
             deciding: false,
             leaving,
+            seen: super::observed::Seen::default(),
         }
     }
 
@@ -174,13 +175,6 @@ impl Session {
         }
     }
 
-    pub(super) fn count_moved(&mut self) {
-        let moved = self.client.take_moved();
-        let looked_up = self.database.planner.borrow_mut().take_looked_up();
-        self.database.metrics.moved(moved.received, moved.sent);
-        self.database.metrics.looked_up(looked_up.hits, looked_up.misses);
-    }
-
     fn is_idle(&self) -> bool {
         self.txn.status() == Status::Idle && self.relay.is_empty() && self.client.input.is_empty()
     }
@@ -240,7 +234,7 @@ impl Session {
     }
 
     pub(super) async fn say_goodbye(&mut self, error: &Error) {
-        self.database.metrics.error(error.blame);
+        self.note_own_error(error);
         error_response::write(error, &mut self.client.output);
         // The client may be gone already; there is nobody left to tell.
         drop(self.client.flush().await);
@@ -335,6 +329,7 @@ impl Session {
             let current = self.database.serving.load();
             if !Arc::ptr_eq(&current, &self.serving) {
                 self.note_servers(&current);
+                self.database.observed.forget();
                 self.serving = current.clone();
                 self.serving_at_savepoint.clear();
             }

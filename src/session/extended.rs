@@ -14,7 +14,7 @@ use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Show, Step};
 use crate::ids::{HotKey, Oid};
-use crate::plan::{Command, Route, SharedPlan};
+use crate::plan::{Command, Route};
 use crate::pool::shapes::Shape;
 use crate::sql::control::Control;
 use crate::wire::encode;
@@ -26,14 +26,23 @@ use std::rc::Rc;
 /// What a client has bound.
 #[derive(Clone)]
 pub enum Portal {
-    /// On that participant, the shape that its calls are counted as, and its plan if it draws from sequences.
-    On(usize, Option<Shape>, Option<SharedPlan>),
+    /// On that participant, the shape that its calls are counted as, and what it runs; an SQL cursor's is
+    /// not known.
+    On(usize, Option<Shape>, Option<Ran>),
     /// A statement that weir acts on itself, when it is executed.
     Own(Rc<Statement>),
     /// The same after its Execute: it runs once.
     Spent(Rc<Statement>),
     /// Of a query whose rows are on several shards.
     Several(Shared),
+}
+
+/// What a portal on a server runs.
+#[derive(Clone)]
+pub struct Ran {
+    statement: Rc<Statement>,
+    /// It draws from sequences where it runs.
+    draws: bool,
 }
 
 /// So many answers may be outstanding before weir waits for some.
@@ -78,6 +87,7 @@ impl Session {
 
     fn parse(&mut self, body: &[u8]) -> Result<(), Stop> {
         let parse = frontend::Parse::read(body).map_err(Error::from)?;
+        self.database.tally.borrow_mut().parses += 1;
         let name = parse.name_str().map_err(Error::from)?.to_owned();
         let text = self.readable(parse.sql)?.into_owned();
         if !name.is_empty() && self.statements.contains_key(&name) {
@@ -107,6 +117,7 @@ impl Session {
 
     async fn bind(&mut self, body: &[u8]) -> Result<(), Stop> {
         let bind = frontend::Bind::read(body).map_err(Error::from)?;
+        self.database.tally.borrow_mut().binds += 1;
         let portal = bind.portal_str().map_err(Error::from)?.to_owned();
         let name = bind.statement_str().map_err(Error::from)?;
         let statement = self.current(name)?;
@@ -209,9 +220,8 @@ impl Session {
             encode::describe(Object::Portal, portal.as_bytes(), output);
             self.relay.expect(at, Step::DescribePortal, Show::Swallow);
         }
-        let draws = (!has_drawn_key && !runs.planned.plan.draws.is_empty())
-            .then(|| runs.planned.plan.clone());
-        self.keep_portal(portal, Portal::On(at, shape, draws));
+        let draws = !has_drawn_key && !runs.planned.plan.draws.is_empty();
+        self.keep_portal(portal, Portal::On(at, shape, Some(Ran { statement: runs, draws })));
         Ok(())
     }
 
@@ -307,16 +317,19 @@ impl Session {
             Portal::Several(portal) => {
                 Box::pin(self.execute_several(&portal, execute.max_rows)).await
             }
-            Portal::On(at, shape, draws) => {
+            Portal::On(at, shape, ran) => {
                 self.keep_budget(shape.map(|shape| shape.tier));
                 let call = self.admit(shape)?;
                 self.site_messages(at).await?;
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
                 self.relay.expect(at, Step::Execute, Show::Forward);
-                self.relay.time(call);
                 self.txn.draws_only_on(Some(at));
-                if let Some(plan) = draws {
-                    self.txn.note_draws(at, &plan.draws);
+                if let Some(Ran { statement, draws }) = ran {
+                    let running = self.running(&statement.planned, at, call);
+                    self.relay.time(running);
+                    if draws {
+                        self.txn.note_draws(at, &statement.planned.plan.draws);
+                    }
                 }
                 Ok(())
             }
@@ -364,12 +377,12 @@ impl Session {
             Command::Ddl => {
                 self.refuse_if_failed(None)?;
                 let planned = self.plan(&statement.text)?;
-                self.schema_statement(&statement.text, &planned).await
+                self.schema_observed(&statement.text, &planned).await
             }
             Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
                 let planned = self.plan(&statement.text)?;
-                Box::pin(self.copy_several(&statement.text, &planned)).await
+                self.copy_observed(&statement.text, &planned).await
             }
             Command::Query => {
                 Err(Error::internal("a routed statement has no portal of weir's own").into())

@@ -298,7 +298,7 @@ impl Session {
             let closed = prepared.prepare(id, limit);
             participant.preparing.push(id);
             participant.closing.extend(&closed);
-            self.database.metrics.prepares.inc();
+            self.database.counters.prepared();
             let closed: Vec<String> = closed.iter().map(|id| format!("weir_{id}")).collect();
             let text = self.encoding().bytes(&kept.sent.text);
             fan.prepare_on(stream, &mut self.txn.participants, &closed, &text, types);

@@ -18,6 +18,7 @@
 //! - `by_name`: PREPARE, EXECUTE, DEALLOCATE
 //! - `judged`: what PostgreSQL says of statements that weir refuses
 //! - `calls`: a statement's shape may be refused, and its time is limited
+//! - `observed`: what becomes of a statement that has ended
 //! - `site`: bring a shard into the transaction · `clock`: what time it is there
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards · `merged`: how shards are asked for their own
@@ -56,6 +57,7 @@ mod setting;
 mod own;
 mod by_name;
 mod calls;
+mod observed;
 mod judged;
 mod site;
 mod clock;
@@ -94,7 +96,8 @@ use crate::plan::{Catalog, Planner, Unroutable};
 use crate::pool::shapes::Shapes;
 use crate::pool::{self, Cluster, HotRows, Ticket};
 use crate::rules::Rules;
-use crate::telemetry::metrics::{DatabaseMetrics, Metrics};
+use crate::telemetry::metrics::{DatabaseMetrics, Metrics, Tally};
+use crate::telemetry::statements::StatementMetrics;
 use crate::txn::Transaction;
 use crate::txn::footing::Footing;
 use arc_swap::ArcSwap;
@@ -218,6 +221,10 @@ pub struct Database {
     /// Tells the fingerprints of databases apart that share `shapes`.
     salt: u64,
     pub counters: DatabaseMetrics,
+    /// Of statements that have ended.
+    observed: StatementMetrics,
+    /// Not added to the counters yet.
+    tally: RefCell<Tally>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -238,6 +245,12 @@ impl Database {
         Self {
             // Clients choose the names that a `*` stands for: they must not make labels.
             counters: metrics.database(&current.rules.database, &shards),
+            observed: StatementMetrics::new(
+                &metrics,
+                &current.rules.database,
+                limits.tiers.clone(),
+            ),
+            tally: RefCell::default(),
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
             shapes: commons.shapes,
@@ -369,6 +382,7 @@ pub struct Session {
     deciding: bool,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
+    seen: observed::Seen,
 }
 
 /// How the client said what runs now.

@@ -14,7 +14,6 @@ use crate::exec::fan_out::FanOut;
 use crate::exec::relay::Reply;
 use crate::ids::Oid;
 use crate::plan::{Access, Command, Route};
-use crate::pool::shapes::Ended;
 use crate::wire::encode;
 use crate::wire::frontend::{Bind, Format};
 use crate::wire::params::Value;
@@ -279,13 +278,10 @@ impl Session {
             return Ok(());
         }
         let call = self.admit(self.shape_of(&bound.statement.planned, Route::Many))?;
-        let began = Instant::now();
+        let running = self.running_on_several(&bound.statement.planned, call);
         let outcome = self.advance(&mut bound, max_rows).await;
         *portal.borrow_mut() = Some(bound);
-        if let (Some(mut call), Ok(())) = (call, &outcome) {
-            call.asks(began);
-            call.ended(Ended::Well, None, Instant::now());
-        }
+        self.ended_on_several(running, &outcome);
         if self.relay.budget.is_on() {
             self.relay.budget.renew(Instant::now());
         }

@@ -8,7 +8,7 @@ use crate::error::{Error, SqlState};
 use crate::exec::describe::Described;
 use crate::exec::relay::{Edit, Show, Step};
 use crate::ids::Oid;
-use crate::plan::{Command, Planned};
+use crate::plan::{Command, Found, Planned};
 use crate::sql;
 use crate::sql::control::Control;
 use crate::sql::explained;
@@ -18,6 +18,7 @@ use crate::wire::frontend::Object;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Session {
     /// What a failed segment did to the client's statements stays as far as it was answered.
@@ -320,7 +321,7 @@ impl Session {
             return;
         }
         participant.preparing.push(identity.id);
-        self.database.metrics.prepares.inc();
+        self.database.counters.prepared();
         for id in participant.lease.session.prepared.prepare(identity.id, limit) {
             participant.closing.push(id);
             let name = format!("weir_{id}");
@@ -390,7 +391,17 @@ impl Session {
     /// The plan of a statement under this client's settings.
     pub(super) fn plan(&mut self, statement: &str) -> Result<Planned, Error> {
         let context = self.context();
-        let planned = self.database.planner.borrow_mut().plan(statement, &context);
+        let found = self.database.planner.borrow_mut().find(statement, &context);
+        let planned = match found {
+            Ok(Found::Plan(planned)) => Ok(planned),
+            Ok(Found::Nothing(shape)) => {
+                let began = Instant::now();
+                let made = self.database.planner.borrow_mut().make(statement, shape, &context);
+                self.seen.planned(began.elapsed());
+                made
+            }
+            Err(unroutable) => Err(unroutable),
+        };
         let planned = planned.map_err(|unroutable| {
             self.database.counters.refused(unroutable.reason());
             // EXPLAIN cannot tell the plan of a query for the same reason as that cannot be run.

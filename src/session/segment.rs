@@ -52,7 +52,7 @@ impl Session {
 
     /// An error of weir's own, at its place among the answers.
     fn refuse_message(&mut self, error: &Error) {
-        self.database.metrics.error(error.blame);
+        self.note_own_error(error);
         self.forget_unsited();
         self.relay.local(|out| error_response::write(error, out));
         self.segment = Segment::Failed;
@@ -92,7 +92,11 @@ impl Session {
         self.held.clear();
         self.segment = Segment::Failed;
         self.txn.fail();
-        if self.relay.error.take() == Some(SqlState::FEATURE_NOT_SUPPORTED) {
+        let error = self.relay.error.take();
+        if let Some(code) = error {
+            self.note_error(Some(self.relay.erred), code);
+        }
+        if error == Some(SqlState::FEATURE_NOT_SUPPORTED) {
             // Perhaps "cached plan must not change result type": whoever prepares from now on gets
             // a new plan.
             self.database.identities.borrow_mut().forget_all();

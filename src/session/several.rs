@@ -15,7 +15,6 @@ use crate::merge::{Bounds, MergeError, Merger, Step};
 use crate::plan::several::write::relative_time;
 use crate::plan::several::{Count, Merge, Several};
 use crate::plan::{Planned, Route};
-use crate::pool::shapes::Ended;
 use crate::sql::moment::Moment;
 use crate::txn::{Begun, Status};
 use crate::wire::copy::Output;
@@ -24,7 +23,7 @@ use crate::wire::params::{Params, Value};
 use crate::wire::value::decode;
 use crate::wire::{encode, frame};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One execution of a query.
 #[derive(Clone, Copy)]
@@ -140,7 +139,7 @@ impl Session {
         planned: &Planned,
     ) -> Result<(), Stop> {
         let call = self.admit(self.shape_of(planned, Route::Many))?;
-        let began = Instant::now();
+        let running = self.running_on_several(planned, call);
         let asked = Asked {
             text: statement,
             planned,
@@ -156,11 +155,7 @@ impl Session {
             statement: None,
         };
         let outcome = self.answer_whole(&asked).await;
-        // Its errors are not counted: a shard's is told as it came.
-        if let (Some(mut call), Ok(())) = (call, &outcome) {
-            call.asks(began);
-            call.ended(Ended::Well, None, Instant::now());
-        }
+        self.ended_on_several(running, &outcome);
         outcome
     }
 

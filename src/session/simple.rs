@@ -40,6 +40,7 @@ impl Session {
             Err(Stop::End) => return Err(Ended),
         }
         self.configured.clear();
+        self.note_nothing();
         // A simple query is no segment: what follows an error is not skipped.
         self.segment = Segment::Sound;
         if self.txn.status() == Status::Failed(Block::Implicit) {
@@ -89,7 +90,7 @@ impl Session {
 
     /// An error of weir's own, to the client and the metrics.
     pub(super) fn told(&mut self, error: &Error) {
-        self.database.metrics.error(error.blame);
+        self.note_own_error(error);
         error_response::write(error, &mut self.client.output);
     }
 
@@ -197,6 +198,12 @@ impl Session {
             self.count(planned, at);
         }
         self.ask(at, text, Show::Forward);
+        // As in PostgreSQL's own log, one text is one statement.
+        if let Some(first) = all.first() {
+            let running = self.running(first, at, None);
+            self.relay.time(running);
+            self.relay.asked();
+        }
         Some(self.drain().await)
     }
 
@@ -222,7 +229,7 @@ impl Session {
             }
             Command::Ddl => {
                 self.refuse_if_failed(None)?;
-                self.schema_statement(statement, &planned).await
+                self.schema_observed(statement, &planned).await
             }
             Command::Query | Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
@@ -280,7 +287,7 @@ impl Session {
         if route == Route::Many {
             refuse_parameters(planned)?;
             if planned.plan.copying.is_some() {
-                return Box::pin(self.copy_several(statement, planned)).await;
+                return Box::pin(self.copy_observed(statement, planned)).await;
             }
             return Box::pin(self.run_several(statement, planned)).await;
         }
@@ -304,7 +311,8 @@ impl Session {
             }
         }
         self.edit = outer;
-        self.relay.time(call);
+        let running = self.running(planned, at, call);
+        self.relay.time(running);
         self.relay.asked();
         self.drain().await?;
         self.txn.note_draws(at, &planned.plan.draws);

@@ -190,12 +190,15 @@ impl Session {
         if let Poll::Ready(lease) = once.await {
             return lease;
         }
-        tokio::select! {
+        let began = Instant::now();
+        let lease = tokio::select! {
             biased;
-            lease = leasing => lease,
+            lease = &mut leasing => lease,
             () = self.slot.waiting.notified() => Err(self.slot.reason()),
             () = self.relay.budget.spent() => Err(budget::canceled()),
-        }
+        };
+        self.seen.waited(began.elapsed());
+        lease
     }
 
     /// What a server makes of a statement, asked beside the transaction under the client's settings.
@@ -376,7 +379,9 @@ impl Session {
                 Err(broken) => return Err(self.broken(broken).await),
             }
         }
-        if self.relay.error.take().is_some() {
+        self.observe_finished();
+        if let Some(code) = self.relay.error.take() {
+            self.note_error(Some(self.relay.erred), code);
             self.txn.fail();
             stop = Err(Stop::Said);
         }
@@ -407,6 +412,7 @@ impl Session {
             tracing::debug!("the gather database did not roll back");
         }
         self.note_written();
+        self.note_transaction();
         if !self.txn.participants.is_empty() {
             self.give_back().await;
         }

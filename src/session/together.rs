@@ -335,7 +335,7 @@ impl Session {
             return stop;
         }
         if let Some(failure) = fan.failure() {
-            self.tell_failure(failure, wording);
+            self.tell_failure(failure, fan.at(failure.stream), wording);
         }
         self.note_failed(&fan.failed());
         Stop::Said
@@ -356,7 +356,7 @@ impl Session {
             Err(_) => {
                 let silent = fan.running().first().copied().unwrap_or_default();
                 if let Some(failure) = fan.failure() {
-                    self.tell_failure(failure, wording);
+                    self.tell_failure(failure, fan.at(failure.stream), wording);
                     self.lose_participants("it did not answer a cancel request").await;
                     return Err(Stop::Said);
                 }
@@ -398,8 +398,9 @@ impl Session {
         }
     }
 
-    fn tell_failure(&mut self, failure: &Failure, wording: &Wording) {
+    fn tell_failure(&mut self, failure: &Failure, at: Option<usize>, wording: &Wording) {
         let code = failure.code();
+        self.note_error(at, code);
         let mut message = BytesMut::new();
         if code == SqlState::QUERY_CANCELED
             && let Some(verdict) = self.relay.budget.verdict()

@@ -9,7 +9,7 @@ use crate::ids::{HotKey, TierId};
 use crate::plan::Route;
 use crate::pool::hot_rows::{Patience, Refused};
 use crate::txn::{Begun, Participant, Status};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What ends the wait for a turn too early.
 enum Limit {
@@ -36,6 +36,7 @@ impl Session {
         let (wait, limit) = self.longest_turn(tier);
         let patience = Patience { queue: self.database.limits.hot_row_queue, wait };
         let rows = self.database.hot_rows.clone();
+        let began = Instant::now();
         let entered = tokio::select! {
             // Whoever is seen in line can be cancelled.
             biased;
@@ -44,6 +45,7 @@ impl Session {
             () = self.client.hung_up() => return Err(Stop::End),
             entered = rows.enter(shard, row.clone(), patience) => entered,
         };
+        self.seen.waited(began.elapsed());
         match entered {
             Ok(ticket) => {
                 self.turn = Some(ticket);

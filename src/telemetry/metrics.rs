@@ -5,8 +5,8 @@
 use crate::error::Blame;
 use crate::ids::ShardId;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ metrics! {
     clients: IntGauge = "weir_clients" [] "clients connected now";
     connections: IntCounterVec = "weir_connections_total" ["outcome"] "connections from clients, by how their start-up ended";
     statements: IntCounterVec = "weir_statements_total" ["database", "shard", "access"] "statements sent to servers, by where and what they may do";
+    statement_seconds: HistogramVec = "weir_statement_seconds" ["database", "shard", "tier", "role", "strategy"] "time that statements took, from their being taken to their last answer";
+    statement_errors: IntCounterVec = "weir_statement_errors_total" ["database", "shard", "class"] "errors that clients were told, by whose they are and the class of their SQLSTATE";
+    own_statements: IntCounterVec = "weir_own_statements_total" ["database"] "statements that steer the session or its transaction: BEGIN, COMMIT, SET, cursors and the like";
+    server_transactions: IntCounterVec = "weir_server_transactions_total" ["database"] "transactions, and statements outside of them, that servers have run";
     refused: IntCounterVec = "weir_refused_total" ["database", "reason"] "statements that weir would not run";
     several: IntCounterVec = "weir_several_shards_total" ["database", "strategy"] "statements over several shards that were answered, by how";
     merged_rows: IntCounterVec = "weir_merged_rows_total" ["database"] "rows of answers that weir united from several shards";
@@ -67,8 +71,9 @@ metrics! {
     server_idle: IntGaugeVec = "weir_server_connections_idle" ["database", "shard", "server", "tier"] "connections to servers that nobody uses now";
     server_max: IntGaugeVec = "weir_server_connections_max" ["database", "shard", "server", "tier"] "connections to servers that may be open, without the reserve";
     waiting: IntGaugeVec = "weir_checkout_waiting" ["database", "shard", "server", "tier"] "statements waiting for a server connection now";
-    checkout: Histogram = "weir_checkout_seconds" [] "time that statements waited for a server connection";
+    checkout: HistogramVec = "weir_checkout_seconds" ["database", "shard", "tier"] "time that statements waited for a server connection";
     checkout_failed: IntCounterVec = "weir_checkout_failed_total" ["database", "shard", "tier"] "waits for a server connection that ended without one";
+    server_busy: CounterVec = "weir_server_busy_seconds_total" ["database", "shard", "server", "tier"] "time that connections to servers were lent to clients, added up";
     server_connects: IntCounterVec = "weir_server_connects_total" ["database", "shard", "outcome"] "attempts to connect to a server";
     server_rtt: GaugeVec = "weir_server_tcp_rtt_seconds" ["database", "shard", "server"] "round trip to a server as TCP has measured it";
     server_retransmits: IntCounterVec = "weir_server_tcp_retransmits_total" ["database", "shard", "server"] "segments that TCP had to send to a server again";
@@ -83,11 +88,13 @@ metrics! {
     replica_lag: GaugeVec = "weir_replica_lag_seconds" ["database", "shard", "server"] "how far a replica is behind the primary at most";
     server_breaker_open: IntGaugeVec = "weir_server_breaker_open" ["database", "shard", "server"] "1: the server's breaker is open or half-open";
     server_breaker_trips: IntCounterVec = "weir_server_breaker_trips_total" ["database", "shard", "server"] "times that the server's breaker has opened";
-    prepares: IntCounter = "weir_server_prepares_total" [] "statements prepared on servers";
-    plan_hits: IntCounter = "weir_plan_cache_hits_total" [] "statements whose plan was cached";
-    plan_misses: IntCounter = "weir_plan_cache_misses_total" [] "statements that had to be planned";
-    bytes_from_clients: IntCounter = "weir_client_bytes_received_total" [] "bytes read from clients";
-    bytes_to_clients: IntCounter = "weir_client_bytes_sent_total" [] "bytes sent to clients";
+    prepares: IntCounterVec = "weir_server_prepares_total" ["database"] "statements prepared on servers";
+    parses: IntCounterVec = "weir_client_parses_total" ["database"] "Parse messages of clients";
+    binds: IntCounterVec = "weir_client_binds_total" ["database"] "Bind messages of clients";
+    plan_hits: IntCounterVec = "weir_plan_cache_hits_total" ["database"] "statements whose plan was cached";
+    plan_misses: IntCounterVec = "weir_plan_cache_misses_total" ["database"] "statements that had to be planned";
+    bytes_from_clients: IntCounterVec = "weir_client_bytes_received_total" ["database"] "bytes read from clients";
+    bytes_to_clients: IntCounterVec = "weir_client_bytes_sent_total" ["database"] "bytes sent to clients";
     admin_requests: IntCounterVec = "weir_admin_requests_total" ["outcome"] "requests to the admin port, by how they ended";
     reloads: IntCounterVec = "weir_reloads_total" ["outcome"] "times that configuration and rules were read again";
     rules_version: IntGaugeVec = "weir_rules_version" ["database"] "the rules in force, counted from the process's start";
@@ -124,6 +131,28 @@ pub struct DatabaseMetrics {
     commit_seconds: Histogram,
     database: String,
     refused: IntCounterVec,
+    own_statements: IntCounter,
+    server_transactions: IntCounter,
+    prepares: IntCounter,
+    parses: IntCounter,
+    binds: IntCounter,
+    plan_hits: IntCounter,
+    plan_misses: IntCounter,
+    bytes_received: IntCounter,
+    bytes_sent: IntCounter,
+}
+
+/// What a session has counted since it was last asked.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    pub own_statements: u64,
+    pub server_transactions: u64,
+    pub parses: u64,
+    pub binds: u64,
+    pub plan_hits: u64,
+    pub plan_misses: u64,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
 }
 
 /// What the pools to one shard count. Their gauges are read from them when somebody looks:
@@ -131,6 +160,7 @@ pub struct DatabaseMetrics {
 #[derive(Clone, Debug)]
 pub struct PoolMetrics {
     checkout: Histogram,
+    busy: Counter,
     failed: IntCounter,
     connects: IntCounter,
     connects_failed: IntCounter,
@@ -205,12 +235,22 @@ impl Metrics {
             commit_seconds: self.commit_seconds.clone(),
             database: database.to_owned(),
             refused: self.refused.clone(),
+            own_statements: self.own_statements.with_label_values(&[database]),
+            server_transactions: self.server_transactions.with_label_values(&[database]),
+            prepares: self.prepares.with_label_values(&[database]),
+            parses: self.parses.with_label_values(&[database]),
+            binds: self.binds.with_label_values(&[database]),
+            plan_hits: self.plan_hits.with_label_values(&[database]),
+            plan_misses: self.plan_misses.with_label_values(&[database]),
+            bytes_received: self.bytes_from_clients.with_label_values(&[database]),
+            bytes_sent: self.bytes_to_clients.with_label_values(&[database]),
         }
     }
 
-    pub fn pool(&self, database: &str, shard: &str, tier: &str) -> PoolMetrics {
+    pub fn pool(&self, database: &str, shard: &str, server: &str, tier: &str) -> PoolMetrics {
         PoolMetrics {
-            checkout: self.checkout.clone(),
+            checkout: self.checkout.with_label_values(&[database, shard, tier]),
+            busy: self.server_busy.with_label_values(&[database, shard, server, tier]),
             closed: self.server_closed.clone(),
             failed: self.checkout_failed.with_label_values(&[database, shard, tier]),
             connects: self.server_connects.with_label_values(&[database, shard, "ok"]),
@@ -280,18 +320,6 @@ impl Metrics {
         }
     }
 
-    /// Bytes of a client's line.
-    pub fn moved(&self, received: u64, sent: u64) {
-        self.bytes_from_clients.inc_by(received);
-        self.bytes_to_clients.inc_by(sent);
-    }
-
-    /// Look-ups of plans.
-    pub fn looked_up(&self, hits: u64, misses: u64) {
-        self.plan_hits.inc_by(hits);
-        self.plan_misses.inc_by(misses);
-    }
-
     /// An error goes to a client.
     pub fn error(&self, blame: Blame) {
         let blame = match blame {
@@ -330,6 +358,11 @@ impl PoolMetrics {
             true => self.checkout.observe(after.as_secs_f64()),
             false => self.failed.inc(),
         }
+    }
+
+    /// A connection comes back that was lent for so long.
+    pub fn lent(&self, time: Duration) {
+        self.busy.inc_by(time.as_secs_f64());
     }
 
     pub fn connected(&self, connected: bool) {
@@ -381,6 +414,30 @@ impl DatabaseMetrics {
         if let Some(counter) = row.and_then(|columns| columns.get(column)) {
             counter.inc();
         }
+    }
+
+    /// Counts what a session has counted.
+    pub fn add(&self, tally: Tally) {
+        let counted = [
+            (&self.own_statements, tally.own_statements),
+            (&self.server_transactions, tally.server_transactions),
+            (&self.parses, tally.parses),
+            (&self.binds, tally.binds),
+            (&self.plan_hits, tally.plan_hits),
+            (&self.plan_misses, tally.plan_misses),
+            (&self.bytes_received, tally.bytes_received),
+            (&self.bytes_sent, tally.bytes_sent),
+        ];
+        for (counter, count) in counted {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        }
+    }
+
+    /// Counts a statement that is prepared on a server.
+    pub fn prepared(&self) {
+        self.prepares.inc();
     }
 
     /// Counts a transaction block.
@@ -454,8 +511,11 @@ trait Declare: Sized {
 /// Names and labels are literals above; a test declares them all.
 const VALID: &str = "metric names and labels are valid";
 
-/// From a tenth of a millisecond, which is no wait, to the time-out's order.
-const WAIT_BUCKETS_S: &[f64] = &[0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
+/// From a tenth of a millisecond, which is no wait, to the time-outs' order.
+const WAIT_BUCKETS_S: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
+];
 
 impl Declare for IntGauge {
     fn declare(name: &str, help: &str, _: &[&str]) -> Self {
@@ -491,6 +551,19 @@ impl Declare for Histogram {
     fn declare(name: &str, help: &str, _: &[&str]) -> Self {
         let options = HistogramOpts::new(name, help).buckets(WAIT_BUCKETS_S.to_vec());
         Self::with_opts(options).expect(VALID)
+    }
+}
+
+impl Declare for HistogramVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
+        let options = HistogramOpts::new(name, help).buckets(WAIT_BUCKETS_S.to_vec());
+        Self::new(options, labels).expect(VALID)
+    }
+}
+
+impl Declare for CounterVec {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(VALID)
     }
 }
 

@@ -162,6 +162,9 @@ impl Relay {
         // Of servers that are told the same at the same time each may report it.
         let again = header.kind == b'E' && self.error.is_some();
         let seen = self.see(header.kind, body, step, show);
+        if header.kind == b'E' {
+            self.erred = at;
+        }
         if let Seen::Status(status) = seen {
             participant.status = status;
         }

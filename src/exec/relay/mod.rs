@@ -15,9 +15,10 @@ use super::budget::Budget;
 use super::describe::ResultShape;
 use super::fan_out::Lines;
 use super::line::{self, Line};
+use super::running::{Finished, Running, Since};
 use super::spare;
 use crate::error::{Blame, Error, SqlState};
-use crate::pool::shapes::{Call, Ended};
+use crate::pool::shapes::Ended;
 use crate::txn::Participant;
 use crate::wire::frame;
 use crate::wire::server::ErrorFields;
@@ -65,6 +66,8 @@ pub struct Relay {
     pub tag: Vec<u8>,
     /// SQLSTATE of the last error that a server reported; taken by the session.
     pub error: Option<SqlState>,
+    /// The participant that reported it.
+    pub erred: usize,
     /// The participant that waits for COPY data.
     pub copy_in: Option<usize>,
     /// What was forwarded in answer to Describes of statements, in order; taken by the session.
@@ -78,10 +81,12 @@ pub struct Relay {
     /// How many messages that run the client's statements have gone to servers.
     pub statements: u64,
     pub budget: Budget,
+    /// Statements that have ended; taken by the session.
+    pub finished: Vec<Finished>,
     /// So many replies at the head of the queue the servers were asked for: no message of the client is
     /// needed for them.
     owed: usize,
-    /// When the last call ended: until then the servers were busy with it.
+    /// When the last statement ended: until then the servers were busy with it.
     answered: Option<Instant>,
     /// The client has been slow to take the answer that is carried now.
     stalled: bool,
@@ -102,9 +107,9 @@ impl Relay {
         self.replies.push_back(Reply::Server { at, step, show, edit });
     }
 
-    /// The answer that was queued last is this call's.
-    pub fn time(&mut self, call: Option<Call>) {
-        self.replies.extend(call.map(Reply::Timed));
+    /// The answer that was queued last is this statement's.
+    pub fn time(&mut self, running: Running) {
+        self.replies.push_back(Reply::Timed(running));
     }
 
     /// The servers are asked for everything that is queued, now.
@@ -113,8 +118,8 @@ impl Relay {
         let mut now = None;
         for reply in self.replies.iter_mut().rev() {
             match reply {
-                Reply::Timed(call) if call.is_asked() => break,
-                Reply::Timed(call) => call.asks(*now.get_or_insert_with(Instant::now)),
+                Reply::Timed(running) if running.is_asked() => break,
+                Reply::Timed(running) => running.asks(*now.get_or_insert_with(Instant::now)),
                 Reply::Local(_) | Reply::Server { .. } | Reply::Unsited | Reply::Mark => {}
             }
         }
@@ -337,7 +342,7 @@ impl Relay {
                     continue;
                 }
                 Some(Reply::Timed(_)) => {
-                    self.call_ended();
+                    self.note_end();
                     continue;
                 }
                 Some(Reply::Server { at, step, show, edit }) => {
@@ -359,7 +364,7 @@ impl Relay {
                 Advance::Failed => {
                     self.pop();
                     if head.step == Step::Execute {
-                        self.call_ended();
+                        self.note_end();
                     }
                     return Poll::Ready(Ok(Pumped::Failed(at)));
                 }
@@ -409,17 +414,15 @@ impl Relay {
         self.replies.pop_front()
     }
 
-    /// The answer before the head was a call's, if the head says so.
-    fn call_ended(&mut self) {
+    /// The answer before the head was a statement's, if the head says so.
+    fn note_end(&mut self) {
         let Some(Reply::Timed(_)) = self.replies.front() else { return };
-        let Some(Reply::Timed(call)) = self.pop() else { return };
+        let Some(Reply::Timed(running)) = self.pop() else { return };
         let now = Instant::now();
-        let since = match std::mem::take(&mut self.stalled) {
-            true => Some(now),
-            false => self.answered,
-        };
-        self.answered = Some(now);
-        call.ended(self.error.map_or(Ended::Well, Ended::Failed), since, now);
+        let stalled = std::mem::take(&mut self.stalled);
+        let since = Since { answered: self.answered.replace(now), stalled };
+        let ended = self.error.map_or(Ended::Well, Ended::Failed);
+        self.finished.push(running.ended(ended, since, now));
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is expected of servers, in order.
-use crate::pool::shapes::Call;
+use crate::exec::running::Running;
 use crate::sql::rewrite::Rendered;
 use std::rc::Rc;
 
@@ -47,8 +47,8 @@ pub enum Reply {
     Unsited,
     /// No answer: everything before it has been answered.
     Mark,
-    /// No answer: the one before it was this call's.
-    Timed(Call),
+    /// No answer: the one before it was this statement's.
+    Timed(Running),
 }
 
 /// How an error speaks of the client's statement, where a server was sent another text.

@@ -23,6 +23,7 @@ use crate::session::place::Place;
 use crate::session::several::{Answer, Asked};
 use crate::session::together::{Tells, Wording};
 use crate::session::{Limits, Session, Stop};
+use crate::telemetry::statements::Strategy;
 use crate::txn::Begun;
 use crate::wire::encode;
 use crate::wire::frontend::Format;
@@ -323,6 +324,7 @@ impl Session {
         let took = gathered.began.elapsed();
         let Meter { rows: moved, bytes, .. } = gathered.meter;
         self.database.counters.gathered(moved, bytes, took);
+        self.note_strategy(Strategy::Gather);
         tracing::debug!(moved, bytes, shards = gathered.shards, "a statement was gathered");
         if self.gather_notice() {
             self.tell_gathered(gathered, took);
