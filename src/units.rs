@@ -19,6 +19,15 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(unit_ms).filter(|&ms| ms > 0).map(Duration::from_millis)
 }
 
+/// As [`parse_duration`] reads it; what is no whole number of milliseconds is cut off.
+pub fn duration_text(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
+    let unit = units.into_iter().find(|(_, unit_ms)| ms >= *unit_ms && ms.is_multiple_of(*unit_ms));
+    let (unit, unit_ms) = unit.unwrap_or(("ms", 1));
+    format!("{}{unit}", ms / unit_ms)
+}
+
 pub fn parse_size(text: &str) -> Option<usize> {
     let (number, unit) = number_and_unit(text)?;
     let unit = match unit {

@@ -41,11 +41,11 @@ fn scripts_look_act_explain_and_compare_rules_over_http() {
     let weir = Weir::with_rules(&cluster, &rules, &settings);
 
     assert_eq!(ask(&weir, "/healthz", None, None), (200, "alive\n".to_owned()));
-    assert_eq!(ask(&weir, "/api/v1/servers", None, None).0, 401);
-    assert_eq!(ask(&weir, "/api/v1/servers", Some("wrong"), None).0, 401);
+    assert_eq!(ask(&weir, "/api/v1/shards", None, None).0, 401);
+    assert_eq!(ask(&weir, "/api/v1/shards", Some("wrong"), None).0, 401);
     let (status, list) = ask(&weir, "/api/v1", Some(LOOK_TOKEN), None);
     assert!(status == 200 && list.contains("\"may\":\"look\""), "{list}");
-    let (status, servers) = ask(&weir, "/api/v1/servers", Some(LOOK_TOKEN), None);
+    let (status, servers) = ask(&weir, "/api/v1/shards", Some(LOOK_TOKEN), None);
     assert!(status == 200 && servers.contains("\"shard\":\"s1\""), "{servers}");
 
     let pause = Some("{\"database\":\"shop\",\"shard\":\"s1\"}");

@@ -37,7 +37,7 @@ async fn connect(port: u16, user: &str, database: &str) -> Client {
 }
 
 /// The server process that runs a client's statement now.
-async fn backend(client: &Client) -> i32 {
+async fn backend(client: &impl tokio_postgres::GenericClient) -> i32 {
     client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
 }
 

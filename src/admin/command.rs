@@ -49,7 +49,8 @@ impl Command {
     }
 
     fn show(text: &str, name: &str) -> Result<Self, Error> {
-        if let Some(show) = SHOWS.iter().find(|show| name.eq_ignore_ascii_case(show.name())) {
+        let written = name.split_whitespace().collect::<Vec<_>>().join("_");
+        if let Some(show) = SHOWS.iter().find(|show| written.eq_ignore_ascii_case(show.name())) {
             return Ok(Self::Show(*show));
         }
         match control::parse(text, true) {
@@ -187,6 +188,7 @@ mod tests {
     fn views_and_actions_are_named_in_any_case() {
         check("SHOW POOLS", "SHOW POOLS");
         check(" show  hot_rows /* now */", "SHOW HOT_ROWS");
+        check("SHOW hot  rows", "SHOW HOT_ROWS");
         check("reload", "RELOAD Place { database: None, shard: None, server: None }");
         check("-- nothing\n", "nothing");
     }

@@ -11,6 +11,7 @@ use super::table::{Cell, Column, Kind, Table};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::ids::Oid;
+use crate::merge::numeric::Number;
 use crate::session::cancel::Slot;
 use crate::sql::split::split;
 use crate::wire::frontend::{self, Format, Object};
@@ -95,8 +96,14 @@ struct Portal {
     command: Command,
     formats: Vec<Format>,
     /// Rows that Execute has not sent yet; `None`: it has not been executed.
-    rest: Option<std::vec::IntoIter<Vec<Cell>>>,
+    rest: Option<Rest>,
     sent: usize,
+}
+
+/// Rows of a view that have not been sent yet.
+struct Rest {
+    columns: Vec<Column>,
+    rows: std::vec::IntoIter<Vec<Cell>>,
 }
 
 /// What a command answers.
@@ -246,7 +253,7 @@ impl Console {
                 Answer::Rows(table) => {
                     let output = &mut self.line.output;
                     put_description(&table.columns, &[], output);
-                    table.rows.iter().for_each(|row| put_row(row, &[], output));
+                    table.rows.iter().for_each(|row| put_row(row, &table.columns, &[], output));
                     encode::command_complete("SHOW", output);
                 }
             }
@@ -311,7 +318,7 @@ impl Console {
         let execute = frontend::Execute::read(body)?;
         let mut portal =
             self.portals.remove(execute.portal).ok_or_else(|| no_portal(execute.portal))?;
-        let mut rows = match portal.rest.take() {
+        let mut rest = match portal.rest.take() {
             Some(rest) => rest,
             None => match self.run(&portal.command).await? {
                 Answer::Nothing => {
@@ -322,20 +329,20 @@ impl Console {
                     encode::command_complete(tag, &mut self.line.output);
                     return Ok(());
                 }
-                Answer::Rows(table) => table.rows.into_iter(),
+                Answer::Rows(Table { columns, rows }) => Rest { columns, rows: rows.into_iter() },
             },
         };
         let limit = usize::try_from(execute.max_rows).ok().filter(|&limit| limit > 0);
         let output = &mut self.line.output;
-        for row in rows.by_ref().take(limit.unwrap_or(usize::MAX)) {
-            put_row(&row, &portal.formats, output);
+        for row in rest.rows.by_ref().take(limit.unwrap_or(usize::MAX)) {
+            put_row(&row, &rest.columns, &portal.formats, output);
             portal.sent += 1;
         }
-        match limit.is_some() && rows.len() > 0 {
+        match limit.is_some() && rest.rows.len() > 0 {
             true => encode::portal_suspended(output),
             false => encode::command_complete("SHOW", output),
         }
-        portal.rest = Some(rows);
+        portal.rest = Some(rest);
         self.portals.insert(execute.portal.to_vec(), portal);
         Ok(())
     }
@@ -484,32 +491,46 @@ fn format(formats: &[Format], column: usize) -> Format {
 }
 
 fn put_description(columns: &[Column], formats: &[Format], out: &mut BytesMut) {
-    const BIGINT: Oid = Oid(20);
     let fields: Vec<Field<'_>> = columns
         .iter()
         .enumerate()
         .map(|(index, column)| {
             let field = Field { format: format(formats, index), ..Field::text(column.name) };
-            match column.kind {
-                Kind::Text => field,
-                Kind::Integer => Field { type_oid: BIGINT, type_size: 8, ..field },
-            }
+            let (type_oid, type_size) = match column.kind {
+                Kind::Text => return field,
+                Kind::Integer => (23, 4),
+                Kind::Bigint => (20, 8),
+                Kind::Numeric => (1700, -1),
+            };
+            Field { type_oid: Oid(type_oid), type_size, ..field }
         })
         .collect();
     encode::row_description(&fields, out);
 }
 
-fn put_row(row: &[Cell], formats: &[Format], out: &mut BytesMut) {
+fn put_row(row: &[Cell], columns: &[Column], formats: &[Format], out: &mut BytesMut) {
     let values: Vec<Option<Vec<u8>>> = row
         .iter()
+        .zip(columns)
         .enumerate()
-        .map(|(index, cell)| match (cell, format(formats, index)) {
+        .map(|(index, (cell, column))| match (cell, format(formats, index)) {
             (Cell::Null, _) => None,
             (Cell::Text(text), _) => Some(text.as_bytes().to_vec()),
             (Cell::Integer(number), Format::Text) => Some(number.to_string().into_bytes()),
-            (Cell::Integer(number), Format::Binary) => Some(number.to_be_bytes().to_vec()),
+            (Cell::Integer(number), Format::Binary) => Some(binary(*number, column.kind)),
         })
         .collect();
     let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
     encode::data_row(&values, out);
+}
+
+fn binary(number: i64, kind: Kind) -> Vec<u8> {
+    match kind {
+        Kind::Text => number.to_string().into_bytes(),
+        Kind::Integer => i32::try_from(number).unwrap_or(i32::MAX).to_be_bytes().to_vec(),
+        Kind::Bigint => number.to_be_bytes().to_vec(),
+        Kind::Numeric => Number::from_text(&number.to_string())
+            .map(|number| number.to_binary())
+            .unwrap_or_default(),
+    }
 }

@@ -27,8 +27,18 @@ pub const SHOWS: &[&dyn Show] = &[
     &show::help::Help,
     &show::version::Version,
     &show::pools::Pools,
-    &show::servers::Servers,
     &show::databases::Databases,
+    &show::users::Users,
+    &show::sockets::Clients,
+    &show::sockets::Servers,
+    &show::sockets::Sockets,
+    &show::sockets::ActiveSockets,
+    &show::lists::Lists,
+    &show::config::Config,
+    &show::mem::Mem,
+    &show::state::State,
+    &show::shards::Shards,
+    &show::shard_pools::ShardPools,
     &show::probes::Probes,
     &show::breakers::Breakers,
     &show::hot_rows::HotRows,
@@ -44,3 +54,50 @@ pub const ACTIONS: &[&dyn Action] = &[
     &action::drain::Drain,
     &action::reload::Reload,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::system::fake::Fake;
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/console.md");
+
+    /// From a heading that names the view to the next heading.
+    fn section(view: &str) -> Option<&'static str> {
+        let begins = PAGE.match_indices("\n### SHOW ").map(|(at, _)| at + 1);
+        begins.map(|at| PAGE.get(at..).unwrap_or_default()).find_map(|rest| {
+            let (heading, body) = rest.split_once('\n')?;
+            let mut names = heading.trim_start_matches("### SHOW ").split(", ");
+            names.any(|name| name == view).then(|| body.split("\n##").next().unwrap_or_default())
+        })
+    }
+
+    #[test]
+    fn every_view_and_each_of_its_columns_stands_in_the_reference() {
+        for show in SHOWS {
+            let section = section(show.name());
+            let section = section.unwrap_or_else(|| panic!("no heading for SHOW {}", show.name()));
+            for column in show.table(&Fake::default()).columns {
+                let row = format!("| `{}` | {} |", column.name, column.kind.name());
+                assert!(section.contains(&row), "SHOW {} lacks {row}", show.name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_action_stands_in_the_reference() {
+        for action in ACTIONS {
+            let row = format!("| `{}` |", action.syntax().replace('|', "\\|"));
+            assert!(PAGE.contains(&row), "the commands lack {row}");
+        }
+    }
+
+    #[test]
+    fn rows_have_as_many_cells_as_there_are_columns_and_names_are_in_capitals() {
+        for show in SHOWS {
+            let table = show.table(&Fake::default());
+            assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+            assert_eq!(show.name(), show.name().to_uppercase());
+        }
+    }
+}

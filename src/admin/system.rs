@@ -1,14 +1,25 @@
 //! weir as views and actions see it. `server` stands behind it; tests have one of their own.
 use crate::error::Error;
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// An action under way. Dropping it stops the waiting, not what has been done.
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 pub trait System: Send + Sync + 'static {
     fn pools(&self) -> Vec<Pool>;
+    /// Those who have logged in, consoles included.
+    fn clients(&self) -> Vec<Socket>;
+    /// To servers, in all pools.
+    fn connections(&self) -> Vec<Socket>;
+    /// Clients that have not said yet who they are.
+    fn arriving(&self) -> usize;
+    /// By name.
+    fn users(&self) -> Vec<User>;
+    fn memory(&self) -> Vec<Memory>;
+    fn settings(&self) -> Vec<Setting>;
     /// In the order of databases, shards and rules file.
     fn servers(&self) -> Vec<Server>;
     /// Of statements; those of servers are with the servers.
@@ -38,7 +49,7 @@ pub trait System: Send + Sync + 'static {
 pub struct Place {
     pub database: Option<String>,
     pub shard: Option<String>,
-    /// Its number in SHOW SERVERS.
+    /// Its number in SHOW SHARDS.
     pub server: Option<String>,
 }
 
@@ -63,6 +74,84 @@ pub struct Question {
     pub search_path: Option<String>,
 }
 
+/// One connection, to a client or to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    pub side: Side,
+    /// Of its side.
+    pub id: u64,
+    pub user: String,
+    pub database: String,
+    pub state: State,
+    /// `None`: a Unix socket.
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    pub connected: SystemTime,
+    pub requested: SystemTime,
+    /// For a server connection, until now.
+    pub wait: Duration,
+    /// It is closed as soon as nobody uses it.
+    pub close_needed: bool,
+    /// The id of the connection on the other side that it is joined with now.
+    pub link: Option<u64>,
+    /// Of the server's process; 0 on the clients' side.
+    pub remote_pid: u32,
+    pub tls: Option<String>,
+    pub application_name: String,
+    pub prepared: u32,
+    pub pool_mode: Option<&'static str>,
+    pub shard: Option<String>,
+    pub server: Option<u32>,
+    pub tier: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A client whom weir answers or who has a server; a server that a client has.
+    Active,
+    Idle,
+    /// A client that has no server connection yet.
+    Waiting,
+    /// A server connection that was unused for so long that it is asked first whether it is alive.
+    Used,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub pool_size: Option<u32>,
+    pub pool_mode: Option<&'static str>,
+    pub tier: Option<String>,
+    pub max_connections: Option<u32>,
+    pub connections: u32,
+    pub max_clients: Option<u32>,
+    pub clients: u32,
+}
+
+/// So many things of at least so many bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    pub name: &'static str,
+    pub size: u64,
+    pub used: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub key: String,
+    /// `None`: off, or not set.
+    pub value: Option<String>,
+    pub default: Option<String>,
+    /// Without a restart.
+    pub changeable: bool,
+}
+
 /// The connections to one server as one user, for one tier, in all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -72,11 +161,11 @@ pub struct Pool {
     pub server: u32,
     pub tier: String,
     pub pool_mode: &'static str,
+    /// That may be at work at once.
+    pub size: u32,
     /// Connections at work for clients.
     pub active: u32,
     pub idle: u32,
-    /// Being opened.
-    pub login: u32,
     /// Statements that wait for a connection.
     pub waiting: u32,
     /// For how long the first of them has.
@@ -101,6 +190,10 @@ pub struct Server {
     pub state: &'static str,
     pub paused: bool,
     pub drained: bool,
+    /// Its database takes no new clients.
+    pub disabled: bool,
+    /// That live on the shard; `None`: nothing of the database is sharded.
+    pub buckets: Option<u32>,
     pub probe: Probe,
     pub breaker: Breaker,
     pub connections: u32,
@@ -224,6 +317,31 @@ pub mod fake {
     use super::*;
     use std::sync::Mutex;
 
+    fn socket(side: Side) -> Socket {
+        Socket {
+            side,
+            id: 7,
+            user: "app".to_owned(),
+            database: "shop".to_owned(),
+            state: State::Active,
+            peer: Some(SocketAddr::from(([10, 0, 0, 1], 5432))),
+            local: None,
+            connected: SystemTime::UNIX_EPOCH,
+            requested: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+            wait: Duration::from_micros(2_000_005),
+            close_needed: false,
+            link: Some(7),
+            remote_pid: 4711,
+            tls: None,
+            application_name: "psql".to_owned(),
+            prepared: 1,
+            pool_mode: None,
+            shard: Some("s0".to_owned()),
+            server: Some(0),
+            tier: Some("interactive".to_owned()),
+        }
+    }
+
     #[derive(Default)]
     pub struct Fake {
         pub done: Mutex<Vec<String>>,
@@ -248,11 +366,49 @@ pub mod fake {
                 server: 0,
                 tier: "interactive".to_owned(),
                 pool_mode: "transaction",
+                size: 20,
                 active: 3,
                 idle: 2,
-                login: 1,
                 waiting: 4,
                 max_wait: Duration::from_micros(2_000_005),
+            }]
+        }
+
+        fn clients(&self) -> Vec<Socket> {
+            vec![socket(Side::Client)]
+        }
+
+        fn connections(&self) -> Vec<Socket> {
+            vec![socket(Side::Server)]
+        }
+
+        fn arriving(&self) -> usize {
+            0
+        }
+
+        fn users(&self) -> Vec<User> {
+            vec![User {
+                name: "app".to_owned(),
+                pool_size: Some(5),
+                pool_mode: None,
+                tier: None,
+                max_connections: None,
+                connections: 6,
+                max_clients: Some(100),
+                clients: 9,
+            }]
+        }
+
+        fn memory(&self) -> Vec<Memory> {
+            vec![Memory { name: "clients", size: 100, used: 9 }]
+        }
+
+        fn settings(&self) -> Vec<Setting> {
+            vec![Setting {
+                key: "pool.size".to_owned(),
+                value: Some("30".to_owned()),
+                default: Some("20".to_owned()),
+                changeable: true,
             }]
         }
 
@@ -268,6 +424,8 @@ pub mod fake {
                 state: "up",
                 paused: false,
                 drained: false,
+                disabled: false,
+                buckets: None,
                 probe: Probe::default(),
                 breaker: Breaker { state: "closed", reason: None, remaining: None },
                 connections: 6,

@@ -1,4 +1,6 @@
 //! What a view answers: one table for console, HTTP and whatever comes.
+use crate::wire::value::utc;
+use std::time::SystemTime;
 
 /// Columns and rows; each row has as many cells as there are columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Column {
             ("avg_sent", "bytes"),
             ("memtotal", "bytes"),
         ];
-        if self.kind != Kind::Integer {
+        if self.kind == Kind::Text {
             return None;
         }
         let known = PGBOUNCER.iter().find(|(name, _)| *name == self.name);
@@ -51,8 +53,23 @@ impl Column {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// A bigint.
+    /// Four bytes; what is too large is shown as the largest.
     Integer,
+    Bigint,
+    /// A whole number without limit.
+    Numeric,
+}
+
+impl Kind {
+    /// As PostgreSQL calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Bigint => "bigint",
+            Self::Numeric => "numeric",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +99,14 @@ pub const fn integer(name: &'static str) -> Column {
     Column { name, kind: Kind::Integer }
 }
 
+pub const fn bigint(name: &'static str) -> Column {
+    Column { name, kind: Kind::Bigint }
+}
+
+pub const fn numeric(name: &'static str) -> Column {
+    Column { name, kind: Kind::Numeric }
+}
+
 impl From<&str> for Cell {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -109,6 +134,14 @@ impl From<u32> for Cell {
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// As PgBouncer writes moments: `2026-11-23 12:13:15 UTC`.
+impl From<SystemTime> for Cell {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::Text(utc(since))
     }
 }
 

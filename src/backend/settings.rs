@@ -25,6 +25,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     pub fn contains(&self, id: u64) -> bool {
         self.known.contains(&id)
     }

@@ -82,6 +82,18 @@ impl Stream {
         tcp_info(socket.local_addr().ok()?, socket.peer_addr().ok()?)
     }
 
+    /// Protocol and cipher, as `TLSv1.3/TLS13_AES_256_GCM_SHA384`; `None` where the line is plain.
+    pub fn tls_name(&self) -> Option<String> {
+        let Self::Tls(session) = self else { return None };
+        let (_, state) = session.get_ref();
+        let version = match state.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            _ => "TLS",
+        };
+        Some(format!("{version}/{:?}", state.negotiated_cipher_suite()?.suite()))
+    }
+
     pub fn is_tls(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,

@@ -234,7 +234,7 @@ Six statements to try there:
 
 Rules and settings: {folder}/rules.toml, {folder}/weir.toml
 One shard alone:   {one_shard}
-Console:           psql {console} -c 'SHOW SERVERS'{metrics}
+Console:           psql {console} -c 'SHOW SHARDS'{metrics}
 
 Ctrl-C ends it{removes}.",
         count = shards.len(),

@@ -16,7 +16,7 @@ mod combine;
 mod float;
 mod group;
 mod key;
-mod numeric;
+pub mod numeric;
 mod order;
 #[cfg(test)]
 mod properties;

@@ -5,6 +5,7 @@ use super::failures::Failures;
 use super::fleet::{Begins, Fleet, Role, Server, Wanted};
 use super::gate::{Gate, Names};
 use super::quota::Quota;
+use super::roll::{Roll, Whose};
 use super::server_pool::{Connections, Denied, Lease, ServerPool};
 use crate::auth::Login;
 use crate::backend::Address;
@@ -45,6 +46,8 @@ pub struct Ask<'a> {
 pub struct Budget {
     gates: Arc<Mutex<HashMap<GateKey, Weak<Gate>>>>,
     quotas: Arc<Mutex<HashMap<QuotaKey, Weak<Quota>>>>,
+    /// The connections that they have.
+    pub roll: Roll,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -245,6 +248,13 @@ impl Cluster {
             on_connect: self.on_connect.clone(),
             failures: Arc::new(Failures::default()),
             quotas: quotas.clone(),
+            roll: self.budget.roll.clone(),
+            whose: Arc::new(Whose {
+                label: self.config.label.clone(),
+                database: database.to_owned(),
+                user: user.clone(),
+                tier: tier.name.clone(),
+            }),
             metrics: self
                 .metrics
                 .as_ref()

@@ -2,6 +2,7 @@
 use super::failures::Failures;
 use super::fleet::Server;
 use super::quota::{Place, Quota};
+use super::roll::{Listed, Roll, Whose};
 use crate::auth::Login;
 use crate::backend::{Address, ConnectError, ConnectOptions, Connection, Health, startup};
 use crate::error::{Error, SqlState};
@@ -51,6 +52,9 @@ pub struct Dialer {
     pub failures: Arc<Failures>,
     /// Of the tier, the user and the database: a connection needs a place in each.
     pub quotas: Vec<Arc<Quota>>,
+    /// Where each new connection is entered, and as whose.
+    pub roll: Roll,
+    pub whose: Arc<Whose>,
     pub metrics: Option<PoolMetrics>,
 }
 
@@ -62,10 +66,19 @@ pub struct Pooled {
     pub unused_since: Instant,
     /// When TCP was last asked about it, and what it had sent again until then.
     pub measured: (Instant, u32),
+    /// In the roll.
+    pub listed: Listed,
     generation: u64,
     opened_by: Weak<Dialer>,
     expires: Option<Instant>,
     _places: Vec<Place>,
+}
+
+impl Pooled {
+    /// Nobody has it any more, as the console shows.
+    pub fn returned(&self) {
+        self.listed.returned(self.connection.session.prepared.len());
+    }
 }
 
 impl Dialer {
@@ -104,7 +117,9 @@ impl Dialer {
         drop(under_way);
         self.failures.succeeded();
         let now = Instant::now();
+        let listed = self.roll.enter(&self.server, &self.whose, generation, &connection);
         Ok(Box::new(Pooled {
+            listed,
             connection,
             unused_since: now,
             measured: (now, 0),
@@ -204,6 +219,7 @@ impl bb8::ManageConnection for Manager {
     }
 
     fn has_broken(&self, pooled: &mut Box<Pooled>) -> bool {
+        pooled.returned();
         let Some(reason) = self.0.unfit(pooled) else { return false };
         self.0.closed(&pooled.connection, reason);
         true

@@ -9,6 +9,7 @@
 //! - `dialer`: how bb8 makes a connection and knows that one is broken
 //! - `failures`: a failed connect reaches the lease that waits for it, at once
 //! - `server_pool`: one worker's connections of one tier to one server: bb8 pool, lease
+//! - `roll`: every open connection, for the console
 //! - `cluster`: one worker's pools, by server, database, user and tier
 //! - `shapes`: the breaker of statements
 //! - `hot_rows`: lines for rows that many clients lock at once
@@ -24,6 +25,7 @@ mod fleet;
 pub mod probe;
 mod gate;
 mod quota;
+mod roll;
 mod dialer;
 mod failures;
 mod server_pool;
@@ -36,5 +38,6 @@ pub use config::{FleetConfig, PoolConfig, ProbeConfig, TierConfig, UserConfig};
 pub use dialer::{Hook, OnConnect};
 pub use fleet::{Begins, Crew, Fleet, Place, Role, Server, Shard, Traffic, Wanted, Work};
 pub use hot_rows::{HotRows, Ticket};
+pub use roll::{Entry, Roll, Whose};
 pub use server_pool::{Connections, Lease};
 pub use standing::{Drained, Primary, Standing};

@@ -204,6 +204,7 @@ impl ServerPool {
         let shard = self.server.id.shard;
         // Where it is only dropped, too, it has not been unused for longer.
         pooled.unused_since = now;
+        pooled.listed.lent(now);
         Lease { shard, work, pooled, _hand_over: HandOver(Arc::clone(self)), _admission: admission }
     }
 
@@ -473,6 +474,7 @@ impl ServerPool {
             metrics.lent(now.saturating_duration_since(held.unused_since));
         }
         held.unused_since = now;
+        held.returned();
         if self.dialer.has_opened(&held) && self.dialer.unfit(&held).is_none() {
             self.warm().push(held);
         }
@@ -504,6 +506,11 @@ impl Lease {
         let Self { pooled, _hand_over: hand_over, _admission: admission, .. } = self;
         hand_over.0.keep(pooled);
         drop((hand_over, admission));
+    }
+
+    /// The client of that number has it, as the console shows.
+    pub fn note_client(&self, client: u32) {
+        self.pooled.listed.lent_to(client);
     }
 
     /// The connection broke without a word of the server's.

@@ -1,6 +1,6 @@
 //! Configuration and rules files → what all workers share.
 use super::admin::open_gate;
-use super::config::{Config, PoolMode};
+use super::config::{Changes, Config, PoolMode};
 use super::door::open_door;
 use super::fence::Fence;
 use super::recovery;
@@ -19,7 +19,7 @@ use crate::pool::breaker::{BreakerConfig, State};
 use crate::pool::shapes::{ShapeRules, Shapes};
 use crate::pool::{
     self, Budget, Cluster, Crew, Fleet, FleetConfig, HotRows, PoolConfig, PoolStats, Primary,
-    ProbeConfig, TierConfig, UserConfig, probe,
+    ProbeConfig, Roll, TierConfig, UserConfig, probe,
 };
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
@@ -28,10 +28,10 @@ use crate::session::{self, Commons, GatherState, Limits, ServerSet, Servers, Ser
 use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
 use crate::txn::footing::{self, Footing};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -55,6 +55,12 @@ pub struct Shared {
     pub connecting: Connecting,
     /// No new client is wanted: weir is about to end.
     pub draining: AtomicBool,
+    /// Clients that have not said yet who they are.
+    pub arriving: AtomicUsize,
+    /// Databases that take no new clients.
+    disabled: Mutex<HashSet<String>>,
+    /// What SET has said since the last reload.
+    pub changes: Mutex<Changes>,
     /// Held by a reload: there is one at a time.
     pub reloading: tokio::sync::Mutex<()>,
 }
@@ -126,6 +132,9 @@ impl Shared {
             lookups: Semaphore::new(config.limits.control_connections.saturating_sub(BUSY).max(1)),
             connecting,
             draining: AtomicBool::new(false),
+            arriving: AtomicUsize::new(0),
+            disabled: Mutex::default(),
+            changes: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         })
     }
@@ -189,6 +198,24 @@ impl Shared {
     /// The tiers in force, in the order of their ids.
     pub fn tiers(&self) -> &[String] {
         &self.tiers
+    }
+
+    /// DISABLE, ENABLE: whether that database takes new clients.
+    pub fn set_disabled(&self, database: &str, disabled: bool) {
+        let mut names = self.disabled.lock().unwrap_or_else(PoisonError::into_inner);
+        match disabled {
+            true => names.insert(database.to_owned()),
+            false => names.remove(database),
+        };
+    }
+
+    pub fn is_disabled(&self, database: &str) -> bool {
+        self.disabled.lock().unwrap_or_else(PoisonError::into_inner).contains(database)
+    }
+
+    /// Every connection of every worker.
+    pub fn roll(&self) -> &Roll {
+        &self.budget.roll
     }
 
     /// Every pool of every worker.

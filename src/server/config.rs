@@ -9,23 +9,26 @@
 //! - `tiers`: `[pool]` and `[tier.NAME]`: connections to servers
 //! - `health`: `[probe]`, `[breaker]`, `[replicas]`
 //! - `units`: durations and sizes
+//! - `listed`: every setting by name, and one of them changed
 mod read;
 mod check;
 mod health;
 mod tiers;
 mod units;
+mod listed;
 
 pub use health::{Breaker, Probe, Recovery, Replicas, StatementBreaker};
+pub use listed::{Changes, Listed};
 pub use read::{Loaded, Problems};
 pub use tiers::{BATCH, INTERACTIVE, Limit, MAX_TIERS, Pool, PoolMode, Tier, TierSettings};
 
 use crate::telemetry::logging;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use units::{duration, duration_or_off, size};
 
 /// The settings of one weir process.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where this was read from.
@@ -61,7 +64,7 @@ pub struct Config {
 }
 
 /// Where weir listens.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     pub clients: Vec<SocketAddr>,
@@ -71,7 +74,7 @@ pub struct Listen {
 }
 
 /// TLS towards clients. TLS towards servers is set by `sslmode` in the rules file's dsn.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     pub mode: TlsMode,
@@ -80,7 +83,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     #[default]
@@ -90,7 +93,7 @@ pub enum TlsMode {
 }
 
 /// How clients say who they are.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     pub method: AuthMethod,
@@ -101,7 +104,7 @@ pub struct Auth {
     pub query: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 pub enum AuthMethod {
     #[serde(rename = "trust")]
     Trust,
@@ -113,7 +116,7 @@ pub enum AuthMethod {
 }
 
 /// A user of weir.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub name: String,
@@ -133,7 +136,7 @@ pub struct User {
 }
 
 /// Settings of one database, where they differ from `[pool]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
     pub pool_mode: Option<PoolMode>,
@@ -148,7 +151,7 @@ pub struct Overrides {
 
 /// The user weir itself is on the servers: catalogs, placement, probes. A `user` in the rules
 /// file's dsn comes first.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     pub user: String,
@@ -159,7 +162,7 @@ pub struct Control {
 }
 
 /// `None` (written `"off"`): no limit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// For a client to say who it is.
@@ -208,7 +211,7 @@ pub struct Timeouts {
 }
 
 /// What bounds memory. Sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub clients: usize,
@@ -232,7 +235,7 @@ pub struct Limits {
 }
 
 /// Who may log in to the database `weir`, by user name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
     pub admins: Vec<String>,
@@ -241,7 +244,7 @@ pub struct Console {
 }
 
 /// Who may look and act at `listen.admin`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     pub look: Look,
@@ -259,7 +262,7 @@ pub struct Admin {
 }
 
 /// Who may look without a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Look {
     #[default]
@@ -268,7 +271,7 @@ pub enum Look {
     Loopback,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,weir::pool=debug`.
@@ -390,6 +393,13 @@ impl fmt::Debug for Secret {
             Secret::Env(name) => write!(f, "Secret from environment {name}"),
             Secret::File(path) => write!(f, "Secret from {}", path.display()),
         }
+    }
+}
+
+/// That there is one, and nothing of it.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_str("********")
     }
 }
 

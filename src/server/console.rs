@@ -6,6 +6,7 @@ use crate::admin::console::{self, May};
 use crate::error::{Blame, Error, SqlState};
 use crate::exec::line::Line;
 use crate::session::cancel::Clients;
+use crate::session::shown::Facts;
 use crate::session::startup::{self, Door};
 use crate::wire::startup::Startup;
 use std::sync::Arc;
@@ -64,6 +65,8 @@ impl Console {
         outcome("ok");
         let (pid, slot) = self.clients.register(startup::secret_bytes(startup));
         let _present = self.clients.present(pid);
+        let facts = Facts::new(&user, DATABASE, &line.stream);
+        slot.shown.introduce(facts, startup.get("application_name").unwrap_or_default());
         let client = console::Client { line, user, may, pid, slot };
         console::serve(client, Arc::<Self>::clone(self)).await;
     }

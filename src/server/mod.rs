@@ -14,6 +14,7 @@
 //! - `deadlocks`: ends transactions over several shards that wait for each other
 //! - `operations`: weir as its console sees it
 //! - `admin`: what the admin port shows: metrics, readiness, rules files; and whom
+//! - `views`: clients, connections and users there
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
@@ -27,6 +28,7 @@ mod fence;
 pub mod gather;
 mod lookout;
 mod operations;
+mod views;
 pub mod recovery;
 mod reload;
 mod schema;

@@ -1,11 +1,12 @@
 //! weir as its console sees it: views of what workers share, and what operators do to it.
 use super::assemble::{Shared, Source};
-use super::config::{Config, PoolMode};
+use super::config::Config;
 use super::console::{self, Console};
 use super::recovery::{Fate, Leftover};
+use super::views;
 use crate::admin::system::{
-    Breaker, Doing, HotRow, Place, Pool, Prepared, Probe, Question, Role, Server, Sizes,
-    StatementBreaker, System, Tier,
+    Breaker, Doing, HotRow, Memory, Place, Pool, Prepared, Probe, Question, Role, Server, Setting,
+    Sizes, Socket, StatementBreaker, System, Tier, User,
 };
 use crate::backend::Address;
 use crate::backend::address::Host;
@@ -14,9 +15,11 @@ use crate::error::{Error, SqlState};
 use crate::ids::ShardId;
 use crate::plan::{self, Context};
 use crate::pool::{self, Crew, Drained, PoolStats, Primary, Standing, Traffic};
+use crate::rules::{Distribution, Rules};
 use crate::session::Serving;
 use crate::wire::params::{Params, Value};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Between two looks at whether what runs has ended.
@@ -35,6 +38,30 @@ impl System for Console {
         census.into_iter().map(|stats| pool(&self.shared, stats)).collect()
     }
 
+    fn clients(&self) -> Vec<Socket> {
+        views::clients(self)
+    }
+
+    fn connections(&self) -> Vec<Socket> {
+        views::connections(&self.shared)
+    }
+
+    fn arriving(&self) -> usize {
+        self.shared.arriving.load(Relaxed)
+    }
+
+    fn users(&self) -> Vec<User> {
+        views::users(self)
+    }
+
+    fn memory(&self) -> Vec<Memory> {
+        views::memory(self)
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        views::settings(&self.shared)
+    }
+
     fn servers(&self) -> Vec<Server> {
         let census = self.shared.census();
         let config = self.shared.config.load();
@@ -48,7 +75,10 @@ impl System for Console {
                     let connections = census.iter().filter(ours).map(|pool| pool.connections).sum();
                     let clients = count(self.shared.seats.of_database(&database));
                     let sizes = sizes(&config, &database, clients);
-                    view(&database, crew, server, (&standing, lag), connections, sizes)
+                    let shard = server.id.shard;
+                    let buckets = buckets(&serving.rules, shard);
+                    let own = Own { disabled: self.shared.is_disabled(&database), buckets };
+                    view(&database, crew, server, (&standing, lag), connections, sizes, own)
                 }));
             }
         }
@@ -287,7 +317,7 @@ fn servers_of<'a>(crew: &'a Crew, place: &Place) -> Result<&'a [Arc<pool::Server
     found.ok_or_else(|| {
         let message = format!("shard {} has no server \"{number}\"", crew.name);
         Error::client(SqlState::UNDEFINED_OBJECT, message)
-            .hint("a server is named by its number in SHOW SERVERS")
+            .hint("a server is named by its number in SHOW SHARDS")
     })
 }
 
@@ -298,15 +328,12 @@ async fn until(mut so: impl FnMut() -> bool) {
 }
 
 fn pool(shared: &Shared, stats: PoolStats) -> Pool {
-    // Where any name is served, the server's database is the one that was asked for.
-    let database = if stats.label == "*" { stats.database } else { stats.label };
+    let database = views::served_as(&stats.label, &stats.database).to_owned();
     let serving = shared.source(&database).map(|source| source.serving.load_full());
     let mode = serving.map(|serving| shared.pool_mode(&database, &stats.user, &serving.rules));
     Pool {
-        pool_mode: match mode {
-            Some(crate::session::PoolMode::Session) => "session",
-            Some(crate::session::PoolMode::Transaction) | None => "transaction",
-        },
+        pool_mode: mode.map_or("transaction", views::mode),
+        size: stats.size,
         database,
         user: stats.user,
         shard: stats.shard,
@@ -314,7 +341,6 @@ fn pool(shared: &Shared, stats: PoolStats) -> Pool {
         tier: stats.tier,
         active: stats.connections.saturating_sub(stats.idle),
         idle: stats.idle,
-        login: 0,
         waiting: stats.waiting,
         max_wait: stats.longest_wait,
     }
@@ -327,6 +353,7 @@ fn view(
     (standing, lag): (&Standing, Option<Duration>),
     connections: u32,
     sizes: Sizes,
+    own: Own,
 ) -> Server {
     let (state, reason) = server.breaker(Instant::now());
     let number = server.id.number;
@@ -348,6 +375,8 @@ fn view(
         },
         paused: crew.traffic() == Traffic::Paused,
         drained: standing.drained == Drained::Yes,
+        disabled: own.disabled,
+        buckets: own.buckets,
         probe: Probe {
             latency: standing.latency,
             missed: standing.missed,
@@ -366,6 +395,20 @@ fn view(
         outstanding: server.outstanding(),
         sizes,
     }
+}
+
+/// What a server's row says besides the server itself.
+struct Own {
+    disabled: bool,
+    buckets: Option<u32>,
+}
+
+/// Of all distributions; `None`: nothing is sharded.
+fn buckets(rules: &Rules, shard: ShardId) -> Option<u32> {
+    let here = |distribution: &Distribution| {
+        count(distribution.map.iter().filter(|at| **at == shard).count())
+    };
+    (!rules.is_plain()).then(|| rules.distributions.iter().map(here).sum())
 }
 
 fn role(crew: &Crew, number: u8, seen: Option<&Sighting>) -> Role {
@@ -388,10 +431,7 @@ fn sizes(config: &Config, database: &str, clients: u32) -> Sizes {
     let tier = config.tier(database, "", super::config::INTERACTIVE);
     let own = config.databases.get(database);
     Sizes {
-        pool_mode: match config.pool_mode(database, "") {
-            PoolMode::Session => "session",
-            PoolMode::Transaction => "transaction",
-        },
+        pool_mode: views::config_mode(config.pool_mode(database, "")),
         size: count(tier.size),
         min_idle: count(tier.min_idle),
         reserve: count(tier.reserve),

@@ -8,6 +8,7 @@ use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::session::cancel::Present;
+use crate::session::shown::Facts;
 use crate::session::startup::{self, Arrival, Door};
 use crate::session::{self, Database, Servers};
 use crate::telemetry::panics::{self, Panicked};
@@ -20,6 +21,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -57,6 +59,22 @@ struct Place<'a> {
     worker: &'a Worker,
     pid: u32,
     _present: Present<'a>,
+}
+
+/// A client that has not said yet who it is.
+struct Arriving(Arc<Shared>);
+
+impl Arriving {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.arriving.fetch_add(1, Relaxed);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.arriving.fetch_sub(1, Relaxed);
+    }
 }
 
 impl<'a> Place<'a> {
@@ -119,6 +137,7 @@ async fn send_home(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
 async fn keep_house(worker: Rc<Worker>) {
     const PACE: Duration = Duration::from_millis(500);
     loop {
+        worker.shared.clients.clock.tick();
         tokio::time::sleep(PACE).await;
         let databases: Vec<_> = worker.databases.borrow().values().cloned().collect();
         let changed = databases.iter().filter(|database| database.keep_house()).count();
@@ -170,13 +189,14 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
         tracing::debug!(%error, "a client's socket cannot be tuned");
     }
     let line = Line::new(Stream::from(socket));
+    let newcomer = Arriving::new(&shared);
     let (door, login_limit) = (shared.door.load_full(), shared.config.load().timeouts.login);
     let arriving = startup::arrive(line, &door);
     let arrived = tokio::time::timeout(login_limit, arriving).await;
     let outcome = |label| shared.metrics.connections.with_label_values(&[label]).inc();
     match arrived {
         Ok(Ok(Arrival::Client(line, startup))) => {
-            worker.take_in(line, &startup, &door, login_limit).await;
+            worker.take_in(line, &startup, &door, login_limit, newcomer).await;
         }
         Ok(Ok(Arrival::Cancel { pid, secret })) => {
             outcome("cancel");
@@ -191,11 +211,19 @@ async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
 }
 
 impl Worker {
-    async fn take_in(&self, mut line: Line, startup: &Startup, door: &Door, login_limit: Duration) {
+    async fn take_in(
+        &self,
+        mut line: Line,
+        startup: &Startup,
+        door: &Door,
+        login_limit: Duration,
+        arriving: Arriving,
+    ) {
         let shared = &self.shared;
         let user = startup.get("user").unwrap_or_default().to_owned();
         let name = startup.get("database").unwrap_or(&user).to_owned();
         if self.console.serves(&name) {
+            drop(arriving);
             return self.console.take_in(line, startup, door).await;
         }
         let refused = |error: &Error| {
@@ -240,6 +268,7 @@ impl Worker {
                 return startup::turn_away(line, &error).await;
             }
         };
+        drop(arriving);
         let pid = greeted.pid;
         let place = Place::new(self, pid);
         let _seats = match shared.seats.take(&shared.config.load(), &user, &name) {
@@ -255,6 +284,8 @@ impl Worker {
         greeted.tier = shared.own_tier(&name, &user);
         shared.metrics.connections.with_label_values(&["ok"]).inc();
         let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
+        let facts = Facts::new(&user, &name, &line.stream);
+        greeted.slot.shown.introduce(facts, greeted.application_name());
         let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         self.tasks.borrow_mut().insert(pid, waker);
         session::serve(line, database, greeted, mode, self.leaving.clone()).await;

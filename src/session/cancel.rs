@@ -1,4 +1,5 @@
 //! Cancel keys of weir's own: each names one client, and cancels only what that client runs now.
+use super::shown::{Clock, Shown};
 use crate::backend::cancel::cancel;
 use crate::backend::connection::CancelKey;
 use crate::error::{Error, SqlState};
@@ -31,6 +32,8 @@ pub struct Slot {
     pub doom: Arc<Doom>,
     /// What the transaction is called that the client commits on several shards.
     committing: std::sync::Mutex<Option<Key>>,
+    pub pid: u32,
+    pub shown: Shown,
 }
 
 /// Somebody whom weir has not answered yet, and whose transaction is on several servers.
@@ -46,6 +49,7 @@ pub struct Busy {
 pub struct Clients {
     next: AtomicU32,
     slots: DashMap<u32, Arc<Slot>>,
+    pub clock: Clock,
 }
 
 /// A client that is there. It is forgotten when it leaves, however that comes about.
@@ -68,13 +72,25 @@ impl Clients {
         rand::rng().fill_bytes(&mut secret);
         let (running, waiting, requested) = Default::default();
         let (turn, dooming, doom, committing) = Default::default();
-        let slot = Slot { secret, running, waiting, requested, turn, dooming, doom, committing };
-        let slot = Arc::new(slot);
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
             if pid != 0
                 && let dashmap::Entry::Vacant(vacant) = self.slots.entry(pid)
             {
+                let shown = Shown::new(self.clock.clone());
+                let slot = Slot {
+                    secret,
+                    running,
+                    waiting,
+                    requested,
+                    turn,
+                    dooming,
+                    doom,
+                    committing,
+                    pid,
+                    shown,
+                };
+                let slot = Arc::new(slot);
                 vacant.insert(slot.clone());
                 return (pid, slot);
             }
@@ -92,6 +108,13 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Everybody who is there, in the order of their numbers.
+    pub fn all(&self) -> Vec<Arc<Slot>> {
+        let mut all: Vec<_> = self.slots.iter().map(|entry| entry.value().clone()).collect();
+        all.sort_by_key(|slot| slot.pid);
+        all
     }
 
     /// Whose servers are being changed at this moment is left out.
@@ -184,6 +207,7 @@ impl Slot {
     /// The client begins to speak: earlier requests concern nothing that comes now.
     pub async fn forget(&self) {
         self.turn.fetch_or(1, Ordering::SeqCst);
+        self.shown.requests();
         self.calm().await;
         if self.requested.swap(false, Ordering::SeqCst) {
             self.doom.clear();
@@ -194,6 +218,11 @@ impl Slot {
     pub fn rests(&self) {
         let turn = self.turn.load(Ordering::SeqCst);
         self.turn.store((turn | 1) + 1, Ordering::SeqCst);
+    }
+
+    /// weir owes it an answer.
+    pub fn is_answering(&self) -> bool {
+        self.turn() % 2 == 1
     }
 
     pub fn turn(&self) -> u64 {

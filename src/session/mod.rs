@@ -2,6 +2,7 @@
 //!
 //! - `startup`: greeting, TLS, who is there
 //! - `cancel`: cancel keys of weir's own
+//! - `shown`: what the console shows of a client
 //! - `parameters`: what a client is told of its server at the start
 //! - `conversation`: take a message, act, carry answers
 //! - `simple`: the simple protocol
@@ -41,6 +42,7 @@
 //! Invariant: a session never picks a shard; `plan` says where, `txn` whether it may.
 pub mod startup;
 pub mod cancel;
+pub mod shown;
 mod parameters;
 mod conversation;
 mod configured;

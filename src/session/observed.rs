@@ -164,6 +164,7 @@ impl Session {
     /// Adds what was counted to the metrics.
     pub(super) fn count_moved(&mut self) {
         self.observe_finished();
+        self.slot.shown.has_prepared(self.statements.len());
         let moved = self.client.take_moved();
         let looked_up = self.database.planner.borrow_mut().take_looked_up();
         self.database.counters.add(Tally {

@@ -32,6 +32,9 @@ impl Session {
             // Who changes that is no longer in any role.
             self.txn.settings.reset("role");
         }
+        if name == "application_name" {
+            self.slot.shown.rename(&value);
+        }
         self.txn.settings.set(name, value);
         self.aligned(at);
         self.overrule_locals(at, statement).await?;

@@ -190,6 +190,7 @@ impl Session {
         if let Poll::Ready(lease) = once.await {
             return lease;
         }
+        let _waits = self.slot.shown.waits();
         let began = Instant::now();
         let lease = tokio::select! {
             biased;
@@ -250,6 +251,7 @@ impl Session {
         }
         let mut lease = self.lease_wanted(shard, wanted, tier).await?;
         lease.health = Health::Busy;
+        lease.note_client(self.slot.pid);
         self.may_be_cancelled(lease.cancel.clone()).await;
         let translation = self.serving.translation(shard);
         Ok(self.txn.join(shard, lease, translation))

@@ -46,6 +46,13 @@ pub struct Greeted {
     pub tier: Option<TierId>,
 }
 
+impl Greeted {
+    /// As the client calls itself at its start.
+    pub fn application_name(&self) -> &str {
+        self.settings.get("application_name").unwrap_or_default()
+    }
+}
+
 /// What a new connection turned out to be.
 pub enum Arrival {
     Client(Line, Startup),

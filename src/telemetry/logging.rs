@@ -1,9 +1,9 @@
 //! Log lines to standard error, as text or as one JSON object each.
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     #[default]

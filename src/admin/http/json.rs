@@ -36,7 +36,7 @@ impl Serialize for Columns<'_> {
             name: column.name,
             r#type: match column.kind {
                 Kind::Text => "text",
-                Kind::Integer => "integer",
+                Kind::Integer | Kind::Bigint | Kind::Numeric => "integer",
             },
             unit: column.unit(),
         };

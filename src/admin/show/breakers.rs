@@ -1,7 +1,7 @@
 //! SHOW BREAKERS: those of all servers, and those of statements that are not closed.
 use super::{Show, ms};
 use crate::admin::system::{Breaker, System};
-use crate::admin::table::{Cell, Table, integer, text};
+use crate::admin::table::{Cell, Table, bigint, text};
 
 pub struct Breakers;
 
@@ -19,12 +19,12 @@ impl Show for Breakers {
             text("kind"),
             text("database"),
             text("shard"),
-            integer("server"),
+            bigint("server"),
             text("tier"),
             text("shape"),
             text("state"),
             text("reason"),
-            integer("remaining_ms"),
+            bigint("remaining_ms"),
         ]);
         let state = |Breaker { state, reason, remaining }: Breaker| {
             [state.into(), reason.into(), remaining.map(ms).into()]

@@ -1,6 +1,6 @@
 //! SHOW DATABASES: in PgBouncer's columns, a row for each server of each database.
 //!
-//! `pool_size`, `min_pool_size` and `reserve_pool_size` are those of the tier `interactive`.
+//! `reserve_pool` is what `reserve_pool_size` was called before PgBouncer 1.23. `pool_size`, `min_pool_size` and `reserve_pool_size` are those of the tier `interactive`.
 use super::Show;
 use crate::admin::system::System;
 use crate::admin::table::{Cell, Table, integer, text};
@@ -35,6 +35,7 @@ impl Show for Databases {
             integer("current_client_connections"),
             integer("paused"),
             integer("disabled"),
+            integer("reserve_pool"),
             text("shard"),
             integer("server"),
             text("role"),
@@ -59,7 +60,8 @@ impl Show for Databases {
                 sizes.max_clients.unwrap_or(0).into(),
                 sizes.clients.into(),
                 server.paused.into(),
-                server.drained.into(),
+                server.disabled.into(),
+                sizes.reserve.into(),
                 server.shard.into(),
                 server.number.into(),
                 server.role.as_str().into(),

@@ -1,7 +1,7 @@
 //! SHOW HOT_ROWS: rows that statements wait for in weir, the most waited for first.
 use super::Show;
 use crate::admin::system::System;
-use crate::admin::table::{Table, integer, text};
+use crate::admin::table::{Table, bigint, text};
 
 pub struct HotRows;
 
@@ -19,8 +19,8 @@ impl Show for HotRows {
             text("database"),
             text("shard"),
             text("key"),
-            integer("waiting"),
-            integer("waits"),
+            bigint("waiting"),
+            bigint("waits"),
         ]);
         for row in system.hot_rows() {
             table.push([

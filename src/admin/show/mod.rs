@@ -2,7 +2,14 @@
 pub mod help;
 pub mod version;
 pub mod pools;
-pub mod servers;
+pub mod shard_pools;
+pub mod shards;
+pub mod sockets;
+pub mod users;
+pub mod lists;
+pub mod config;
+pub mod mem;
+pub mod state;
 pub mod databases;
 pub mod probes;
 pub mod breakers;
@@ -25,6 +32,11 @@ pub trait Show: Sync {
 /// Whole milliseconds.
 fn ms(duration: Duration) -> Cell {
     Cell::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The microseconds besides the whole seconds.
+fn us_part(duration: Duration) -> Cell {
+    Cell::from(duration.subsec_micros())
 }
 
 /// Whole microseconds.

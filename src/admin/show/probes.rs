@@ -1,7 +1,7 @@
 //! SHOW PROBES: what the last look at each server has shown.
 use super::{Show, ms, us};
 use crate::admin::system::System;
-use crate::admin::table::{Table, integer, text};
+use crate::admin::table::{Table, bigint, text};
 
 pub struct Probes;
 
@@ -18,16 +18,16 @@ impl Show for Probes {
         let mut table = Table::new([
             text("database"),
             text("shard"),
-            integer("server"),
+            bigint("server"),
             text("role"),
             text("state"),
-            integer("latency_us"),
-            integer("missed"),
+            bigint("latency_us"),
+            bigint("missed"),
             text("problem"),
             text("system_identifier"),
-            integer("timeline"),
+            bigint("timeline"),
             text("lsn"),
-            integer("lag_ms"),
+            bigint("lag_ms"),
         ]);
         for server in system.servers() {
             let probe = server.probe;

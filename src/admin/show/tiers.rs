@@ -1,7 +1,7 @@
 //! SHOW TIERS: what holds for each tier, unless user or database say otherwise.
 use super::{Show, ms};
 use crate::admin::system::System;
-use crate::admin::table::{Table, integer, text};
+use crate::admin::table::{Table, bigint, text};
 
 pub struct Tiers;
 
@@ -17,18 +17,18 @@ impl Show for Tiers {
     fn table(&self, system: &dyn System) -> Table {
         let mut table = Table::new([
             text("tier"),
-            integer("size"),
-            integer("min_idle"),
-            integer("reserve"),
-            integer("reserve_after_ms"),
-            integer("queue"),
-            integer("checkout_ms"),
-            integer("statement_ms"),
-            integer("idle_in_transaction_ms"),
-            integer("total_ms"),
-            integer("server_idle_ms"),
-            integer("server_lifetime_ms"),
-            integer("slow_statement_ms"),
+            bigint("size"),
+            bigint("min_idle"),
+            bigint("reserve"),
+            bigint("reserve_after_ms"),
+            bigint("queue"),
+            bigint("checkout_ms"),
+            bigint("statement_ms"),
+            bigint("idle_in_transaction_ms"),
+            bigint("total_ms"),
+            bigint("server_idle_ms"),
+            bigint("server_lifetime_ms"),
+            bigint("slow_statement_ms"),
         ]);
         for tier in system.tiers() {
             table.push([

@@ -1,7 +1,7 @@
 //! SHOW TRANSACTIONS: what is prepared on the shards under weir's names, at the last look.
 use super::{Show, ms};
 use crate::admin::system::System;
-use crate::admin::table::{Table, integer, text};
+use crate::admin::table::{Table, bigint, text};
 
 pub struct Transactions;
 
@@ -19,7 +19,7 @@ impl Show for Transactions {
             text("database"),
             text("shard"),
             text("gid"),
-            integer("age_ms"),
+            bigint("age_ms"),
             text("state"),
             text("reason"),
         ]);

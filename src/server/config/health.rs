@@ -1,11 +1,11 @@
 //! `[probe]`, `[breaker]`, `[replicas]`: when a server is well enough to be given work. `[recovery]`: what
 //! was left behind when one was not.
 use super::units::{duration, duration_or_off};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How weir looks at each server.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Probe {
     #[serde(deserialize_with = "duration")]
@@ -23,7 +23,7 @@ pub struct Probe {
 }
 
 /// When a server that fails is left alone.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {
     /// In a row.
@@ -41,7 +41,7 @@ pub struct Breaker {
 }
 
 /// When statements of one shape and tier are refused because they are slow or fail.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StatementBreaker {
     /// A call that takes longer is slow.
@@ -58,7 +58,7 @@ pub struct StatementBreaker {
 }
 
 /// How transactions over several shards are finished that were left behind.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recovery {
     /// Between two looks at all shards.
@@ -76,7 +76,7 @@ impl Default for Recovery {
 }
 
 /// When a replica may answer.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replicas {
     #[serde(deserialize_with = "duration")]

@@ -25,9 +25,17 @@ impl std::error::Error for Problems {}
 impl Config {
     /// Reads `weir.toml` and the secrets that it points to. Paths become relative to its folder.
     pub fn load(path: &Path) -> Result<Loaded, Problems> {
+        Self::load_as(path, Self::parse)
+    }
+
+    /// The same; `parse` makes a configuration of the text and the file's name.
+    pub(super) fn load_as(
+        path: &Path,
+        parse: impl FnOnce(&str, &str) -> Result<Self, Problems>,
+    ) -> Result<Loaded, Problems> {
         let text = fs::read_to_string(path)
             .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
-        let mut config = Self::parse(&text, &path.display().to_string())?;
+        let mut config = parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.resolve(folder);
         config.file = Some(path.to_owned());

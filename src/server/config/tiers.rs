@@ -4,7 +4,7 @@
 //! [`Config::tier`] is the one place that resolves what user, database, tier and pool say.
 use super::Config;
 use super::units::{duration, duration_or_off, some_duration};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What `[pool]` describes.
@@ -15,7 +15,7 @@ pub const BATCH: &str = "batch";
 pub const MAX_TIERS: usize = 16;
 
 /// Connections to servers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
     pub mode: PoolMode,
@@ -32,7 +32,7 @@ pub struct Pool {
 }
 
 /// When a client gives its server connection back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PoolMode {
     #[default]
@@ -42,7 +42,7 @@ pub enum PoolMode {
 }
 
 /// What one `[tier.NAME]` says; `None`: as `[pool]`, `[timeouts]` and `[breaker.statement]` say.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TierSettings {
     pub size: Option<usize>,
@@ -178,6 +178,15 @@ pub fn tiers<'de, D: Deserializer<'de>>(
     batch.size = batch.size.or(given.size);
     batch.slow_statement = batch.slow_statement.or(given.slow_statement);
     Ok(tiers)
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => output.serialize_str("off"),
+            Self::After(limit) => limit.serialize(output),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Limit {

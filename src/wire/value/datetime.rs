@@ -205,6 +205,15 @@ pub(super) fn timestamptz_text(micros: i64) -> String {
     format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}+00{era}")
 }
 
+/// A moment so long after the beginning of 1970, to the second: `2026-11-23 12:13:15 UTC`.
+pub fn utc(since_1970: std::time::Duration) -> String {
+    let second = since_1970.as_secs();
+    let days = i64::try_from(second / 86_400).unwrap_or(i64::MAX / 2);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// The date and what follows everything else in years before Christ.
 fn civil_text(days: i64) -> (String, &'static str) {
     let (year, month, day) = civil_from_days(days + EPOCH_DAYS);

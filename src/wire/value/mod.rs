@@ -10,6 +10,8 @@ mod datetime;
 mod integer;
 mod numeric;
 
+pub use datetime::utc;
+
 use super::params::Value;
 use crate::error::{Error, SqlState};
 use crate::ids::Oid;

@@ -1,17 +1,17 @@
-//! SHOW SERVERS: each server, and what weir makes of it. (In PgBouncer a row is a connection.)
+//! SHOW SHARDS: each server of each shard, and what weir makes of it.
 use super::Show;
 use crate::admin::system::System;
-use crate::admin::table::{Table, integer, text};
+use crate::admin::table::{Table, bigint, text};
 
-pub struct Servers;
+pub struct Shards;
 
-impl Show for Servers {
+impl Show for Shards {
     fn name(&self) -> &'static str {
-        "SERVERS"
+        "SHARDS"
     }
 
     fn help(&self) -> &'static str {
-        "each server: what it is, whether it is used, what runs there"
+        "each shard's servers: what they are, whether they are used, what runs there"
     }
 
     fn table(&self, system: &dyn System) -> Table {
@@ -19,15 +19,16 @@ impl Show for Servers {
             text("database"),
             text("state"),
             text("addr"),
-            integer("port"),
+            bigint("port"),
             text("shard"),
-            integer("server"),
+            bigint("server"),
             text("role"),
             text("breaker"),
-            integer("paused"),
-            integer("drained"),
-            integer("connections"),
-            integer("outstanding"),
+            bigint("paused"),
+            bigint("drained"),
+            bigint("connections"),
+            bigint("outstanding"),
+            bigint("buckets"),
         ]);
         for server in system.servers() {
             table.push([
@@ -43,6 +44,7 @@ impl Show for Servers {
                 server.drained.into(),
                 server.connections.into(),
                 server.outstanding.into(),
+                server.buckets.into(),
             ]);
         }
         table
