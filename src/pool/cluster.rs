@@ -2,7 +2,7 @@
 use super::config::PoolConfig;
 use super::dialer::{CurrentLogin, Dialer, OnConnect};
 use super::failures::Failures;
-use super::fleet::{Begins, Fleet, Role, Server, Wanted};
+use super::fleet::{Begins, Fleet, Role, Server, Wanted, Work};
 use super::gate::{Gate, Names};
 use super::quota::Quota;
 use super::roll::{Roll, Whose};
@@ -39,6 +39,13 @@ pub struct Ask<'a> {
     /// Where it is not the one that the server's address names.
     pub database: Option<&'a str>,
     pub login: &'a Arc<Login>,
+}
+
+/// An ask that has to wait: since when, and the server that was chosen, if one was.
+#[derive(Debug)]
+pub struct Asked {
+    at: Instant,
+    work: Option<Work>,
 }
 
 /// What the workers of a process share: who may have how many connections, in whichever worker.
@@ -111,20 +118,44 @@ impl Cluster {
     }
 
     /// A connection to a server that will do, within the tier's time.
-    ///
-    /// Nothing has been said on it, so a server that turns out to be gone is replaced by another
-    /// that will do: the next replica, the primary, or the primary's successor.
     pub async fn lease(&self, ask: Ask<'_>) -> Result<Lease, Error> {
+        match self.lease_now(&ask) {
+            Ok(lease) => Ok(lease),
+            Err(asked) => self.lease_in_turn(ask, asked).await,
+        }
+    }
+
+    /// An unused connection, if there is one and nobody has come before. Mostly there is, and then nothing
+    /// is set up for waiting.
+    pub fn lease_now(&self, ask: &Ask<'_>) -> Result<Lease, Asked> {
+        let at = Instant::now();
+        let Some(work) = self.fleet.choose_now(ask.shard, ask.wanted, ask.begins, at) else {
+            return Err(Asked { at, work: None });
+        };
+        match self.pool(&work.server, ask) {
+            Ok(pool) => pool.lease_now(work, at).map_err(|work| Asked { at, work: Some(work) }),
+            Err(_) => Err(Asked { at, work: Some(work) }),
+        }
+    }
+
+    /// Nothing has been said on the connection, so a server that turns out to be gone is replaced by
+    /// another that will do: the next replica, the primary, or the primary's successor.
+    pub async fn lease_in_turn(&self, ask: Ask<'_>, first: Asked) -> Result<Lease, Error> {
         /// Between two tries of a primary that cannot be reached.
         const PACE: Duration = Duration::from_millis(100);
-        let began = Instant::now();
+        let Asked { at: began, mut work } = first;
         let mut asked = began;
         let deadline = began + self.config.tier(&ask.login.user, ask.tier)?.checkout;
         let mut avoid = Vec::new();
         loop {
-            let Ask { shard, wanted, begins, .. } = ask;
-            let choosing = self.fleet.choose(shard, wanted, begins, &avoid, asked, deadline);
-            let work = choosing.await?;
+            let work = match work.take() {
+                Some(work) => work,
+                None => {
+                    let Ask { shard, wanted, begins, .. } = ask;
+                    let choose = self.fleet.choose(shard, wanted, begins, &avoid, asked, deadline);
+                    choose.await?
+                }
+            };
             let (server, role) = (Arc::clone(&work.server), work.role());
             let denied = match self.pool(&server, &ask)?.lease(work, asked, deadline).await {
                 Ok(lease) => return Ok(lease),

@@ -357,6 +357,22 @@ impl Fleet {
         }
     }
 
+    /// A server for some work, if nothing has to be waited for.
+    pub(super) fn choose_now(
+        &self,
+        shard: ShardId,
+        wanted: Wanted,
+        begins: Begins,
+        now: Instant,
+    ) -> Option<Work> {
+        // What is wrong, whoever waits is told.
+        let crew = self.crew(shard).ok()?;
+        match crew.choose(&self.config, wanted, begins, &[], now, now) {
+            Choice::Taken(work) => Some(work),
+            Choice::Refused(_) | Choice::Wait(..) => None,
+        }
+    }
+
     /// A server for some work, in time.
     pub(super) async fn choose(
         &self,

@@ -170,6 +170,17 @@ impl ServerPool {
         }
     }
 
+    /// An unused connection for one who is not before anybody else.
+    pub(super) fn lease_now(self: &Arc<Self>, work: Work, now: Instant) -> Result<Lease, Work> {
+        match self.at_once(now) {
+            Some((pooled, admission)) => {
+                self.count(Duration::ZERO, true);
+                Ok(self.lend(work, pooled, admission, now))
+            }
+            None => Err(work),
+        }
+    }
+
     /// A connection for that work, in the order of asking.
     pub(super) async fn lease(
         self: &Arc<Self>,
@@ -177,11 +188,6 @@ impl ServerPool {
         asked: Instant,
         deadline: Instant,
     ) -> Result<Lease, Denied> {
-        // Mostly there is one, and then nothing is set up for waiting.
-        if let Some((pooled, admission)) = self.at_once(asked) {
-            self.count(Duration::ZERO, true);
-            return Ok(self.lend(work, pooled, admission, asked));
-        }
         let granted = tokio::time::timeout_at(deadline.into(), self.admitted(work)).await;
         let outcome = granted.unwrap_or_else(|_| Err(Denied::Error(self.gate.too_late())));
         self.count(asked.elapsed(), outcome.is_ok());
@@ -208,7 +214,6 @@ impl ServerPool {
         Lease { shard, work, pooled, _hand_over: HandOver(Arc::clone(self)), _admission: admission }
     }
 
-    /// An unused connection for one who is not before anybody else.
     fn at_once(&self, now: Instant) -> Option<(Held, Admission)> {
         let permit = self.gate.enter_now()?;
         let shares = self.quotas.iter().map(|quota| quota.share_now()).collect::<Option<_>>()?;

@@ -89,7 +89,7 @@ impl Session {
         let parse = frontend::Parse::read(body).map_err(Error::from)?;
         self.database.tally.borrow_mut().parses += 1;
         let name = parse.name_str().map_err(Error::from)?.to_owned();
-        let text = self.readable(parse.sql)?.into_owned();
+        let text = self.readable(parse.sql)?;
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(already_prepared(&name).into());
         }

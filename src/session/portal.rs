@@ -11,7 +11,6 @@ use super::together::Wording;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::fan_out::FanOut;
-use crate::exec::relay::Reply;
 use crate::ids::Oid;
 use crate::plan::{Access, Command, Route};
 use crate::wire::encode;
@@ -193,15 +192,7 @@ impl Session {
         if !alone || statement.identity.columns.get().is_none() {
             return;
         }
-        self.unsited.clear();
-        for reply in self.relay.take_unsited() {
-            match reply {
-                Reply::Unsited => self.relay.local(encode::parse_complete),
-                Reply::Local(_) | Reply::Server { .. } | Reply::Mark | Reply::Timed(_) => {
-                    self.relay.push(reply);
-                }
-            }
-        }
+        self.forget_unsited();
     }
 
     /// It would be read anew on every shard, under the settings of now.

@@ -135,7 +135,7 @@ impl Session {
         }
         let settings = self.txn.settings.meaning().clone();
         let shift = i32::try_from(before).unwrap_or_default();
-        let (sent, edit) = match &executes {
+        let (sent, mut edit) = match &executes {
             Some((name, inner)) => {
                 let outer = Edit { shift, ..Edit::default() };
                 executing(text, name, inner, Some(&outer))
@@ -160,6 +160,8 @@ impl Session {
         let query = explains.as_ref().map(|explains| explains.explained.query.clone());
         let text = query.unwrap_or_else(|| text.to_owned());
         let (under, encoding) = (self.planned_under(), self.encoding());
+        edit.name.get_or_insert_with(|| (identity.name.clone(), String::new()));
+        let edit = Rc::new(edit);
         let executes = executes.map(|(_, inner)| inner);
         let meant = Meant {
             under,

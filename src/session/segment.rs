@@ -60,8 +60,8 @@ impl Session {
         self.txn.segment_failed();
     }
 
-    /// Unsited messages came before an error: PostgreSQL would have answered them.
-    fn forget_unsited(&mut self) {
+    /// Unsited messages came before an error, or need no server: PostgreSQL would have answered them.
+    pub(super) fn forget_unsited(&mut self) {
         self.hold_unsited();
         for reply in std::mem::take(&mut self.held) {
             match reply {
@@ -279,6 +279,9 @@ impl Session {
                 beside_the_writer(outcome, wrote)?;
                 wrote |= self.txn.access(at) == Access::Write;
             }
+        }
+        if self.relay.is_empty() {
+            return Ok(());
         }
         let outcome = self.drain().await;
         beside_the_writer(outcome, wrote)

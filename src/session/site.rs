@@ -13,10 +13,7 @@ use crate::txn::settings::{Values, alignment, differences};
 use crate::txn::{Begun, Block, Isolation, Leaves, Status};
 use crate::wire::encode;
 use crate::wire::server::TransactionStatus;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What a statement needs of the server that runs it.
@@ -184,17 +181,15 @@ impl Session {
         };
         let (database, login) = (self.database.passed_on(), &self.login);
         let ask = Ask { shard, wanted, tier, begins, database, login };
-        let mut leasing = pin!(cluster.lease(ask));
-        // Mostly there is one, and then nothing is set up for waiting.
-        let once = poll_fn(|cx| Poll::Ready(leasing.as_mut().poll(cx)));
-        if let Poll::Ready(lease) = once.await {
-            return lease;
-        }
+        let asked = match cluster.lease_now(&ask) {
+            Ok(lease) => return Ok(lease),
+            Err(asked) => asked,
+        };
         let _waits = self.slot.shown.waits();
         let began = Instant::now();
         let lease = tokio::select! {
             biased;
-            lease = &mut leasing => lease,
+            lease = cluster.lease_in_turn(ask, asked) => lease,
             () = self.slot.waiting.notified() => Err(self.slot.reason()),
             () = self.relay.budget.spent() => Err(budget::canceled()),
         };

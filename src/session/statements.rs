@@ -53,8 +53,8 @@ pub struct Meant {
     /// The settings that decide its meaning, as they were when the client prepared it: a server that
     /// prepares it later does so under the same.
     pub settings: Arc<Meaning>,
-    /// How errors about it speak of the client's text, the client's name for it aside.
-    pub edit: Edit,
+    /// How errors about it become those of a client that calls it by no name.
+    pub edit: Rc<Edit>,
 }
 
 impl Deref for Statement {
@@ -74,9 +74,13 @@ impl Statement {
         executes: Option<Rc<Statement>>,
         catalog: u64,
     ) -> Self {
-        let own = || Some((meant.identity.name.clone(), name.to_owned()));
-        let renamed = meant.edit.name.clone().or_else(own);
-        let edit = Rc::new(Edit { name: renamed, ..meant.edit.clone() });
+        let edit = match &meant.edit.name {
+            Some((theirs, _)) if !name.is_empty() && *theirs == meant.identity.name => {
+                let renamed = Some((theirs.clone(), name.to_owned()));
+                Rc::new(Edit { name: renamed, ..Edit::clone(&meant.edit) })
+            }
+            Some(_) | None => meant.edit.clone(),
+        };
         let (catalog_version, told) = (Cell::new(catalog), Cell::new(None));
         let kept = RefCell::default();
         Self { meant, naming, executes, edit, catalog_version, kept, told }
@@ -106,7 +110,7 @@ impl Statement {
             explains: None,
             encoding: self.encoding,
             settings: self.settings.clone(),
-            edit: Edit::default(),
+            edit: Rc::default(),
         };
         let catalog_version = self.catalog_version.clone();
         let (meant, kept, told) = (Rc::new(meant), RefCell::default(), Cell::new(None));

@@ -36,6 +36,17 @@ pub fn single(text: &str) -> Option<&str> {
     }
 }
 
+/// Bytes that may tell whether a statement goes on.
+const TELLS: [bool; 256] = {
+    let (mut tells, bytes) = ([false; 256], b"';\"\\-/$()");
+    let mut at = 0;
+    while at < bytes.len() {
+        tells[bytes[at] as usize] = true;
+        at += 1;
+    }
+    tells
+};
+
 /// Whether a semicolon behind this ends a statement: no string, comment or parenthesis is open. Nothing is
 /// read that would have to be looked at more closely.
 fn ends(statement: &[u8]) -> bool {
@@ -44,8 +55,7 @@ fn ends(statement: &[u8]) -> bool {
         return false;
     }
     let (mut open, mut quoted) = (0, false);
-    let tells =
-        |byte: &u8| matches!(byte, b'\'' | b';' | b'"' | b'\\' | b'-' | b'/' | b'$' | b'(' | b')');
+    let tells = |byte: &u8| TELLS[usize::from(*byte)];
     for (at, byte) in statement.iter().enumerate().filter(|(_, byte)| tells(byte)) {
         match (byte, statement.get(at + 1)) {
             (b'\'', _) => quoted = !quoted,

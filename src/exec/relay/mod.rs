@@ -156,8 +156,9 @@ impl Relay {
     /// Queues a message of weir's own.
     pub fn local(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let mut bytes = BytesMut::new();
+        spare::lend_little(&mut bytes);
         write(&mut bytes);
-        self.replies.push_back(Reply::Local(bytes.to_vec()));
+        self.replies.push_back(Reply::Local(bytes));
     }
 
     pub fn unsited(&mut self) {
@@ -173,12 +174,9 @@ impl Relay {
     }
 
     /// The queue from its first unsited reply on, to be queued again by who knows the sites.
-    pub fn take_unsited(&mut self) -> VecDeque<Reply> {
+    pub fn take_unsited(&mut self) -> impl Iterator<Item = Reply> {
         let first = self.replies.iter().position(|reply| matches!(reply, Reply::Unsited));
-        match first {
-            Some(first) => self.replies.split_off(first),
-            None => VecDeque::new(),
-        }
+        self.replies.drain(first.unwrap_or(self.replies.len())..)
     }
 
     /// Whether the client has a part of a server's message: before its end nothing else can be said.
@@ -332,8 +330,13 @@ impl Relay {
                 None => return Poll::Ready(Ok(Pumped::Drained)),
                 Some(Reply::Unsited) => return Poll::Pending,
                 Some(Reply::Local(bytes)) => {
-                    client.output.extend_from_slice(bytes);
-                    self.pop();
+                    if client.send(bytes, cx).is_err() {
+                        return Poll::Ready(Err(Broken::Client));
+                    }
+                    if let Some(Reply::Local(mut bytes)) = self.pop() {
+                        bytes.clear();
+                        spare::give_back_little(&mut bytes);
+                    }
                     continue;
                 }
                 Some(Reply::Mark) => {

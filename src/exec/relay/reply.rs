@@ -1,6 +1,7 @@
 //! What is expected of servers, in order.
 use crate::exec::running::Running;
 use crate::sql::rewrite::Rendered;
+use bytes::BytesMut;
 use std::rc::Rc;
 
 /// What one expected answer consists of.
@@ -36,7 +37,7 @@ pub enum Show {
 #[derive(Debug)]
 pub enum Reply {
     /// weir's own bytes, at their place in the order.
-    Local(Vec<u8>),
+    Local(BytesMut),
     Server {
         at: usize,
         step: Step,
