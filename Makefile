@@ -6,7 +6,9 @@
 # make bench    weir beside PgBouncer and HAProxy; ARGS=--quick only tries it (docs/performance.md)
 # make micro    parts of a statement's way, each for itself; ARGS=plans for what has that in its name
 
-.PHONY: demo test format lint tests fuzz oracle-long bench micro
+# make screenshots    the pictures of the dashboard in docs/, anew
+
+.PHONY: demo test format lint tests fuzz oracle-long bench micro screenshots
 
 # For instance: make demo ARGS="--shards 8 --port 6543"
 ARGS ?=
@@ -59,3 +61,7 @@ bench:
 micro:
 	@scripts/need rust
 	@cargo bench --locked --bench micro -- $(ARGS)
+
+screenshots:
+	@scripts/need rust postgresql drivers
+	@WEIR_SCREENSHOTS=$(CURDIR)/docs cargo test --quiet --locked --test integration -- dashboard::

@@ -95,8 +95,7 @@ fn the_suggested_statements_behave_as_told_and_ctrl_c_removes_everything() {
 
     let console = demo.welcome.lines().find_map(|line| line.strip_prefix("Console:")).unwrap();
     let console = console.split_whitespace().nth(1).unwrap();
-    let psql =
-        Command::new("psql").args([console, "-X", "-A", "-t", "-c", "SHOW SERVERS"]).output();
+    let psql = Command::new("psql").args([console, "-X", "-A", "-t", "-c", "SHOW SHARDS"]).output();
     let servers = String::from_utf8(psql.unwrap().stdout).unwrap();
     // Four shards and the gather database.
     assert_eq!(servers.lines().filter(|line| line.contains("primary")).count(), 5, "{servers}");

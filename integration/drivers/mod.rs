@@ -70,7 +70,8 @@ fn run(command: &mut Command, endpoint: &Endpoint) {
     succeed(command);
 }
 
-fn succeed(command: &mut Command) {
+/// Runs a program; anything but success fails the test with what it printed.
+pub fn succeed(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot run: {error}"));
     let printed = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -110,11 +111,15 @@ fn python(driver: &str) -> Command {
     python
 }
 
-/// Node with the driver's locked packages, beside a copy of the program.
 fn node(driver: &str) -> Command {
-    let home = installed(driver, &folder(driver).join("package-lock.json"), |home| {
+    node_program(driver, &folder(driver))
+}
+
+/// Node with the locked packages of this folder, beside a copy of its program.
+pub fn node_program(name: &str, folder: &Path) -> Command {
+    let home = installed(name, &folder.join("package-lock.json"), |home| {
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(folder(driver).join(file), home.join(file)).unwrap();
+            fs::copy(folder.join(file), home.join(file)).unwrap();
         }
         succeed(
             Command::new("npm")
@@ -124,7 +129,7 @@ fn node(driver: &str) -> Command {
     });
     // Packages are looked for beside the program.
     let program = home.join(format!("test-{}.js", std::process::id()));
-    fs::copy(folder(driver).join("test.js"), &program).unwrap();
+    fs::copy(folder.join("test.js"), &program).unwrap();
     let mut node = Command::new("node");
     node.arg(program);
     node

@@ -7,6 +7,7 @@
 //! - `command`: what may be said on the console
 //! - `console`: PostgreSQL's protocol for clients of the database `weir`
 //! - `rulebook`: the rules files: what is in force, what a text would change
+//! - `dashboard`: the page for browsers there
 //! - `http`: the admin port: /metrics, /healthz, /readyz, the API
 //!
 //! Invariant: nothing here knows `server`. A view looks and changes nothing.
@@ -17,6 +18,7 @@ pub mod action;
 pub mod command;
 pub mod console;
 pub mod rulebook;
+pub mod dashboard;
 pub mod http;
 
 use action::Action;

@@ -49,7 +49,7 @@ pub enum Reload {
     #[default]
     Nothing,
     Applies,
-    /// The shards would not agree: `weir rules adopt` comes first.
+    /// The shards hold another placement: `weir rules adopt` comes first.
     NeedsAdoption,
     /// Only a restart serves other databases.
     NeedsRestart,

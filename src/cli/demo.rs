@@ -39,6 +39,8 @@ const DATABASE: &str = "shop";
 const CONSOLE: &str = "weir";
 /// Who logs in to weir, and with which password; the role owns the tables.
 const USER: &str = "demo";
+/// Who brings it to the admin port may act.
+const TOKEN: &str = "demo-token-of-weir";
 /// Where the shards listen, if nobody else does: as in rules/shop/rules.toml.
 const FIRST_SHARD_PORT: u16 = 5441;
 /// How long open transactions may take at the end.
@@ -158,7 +160,9 @@ fn write_files(folder: &Path, shards: &[Postgres], port: u16) -> Result<Config, 
         format!(
             "rules = [\"rules.toml\"]\n\n[listen]\nclients = [\"127.0.0.1:{port}\"]\n\
              admin = \"127.0.0.1:{admin}\"\n\n[[user]]\nname = \"{USER}\"\npassword = \"{USER}\"\n\n\
-             [console]\nadmins = [\"{USER}\"]\n"
+             [console]\nadmins = [\"{USER}\"]\n\n\
+             # Whoever is on this machine may look; who brings the token may act.\n\
+             [admin]\nlook = \"loopback\"\ntoken = \"{TOKEN}\"\n"
         ),
     )?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
@@ -194,7 +198,10 @@ fn welcome(args: &Args, shards: &[Postgres], folder: &Path, server: &Server) -> 
     let last = shards.len().saturating_sub(1);
     let folder = folder.display();
     let metrics = server.admin().map_or_else(String::new, |address| {
-        format!("\nMetrics:           curl http://{address}/metrics")
+        format!(
+            "\nDashboard:         http://{address}/ (sign in with {TOKEN} to change things)\n\
+             Metrics:           curl http://{address}/metrics"
+        )
     });
     let one_shard = shards.first().map_or_else(String::new, |shard| {
         format!("psql -h 127.0.0.1 -p {} -U {USER} {DATABASE}", shard.port())

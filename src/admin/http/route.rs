@@ -1,8 +1,9 @@
 //! The paths of the admin port.
 use super::access::{Gate, Peer, is_loopback};
-use super::answer::{Answer, Refusal, text};
+use super::answer::{Answer, Refusal, answer, text};
 use super::{Port, REQUEST_TIMEOUT, Readiness, api};
 use crate::admin::console::May;
+use crate::admin::dashboard;
 use crate::error::SqlState;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -77,6 +78,13 @@ async fn take(
         }
         return Ok(answer());
     }
+    if let Some(file) = dashboard::file(path) {
+        gate.check_host(&head.uri, &head.headers)?;
+        return match head.method == Method::GET || head.method == Method::HEAD {
+            true => Ok(answer(StatusCode::OK, file.kind, file.text)),
+            false => Err(Refusal::method("GET, HEAD")),
+        };
+    }
     gate.check_origin(&head.uri, &head.headers)?;
     let may = gate.admit(peer, &head.headers)?;
     let is_json = |kind: &[u8]| kind.starts_with(b"application/json");
@@ -96,7 +104,7 @@ async fn take(
             api::answer(rest.trim_start_matches('/'), &asked, port).await
         }
         Some(_) | None => Err(Refusal::not_found(format!("there is no {path}"))
-            .hint("there are /metrics, /healthz, /readyz and /api/v1")),
+            .hint("there are /, /metrics, /healthz, /readyz and /api/v1")),
     }
 }
 

@@ -198,3 +198,12 @@ async fn a_statement_is_explained_and_rules_are_compared_but_not_written() {
     let written = post("/api/v1/rules", "{}").replace("POST", "PUT");
     check_status(&written, 405, "weir writes no rules file").await;
 }
+
+#[tokio::test]
+async fn the_dashboard_is_shown_to_everybody_and_holds_no_data() {
+    for path in ["/", "/dashboard.css", "/dashboard.js"] {
+        let answer = told(&desk(Look::Nobody), &get(path)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        assert!(answer.contains("content-security-policy: default-src 'none'"), "{answer}");
+    }
+}
