@@ -100,15 +100,20 @@ fn installed(driver: &str, pins: &Path, install: impl FnOnce(&Path)) -> PathBuf 
 
 /// A Python with the driver's pinned packages, in an environment of its own.
 fn python(driver: &str) -> Command {
+    let mut python = interpreter(driver);
+    python.arg(folder(driver).join("test.py"));
+    python
+}
+
+/// Python with that driver.
+pub fn interpreter(driver: &str) -> Command {
     let pins = folder(driver).join("requirements.txt");
     let home = installed(driver, &pins, |home| {
         succeed(Command::new("python3").args(["-m", "venv"]).arg(home.join("python")));
         let mut pip = Command::new(home.join("python/bin/pip"));
         succeed(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&pins));
     });
-    let mut python = Command::new(home.join("python/bin/python"));
-    python.arg(folder(driver).join("test.py"));
-    python
+    Command::new(home.join("python/bin/python"))
 }
 
 fn node(driver: &str) -> Command {

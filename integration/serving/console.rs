@@ -1,7 +1,7 @@
 //! The console: what psql and a driver are told when they connect to the database `weir`.
 use super::{backend, connect, sharded, two_shards};
 use crate::cluster::Cluster;
-use crate::weir::{Weir, wait_for};
+use crate::weir::{Weir, said, wait_for};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 const SETTINGS: &str =
@@ -34,26 +34,346 @@ async fn of_server(client: &Client, column: &str) -> i64 {
     client.query("SHOW SHARDS", &[]).await.unwrap()[0].get(column)
 }
 
+/// Every view, as SHOW HELP names it.
+fn views() -> Vec<String> {
+    weir::admin::SHOWS.iter().map(|show| format!("SHOW {}", show.name())).collect()
+}
+
 #[tokio::test]
-async fn every_view_answers_in_both_protocols() {
+async fn every_view_answers_psql_and_drivers_in_both_protocols() {
+    let cluster = two_shards();
+    let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 2, "");
+    let weir = Weir::with_rules(&cluster, &rules, SETTINGS);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    app.query("SELECT id FROM orders WHERE user_id = $1", &[&7_i64]).await.unwrap();
+    let console = connect(weir.port(), "guest", "weir").await;
+    let help = rows(&console, "SHOW HELP").await;
+    for view in views() {
+        assert!(help.iter().any(|row| row[0] == view), "{view}");
+        let simple = rows(&console, &view).await;
+        let prepared = console.prepare(&view).await.unwrap();
+        let extended = console.query(&prepared, &[]).await.unwrap();
+        assert_eq!(simple.len(), extended.len(), "{view}");
+        // psql is a client, too.
+        let psql = weir.psql("user=guest dbname=weir", &view).unwrap();
+        assert!(psql.lines().count() >= simple.len(), "{view}: {psql}");
+    }
+    let mut psycopg = crate::drivers::interpreter("psycopg");
+    psycopg.arg("integration/serving/console.py").arg(weir.port().to_string()).args(views());
+    let output = psycopg.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(said(&output).lines().count(), views().len());
+}
+
+/// The action as an operator would write it here.
+async fn written(action: &dyn weir::admin::action::Action, console: &Client) -> String {
+    match (action.name(), *action.names().start()) {
+        ("KILL_CLIENT", _) => {
+            let clients = console.query("SHOW CLIENTS", &[]).await.unwrap();
+            format!("KILL_CLIENT {}", clients[0].get::<_, i32>("id"))
+        }
+        (name, 0) => name.to_owned(),
+        (name, 1) => format!("{name} shop"),
+        (name, _) => format!("{name} shop.only"),
+    }
+}
+
+#[tokio::test]
+async fn every_action_is_done_for_psql_and_for_drivers_in_both_protocols() {
+    let cluster = two_shards();
+    let mut weir = plain(&cluster);
+    let console = connect(weir.port(), "boss", "weir").await;
+    let help = rows(&console, "SHOW HELP").await;
+    let (mut sent, mut clients) = (0, Vec::new());
+    for action in weir::admin::ACTIONS {
+        assert!(help.iter().any(|row| row[0] == action.syntax()), "{}", action.name());
+        if action.name() == "SHUTDOWN" {
+            continue;
+        }
+        for way in ["simple", "extended", "psql"] {
+            clients.push(connect(weir.port(), "postgres", "shop").await);
+            let command = written(*action, &console).await;
+            let outcome = match way {
+                "simple" => console.simple_query(&command).await.map(drop).map_err(|e| told(&e)),
+                "extended" => console.execute(&command, &[]).await.map(drop).map_err(|e| told(&e)),
+                _ => weir.psql("user=boss dbname=weir", &command).map(drop),
+            };
+            match action.name() {
+                "SUSPEND" => assert!(outcome.unwrap_err().contains("SUSPEND is not supported")),
+                _ => outcome.unwrap_or_else(|error| panic!("{command}: {error}")),
+            }
+            for undo in ["RESUME", "ENABLE shop"] {
+                console.batch_execute(undo).await.unwrap();
+            }
+            sent += 1;
+        }
+    }
+    assert_eq!(sent, 3 * (weir::admin::ACTIONS.len() - 1));
+    assert!(backend(&connect(weir.port(), "postgres", "shop").await).await > 0);
+    weir.psql("user=boss dbname=weir", "SHUTDOWN").unwrap();
+    assert_eq!(weir.ended(), Some(0), "{}", weir.log());
+}
+
+fn told(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+/// What prometheus-community/pgbouncer_exporter reads, under lib/pq's start-up parameters and in its simple
+/// queries, semicolons included.
+#[tokio::test]
+async fn the_prometheus_exporter_finds_what_it_reads() {
+    const READS: [(&str, &[&str], &[&str]); 3] = [
+        (
+            "SHOW DATABASES;",
+            &["name", "host", "port", "database", "force_user", "pool_mode"],
+            &[
+                "pool_size",
+                "reserve_pool",
+                "max_connections",
+                "current_connections",
+                "paused",
+                "disabled",
+            ],
+        ),
+        (
+            "SHOW STATS_TOTALS;",
+            &["database"],
+            &[
+                "query_count",
+                "query_time",
+                "bytes_received",
+                "bytes_sent",
+                "wait_time",
+                "xact_count",
+                "xact_time",
+                "client_parse_count",
+                "server_parse_count",
+                "bind_count",
+            ],
+        ),
+        (
+            "SHOW POOLS;",
+            &["database", "user"],
+            &[
+                "cl_active",
+                "cl_active_cancel_req",
+                "cl_waiting",
+                "cl_waiting_cancel_req",
+                "sv_active",
+                "sv_active_cancel",
+                "sv_being_canceled",
+                "sv_idle",
+                "sv_used",
+                "sv_tested",
+                "sv_login",
+                "maxwait",
+            ],
+        ),
+    ];
+    let cluster = two_shards();
+    let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 2, "");
+    let weir = Weir::with_rules(&cluster, &rules, SETTINGS);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    app.batch_execute(
+        "SELECT count(*) FROM orders; SET weir.tier = 'batch'; SELECT count(*) FROM orders",
+    )
+    .await
+    .unwrap();
+    let parameters = "-c extra_float_digits=2 -c client_encoding=UTF8 -c datestyle='ISO, MDY'";
+    let (console, connection) = tokio_postgres::Config::new()
+        .host("127.0.0.1")
+        .port(weir.port())
+        .user("guest")
+        .dbname("weir")
+        .options(parameters)
+        .connect(tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    assert_eq!(rows(&console, "SHOW STATS").await.len(), 1);
+    for (query, labels, numbers) in READS {
+        let mut seen = std::collections::HashSet::new();
+        for message in console.simple_query(query).await.unwrap() {
+            let SimpleQueryMessage::Row(row) = message else { continue };
+            let labels: Vec<_> = labels.iter().map(|label| row.get(*label)).collect();
+            assert!(seen.insert(format!("{labels:?}")), "{query}: two rows of {labels:?}");
+            for number in numbers {
+                let value = row.get(*number).unwrap_or_else(|| panic!("{query}: {number}"));
+                assert!(value.parse::<f64>().is_ok(), "{query}: {number} is {value}");
+            }
+        }
+        assert!(!seen.is_empty(), "{query}");
+    }
+    let lists = rows(&console, "SHOW LISTS;").await;
+    assert!(lists.iter().all(|row| row.len() == 2 && row[1].parse::<f64>().is_ok()), "{lists:?}");
+    let config = rows(&console, "SHOW CONFIG;").await;
+    for key in ["max_client_conn", "max_user_connections"] {
+        let row = config.iter().find(|row| row[0] == key).unwrap();
+        assert!(row.len() == 4 && row[1].parse::<f64>().is_ok(), "{row:?}");
+    }
+    assert_eq!(rows(&console, "SHOW VERSION;").await.len(), 1);
+}
+
+#[tokio::test]
+async fn statistics_count_statements_transactions_bytes_and_times() {
     let cluster = two_shards();
     let weir = plain(&cluster);
     let app = connect(weir.port(), "postgres", "shop").await;
-    backend(&app).await;
     let console = connect(weir.port(), "guest", "weir").await;
-    let help = rows(&console, "SHOW HELP").await;
-    let views: Vec<&str> =
-        help.iter().map(|row| row[0].as_str()).filter(|name| name.starts_with("SHOW")).collect();
-    assert_eq!(views.len(), weir::admin::SHOWS.len());
-    for view in views {
-        let simple = rows(&console, view).await;
-        let prepared = console.prepare(view).await.unwrap();
-        let extended = console.query(&prepared, &[]).await.unwrap();
-        assert_eq!(simple.len(), extended.len(), "{view}");
-        let psql = weir.psql("user=guest dbname=weir", view).unwrap();
-        // psql is a client, too.
-        assert!(psql.lines().count() >= simple.len(), "{view}: {psql}");
+    let stats = async || console.query("SHOW STATS", &[]).await.unwrap().remove(0);
+    let numbers = async || {
+        let names = ["total_xact_count", "total_query_count", "total_sent", "total_query_time"];
+        let totals = rows(&console, "SHOW TOTALS").await;
+        let all = rows(&console, "SHOW STATS").await.remove(0);
+        let columns = stats().await;
+        let at = |name: &str| columns.columns().iter().position(|c| c.name() == name).unwrap();
+        assert_eq!(totals.len(), 22);
+        names.map(|name| all[at(name)].parse::<u64>().unwrap())
+    };
+    let before = numbers().await;
+    app.batch_execute("BEGIN; SELECT pg_sleep(0.02); COMMIT").await.unwrap();
+    app.query("SELECT $1::int", &[&1]).await.unwrap();
+    let after = loop {
+        let after = numbers().await;
+        if after[0] >= before[0] + 2 {
+            break after;
+        }
+    };
+    assert_eq!(after[0] - before[0], 2, "a block and a statement");
+    assert!(after[1] - before[1] >= 4 && after[2] > before[2], "{before:?} {after:?}");
+    assert!(after[3] - before[3] >= 20_000, "microseconds: {before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn who_is_killed_is_told_and_what_is_new_waits() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let boss = connect(weir.port(), "boss", "weir").await;
+    let (first, second) = (
+        connect(weir.port(), "postgres", "shop").await,
+        connect(weir.port(), "postgres", "shop").await,
+    );
+    let of = async |index: usize| {
+        boss.query("SHOW CLIENTS", &[]).await.unwrap()[index].get::<_, i32>("id")
+    };
+    // In the middle of a statement.
+    let sleeping = tokio::spawn(async move { first.batch_execute("SELECT pg_sleep(60)").await });
+    while rows(&boss, "SHOW CLIENTS").await[0][4] != "active" {}
+    let id = of(0).await;
+    boss.execute(&format!("KILL CLIENT {id}"), &[]).await.unwrap();
+    let error = sleeping.await.unwrap().unwrap_err();
+    let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
+    assert_eq!((told.code().code(), told.severity()), ("57P01", "FATAL"));
+    assert_eq!(refusal(&boss, &format!("KILL CLIENT {id}")).await.0, "42704");
+    wait_for("the end of its statement", || connections_that_sleep(&cluster) == 0);
+
+    backend(&second).await;
+    boss.execute("KILL shop", &[]).await.unwrap();
+    assert!(second.batch_execute("SELECT 1").await.is_err());
+    let third = connect(weir.port(), "postgres", "shop").await;
+    let waiting = tokio::spawn(async move { backend(&third).await });
+    while rows(&boss, "SHOW CLIENTS").await[0][4] != "waiting" {}
+    assert_eq!(rows(&boss, "SHOW POOLS").await[0][3], "1");
+    boss.execute("RESUME shop", &[]).await.unwrap();
+    waiting.await.unwrap();
+
+    boss.execute("DISABLE shop", &[]).await.unwrap();
+    let error = weir.psql("user=postgres dbname=shop", "SELECT 1").unwrap_err();
+    assert!(error.contains("is not currently accepting connections"), "{error}");
+    boss.execute("ENABLE shop", &[]).await.unwrap();
+    assert_eq!(weir.psql("user=postgres dbname=shop", "SELECT 1").unwrap(), "1");
+}
+
+fn connections_that_sleep(cluster: &Cluster) -> usize {
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' \
+                AND state = 'active'";
+    cluster.shard(0).sql("postgres", text).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn set_changes_a_setting_until_the_next_reload() {
+    let cluster = two_shards();
+    let weir = plain(&cluster);
+    let boss = connect(weir.port(), "boss", "weir").await;
+    let guest = connect(weir.port(), "guest", "weir").await;
+    let of = async |key: &str| {
+        let all = rows(&boss, "SHOW CONFIG").await;
+        all.into_iter().find(|row| row[0] == key).unwrap()[1].clone()
+    };
+    boss.execute("SET default_pool_size = 7", &[]).await.unwrap();
+    boss.execute("SET timeouts.statement TO '5s'", &[]).await.unwrap();
+    assert_eq!([of("pool.size").await, of("query_timeout").await], ["7", "5"]);
+    assert_eq!(refusal(&guest, "SET pool.size = 9").await.0, "42501");
+    assert_eq!(refusal(&boss, "SET limits.clients = 9").await.0, "55P02");
+    let (code, message) = refusal(&boss, "SET pool.size = 'many'").await;
+    assert_eq!(code, "F0000");
+    assert!(message.contains("pool.size"), "{message}");
+    assert_eq!(of("pool.size").await, "7");
+    // What drivers say unasked is anybody's.
+    guest.execute("SET extra_float_digits = 3", &[]).await.unwrap();
+    boss.execute("RELOAD", &[]).await.unwrap();
+    assert_eq!([of("pool.size").await, of("query_timeout").await], ["20", "0"]);
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_clients_and_takes_no_new_ones() {
+    let cluster = two_shards();
+    let mut weir = plain(&cluster);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    weir.psql("user=boss dbname=weir", "SHUTDOWN WAIT_FOR_CLIENTS").unwrap();
+    wait_for("no new clients", || weir.psql("user=postgres dbname=shop", "SELECT 1").is_err());
+    assert!(backend(&app).await > 0);
+    assert!(!weir.has_ended());
+    drop(app);
+    while !weir.has_ended() {
+        tokio::task::yield_now().await;
     }
+    assert_eq!(weir.ended(), Some(0), "{}", weir.log());
+}
+
+#[tokio::test]
+async fn rules_buckets_plans_and_routes_are_shown() {
+    let cluster = two_shards();
+    let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 4, "");
+    let weir = Weir::with_rules(&cluster, &rules, SETTINGS);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    for user in 0..3 {
+        app.simple_query(&format!("SELECT id FROM orders WHERE user_id = {user}")).await.unwrap();
+    }
+    app.simple_query("SELECT count(*) FROM orders").await.unwrap();
+    let console = connect(weir.port(), "guest", "weir").await;
+    let buckets = rows(&console, "SHOW BUCKETS").await;
+    assert_eq!(
+        buckets,
+        [["shop", "by_user", "s0", "2", "0,2"], ["shop", "by_user", "s1", "2", "1,3"]]
+    );
+    let rules = rows(&console, "SHOW RULES").await;
+    let orders = rules.iter().find(|row| row[1] == "table").unwrap();
+    assert_eq!(orders[2..6], ["orders", "by_user", "user_id", "sharded"]);
+    assert!(orders[7].contains("rules.toml:"), "{orders:?}");
+    let plans = loop {
+        let plans = console.query("SHOW PLANS", &[]).await.unwrap();
+        if plans.iter().map(|plan| plan.get::<_, i64>("calls")).sum::<i64>() >= 4 {
+            break plans;
+        }
+    };
+    let of = |like: &str| {
+        let found = plans.iter().find(|plan| plan.get::<_, &str>("statement").contains(like));
+        let plan = found.unwrap_or_else(|| panic!("{like}"));
+        (
+            plan.get::<_, Option<String>>("strategy").unwrap_or_default(),
+            plan.get::<_, i64>("calls"),
+            plan.get::<_, i64>("hits"),
+        )
+    };
+    assert_eq!(of("user_id = "), ("single".to_owned(), 3, 2));
+    assert_eq!(of("count(*)").0, "merge");
+    assert!(plans.iter().all(|plan| !plan.get::<_, &str>("statement").contains("user_id = 2")));
+    let route = "EXPLAIN ROUTE 'SELECT id FROM orders WHERE user_id = 3'";
+    assert!(rows(&console, route).await[0][0].starts_with("shard s1"));
+    let route = "EXPLAIN ROUTE shop 'SELECT count(*) FROM orders'";
+    assert!(console.query(route, &[]).await.unwrap()[0].get::<_, &str>(0).starts_with("several"));
+    assert_eq!(refusal(&console, "EXPLAIN ROUTE nowhere 'SELECT 1'").await.0, "3D000");
 }
 
 #[tokio::test]

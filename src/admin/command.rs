@@ -3,8 +3,9 @@
 //! Besides views and actions there is what drivers say unasked: SET, BEGIN and the like. Nothing here
 //! is transactional, so that is heard and means nothing.
 use super::action::Action;
+use super::explain;
 use super::show::Show;
-use super::system::Place;
+use super::system::{Place, Question};
 use super::{ACTIONS, SHOWS};
 use crate::error::{Error, SqlState};
 use crate::sql::control::{self, Control};
@@ -19,6 +20,13 @@ pub enum Command {
     /// SHOW of a parameter that clients are told at the start.
     Parameter(String),
     Act(&'static dyn Action, Place),
+    /// SET: of weir's own setting, or of what a driver says unasked.
+    Set {
+        name: String,
+        value: String,
+    },
+    /// EXPLAIN ROUTE.
+    Explain(Question),
     Begin,
     /// COMMIT or ROLLBACK: its tag.
     End(&'static str),
@@ -38,8 +46,11 @@ impl Command {
         if word.eq_ignore_ascii_case("show") {
             return Self::show(text, rest.trim());
         }
-        if let Some(action) = ACTIONS.iter().find(|action| word.eq_ignore_ascii_case(action.name()))
-        {
+        if word.eq_ignore_ascii_case("explain") {
+            return explain::question(rest).map(Self::Explain);
+        }
+        let named = ACTIONS.iter().find_map(|action| Some((action, after(text, action.name())?)));
+        if let Some((action, rest)) = named {
             return place(rest, *action).map(|place| Self::Act(*action, place));
         }
         match control::parse(text, true) {
@@ -64,7 +75,8 @@ impl Command {
             Control::Begin { .. } => Self::Begin,
             Control::Commit { .. } => Self::End("COMMIT"),
             Control::Rollback { .. } => Self::End("ROLLBACK"),
-            Control::Set { .. }
+            Control::Set { name, value: Some(value), .. } => Self::Set { name, value },
+            Control::Set { value: None, .. }
             | Control::SetTransaction { .. }
             | Control::SetCharacteristics { .. } => Self::Heard("SET"),
             Control::Reset { .. } | Control::ResetAll => Self::Heard("RESET"),
@@ -98,10 +110,28 @@ impl fmt::Debug for Command {
             Self::Show(show) => write!(f, "SHOW {}", show.name()),
             Self::Parameter(name) => write!(f, "SHOW {name}"),
             Self::Act(action, place) => write!(f, "{} {place:?}", action.name()),
+            Self::Set { name, value } => write!(f, "SET {name} = {value}"),
+            Self::Explain(question) => write!(f, "EXPLAIN ROUTE {question:?}"),
             Self::Begin => f.write_str("BEGIN"),
             Self::End(tag) | Self::Heard(tag) => f.write_str(tag),
         }
     }
+}
+
+/// What comes after these words, which a name's underscore may part as well as a blank.
+fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = text;
+    for (index, word) in name.split('_').enumerate() {
+        if index > 0 {
+            rest = rest
+                .strip_prefix('_')
+                .or_else(|| rest.starts_with(char::is_whitespace).then(|| rest.trim_start()))?;
+        }
+        let (begins, more) = rest.split_at_checked(word.len())?;
+        rest = begins.eq_ignore_ascii_case(word).then_some(more)?;
+    }
+    let ends = |c: char| !(c.is_alphanumeric() || c == '_');
+    rest.chars().next().is_none_or(ends).then_some(rest)
 }
 
 /// The text from its first to its last token that is no blank.
@@ -191,6 +221,15 @@ mod tests {
         check("SHOW hot  rows", "SHOW HOT_ROWS");
         check("reload", "RELOAD Place { database: None, shard: None, server: None }");
         check("-- nothing\n", "nothing");
+        let seven = at("7", None, None);
+        for text in ["KILL_CLIENT 7", "kill client 7", "Kill  Client 7"] {
+            check(text, &format!("KILL_CLIENT {seven}"));
+        }
+        check("KILL shop", &format!("KILL {}", at("shop", None, None)));
+        check(
+            "SHUTDOWN WAIT_FOR_CLIENTS",
+            &format!("SHUTDOWN {}", at("WAIT_FOR_CLIENTS", None, None)),
+        );
     }
 
     #[test]
@@ -214,7 +253,8 @@ mod tests {
 
     #[test]
     fn what_drivers_say_unasked_is_heard() {
-        check("SET extra_float_digits = 3", "SET");
+        check("SET extra_float_digits = 3", "SET extra_float_digits = 3");
+        check("SET pool.size TO '7'", "SET pool.size = 7");
         check("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET");
         check("BEGIN", "BEGIN");
         check("ROLLBACK", "ROLLBACK");

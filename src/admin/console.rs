@@ -6,7 +6,8 @@
 //! client cancels it or leaves; what it has begun stays.
 use super::action::Action;
 use super::command::{Command, invalid};
-use super::system::{Place, System};
+use super::explain;
+use super::system::{Doing, Place, System};
 use super::table::{Cell, Column, Kind, Table};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
@@ -370,8 +371,10 @@ impl Console {
         match command {
             Command::Show(show) => Some(show.table(self.system.as_ref()).columns),
             Command::Parameter(name) => self.parameter(name).ok().map(|table| table.columns),
+            Command::Explain(_) => Some(explain::heading().columns),
             Command::Nothing
             | Command::Act(..)
+            | Command::Set { .. }
             | Command::Begin
             | Command::End(_)
             | Command::Heard(_) => None,
@@ -384,6 +387,10 @@ impl Console {
             Command::Show(show) => Ok(Answer::Rows(show.table(self.system.as_ref()))),
             Command::Parameter(name) => Ok(Answer::Rows(self.parameter(name)?)),
             Command::Heard(tag) => Ok(Answer::Done(tag)),
+            Command::Explain(question) => {
+                Ok(Answer::Rows(explain::table(self.system.as_ref(), question)?))
+            }
+            Command::Set { name, value } => self.set(name, value).await,
             Command::Begin => {
                 self.status = TransactionStatus::InTransaction;
                 Ok(Answer::Done("BEGIN"))
@@ -393,29 +400,56 @@ impl Console {
                 Ok(Answer::Done(tag))
             }
             Command::Act(action, place) => {
-                if self.may == May::Look {
-                    let message = format!("only console.admins may {}", action.name());
-                    let error = Error::client(SqlState::INSUFFICIENT_PRIVILEGE, message);
-                    return Err(error.hint("SHOW is for console.stats, too").into());
-                }
+                self.refuse_unless_admin(action.name())?;
                 self.act(*action, place).await
             }
         }
     }
 
+    fn refuse_unless_admin(&self, what: &str) -> Result<(), Error> {
+        match self.may {
+            May::Act => Ok(()),
+            May::Look => {
+                let message = format!("only console.admins may {what}");
+                let error = Error::client(SqlState::INSUFFICIENT_PRIVILEGE, message);
+                Err(error.hint("SHOW is for console.stats, too"))
+            }
+        }
+    }
+
+    /// What weir does not know is what drivers say unasked: heard, and nothing more.
+    async fn set(&mut self, name: &str, value: &str) -> Result<Answer, Failed> {
+        let system = self.system.clone();
+        let Some(setting) = system.set(name, value) else {
+            let message = format!("SET ignored: weir has no setting \"{name}\"");
+            let notice = Error::client(SqlState(*b"00000"), message);
+            encode::information(&notice, &mut self.line.output);
+            return Ok(Answer::Done("SET"));
+        };
+        self.refuse_unless_admin("SET")?;
+        tracing::info!(user = self.user, setting = name, "set on the console");
+        self.wait_for(setting).await?;
+        Ok(Answer::Done("SET"))
+    }
+
     async fn act(&mut self, action: &dyn Action, place: &Place) -> Result<Answer, Failed> {
-        let (system, slot) = (self.system.clone(), self.slot.clone());
+        let system = self.system.clone();
         tracing::info!(user = self.user, action = action.name(), %place, "asked for on the console");
+        self.wait_for(action.run(system.as_ref(), place)).await?;
+        Ok(Answer::Done(action.name()))
+    }
+
+    /// Until it is done, or the client cancels it or leaves.
+    async fn wait_for(&mut self, mut doing: Doing<'_>) -> Result<(), Failed> {
+        let slot = self.slot.clone();
         self.line.flush().await.map_err(Ended::from)?;
         let mut cancelled = pin!(slot.waiting.notified());
         cancelled.as_mut().enable();
-        let mut doing = action.run(system.as_ref(), place);
         loop {
             let ahead = self.line.input.len() < MAX_AHEAD_BYTES;
             tokio::select! {
                 done = &mut doing => {
-                    done?;
-                    return Ok(Answer::Done(action.name()));
+                    return done.map_err(Failed::from);
                 }
                 () = &mut cancelled => {
                     let message = "canceling statement due to user request";

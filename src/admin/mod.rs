@@ -4,6 +4,7 @@
 //! - `table`: what a view answers
 //! - `show`: one view, one file; [`SHOWS`] lists them
 //! - `action`: one action, one file; [`ACTIONS`] lists them
+//! - `explain`: EXPLAIN ROUTE
 //! - `command`: what may be said on the console
 //! - `console`: PostgreSQL's protocol for clients of the database `weir`
 //! - `rulebook`: the rules files: what is in force, what a text would change
@@ -15,6 +16,7 @@ pub mod system;
 pub mod table;
 pub mod show;
 pub mod action;
+pub mod explain;
 pub mod command;
 pub mod console;
 pub mod rulebook;
@@ -28,6 +30,10 @@ use show::Show;
 pub const SHOWS: &[&dyn Show] = &[
     &show::help::Help,
     &show::version::Version,
+    &show::stats::Stats,
+    &show::stats::StatsTotals,
+    &show::stats::StatsAverages,
+    &show::stats::Totals,
     &show::pools::Pools,
     &show::databases::Databases,
     &show::users::Users,
@@ -41,6 +47,9 @@ pub const SHOWS: &[&dyn Show] = &[
     &show::state::State,
     &show::shards::Shards,
     &show::shard_pools::ShardPools,
+    &show::buckets::Buckets,
+    &show::rules::Rules,
+    &show::plans::Plans,
     &show::probes::Probes,
     &show::breakers::Breakers,
     &show::hot_rows::HotRows,
@@ -55,6 +64,13 @@ pub const ACTIONS: &[&dyn Action] = &[
     &action::reconnect::Reconnect,
     &action::drain::Drain,
     &action::reload::Reload,
+    &action::wait_close::WaitClose,
+    &action::disable::Disable,
+    &action::enable::Enable,
+    &action::kill_client::KillClient,
+    &action::kill::Kill,
+    &action::suspend::Suspend,
+    &action::shutdown::Shutdown,
 ];
 
 #[cfg(test)]

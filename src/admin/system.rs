@@ -20,6 +20,12 @@ pub trait System: Send + Sync + 'static {
     fn users(&self) -> Vec<User>;
     fn memory(&self) -> Vec<Memory>;
     fn settings(&self) -> Vec<Setting>;
+    /// By database, used or not.
+    fn stats(&self) -> Vec<Stats>;
+    fn buckets(&self) -> Vec<Buckets>;
+    fn rules(&self) -> Vec<Rule>;
+    /// Those that took most of the time first.
+    fn plans(&self) -> Vec<Plan>;
     /// In the order of databases, shards and rules file.
     fn servers(&self) -> Vec<Server>;
     /// Of statements; those of servers are with the servers.
@@ -42,6 +48,19 @@ pub trait System: Send + Sync + 'static {
     fn drain<'a>(&'a self, place: &'a Place) -> Doing<'a>;
     /// As SIGHUP does.
     fn reload(&self) -> Doing<'_>;
+    /// Every client of these databases is thrown out, and what is new waits.
+    fn kill<'a>(&'a self, place: &'a Place) -> Doing<'a>;
+    /// The client of that number.
+    fn kill_client<'a>(&'a self, id: &'a str) -> Doing<'a>;
+    /// No new clients for these databases.
+    fn disable<'a>(&'a self, place: &'a Place) -> Doing<'a>;
+    fn enable<'a>(&'a self, place: &'a Place) -> Doing<'a>;
+    /// Done when no connection is there any more that was to be replaced.
+    fn wait_close<'a>(&'a self, place: &'a Place) -> Doing<'a>;
+    /// Done before weir ends.
+    fn shut_down(&self, ending: Ending) -> Doing<'_>;
+    /// Until the next reload. `None`: weir has no such setting.
+    fn set<'a>(&'a self, name: &str, value: &str) -> Option<Doing<'a>>;
 }
 
 /// What an action is about: everything, a database, one of its shards, one of that shard's servers.
@@ -51,6 +70,23 @@ pub struct Place {
     pub shard: Option<String>,
     /// Its number in SHOW SHARDS.
     pub server: Option<String>,
+}
+
+impl Place {
+    /// The one name of an action that is about something else than a place.
+    pub fn word(&self) -> &str {
+        self.database.as_deref().unwrap_or_default()
+    }
+}
+
+/// When weir ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    AtOnce,
+    /// No new clients; those between transactions have to leave.
+    WhenServersRest,
+    /// No new clients; those there leave when they want to.
+    WhenClientsHaveLeft,
 }
 
 impl fmt::Display for Place {
@@ -140,6 +176,62 @@ pub struct Memory {
     pub name: &'static str,
     pub size: u64,
     pub used: u64,
+}
+
+/// PgBouncer's statistics of one database: servers assigned, transactions, statements, bytes received and
+/// sent, time in transactions, statements and waiting (microseconds), Parses of clients and to servers,
+/// Binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    pub database: String,
+    pub total: [u64; 11],
+    pub average: Average,
+}
+
+/// For each second; times: for each transaction, statement, wait.
+pub type Average = [u64; 11];
+
+/// What one shard has of a distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buckets {
+    pub database: String,
+    pub distribution: String,
+    pub shard: String,
+    pub count: u64,
+    /// `0-255,700`.
+    pub ranges: String,
+}
+
+/// An entry of a rules file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub database: String,
+    pub kind: &'static str,
+    pub name: String,
+    pub distribution: Option<String>,
+    pub key: Option<String>,
+    pub placement: Option<String>,
+    pub detail: String,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// A statement whose plan is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub database: String,
+    /// As errors and SHOW BREAKERS say it.
+    pub shape: String,
+    pub access: &'static str,
+    /// How it was answered the last time.
+    pub strategy: Option<&'static str>,
+    /// One for each worker, user and search_path.
+    pub plans: u64,
+    pub calls: u64,
+    pub total_us: u64,
+    pub max_us: u64,
+    /// Without its literals.
+    pub statement: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -412,6 +504,47 @@ pub mod fake {
             }]
         }
 
+        fn stats(&self) -> Vec<Stats> {
+            vec![Stats { database: "shop".to_owned(), total: [7; 11], average: [1; 11] }]
+        }
+
+        fn buckets(&self) -> Vec<Buckets> {
+            vec![Buckets {
+                database: "shop".to_owned(),
+                distribution: "by_user".to_owned(),
+                shard: "s0".to_owned(),
+                count: 2,
+                ranges: "0-1".to_owned(),
+            }]
+        }
+
+        fn rules(&self) -> Vec<Rule> {
+            vec![Rule {
+                database: "shop".to_owned(),
+                kind: "table",
+                name: "orders".to_owned(),
+                distribution: Some("by_user".to_owned()),
+                key: Some("user_id".to_owned()),
+                placement: Some("sharded".to_owned()),
+                detail: String::new(),
+                place: "rules.toml:7".to_owned(),
+            }]
+        }
+
+        fn plans(&self) -> Vec<Plan> {
+            vec![Plan {
+                database: "shop".to_owned(),
+                shape: "0123abcd".to_owned(),
+                access: "read",
+                strategy: Some("single"),
+                plans: 1,
+                calls: 3,
+                total_us: 600,
+                max_us: 300,
+                statement: "SELECT $1".to_owned(),
+            }]
+        }
+
         fn servers(&self) -> Vec<Server> {
             vec![Server {
                 database: "shop".to_owned(),
@@ -481,6 +614,36 @@ pub mod fake {
 
         fn reload(&self) -> Doing<'_> {
             self.note("reload", &Place::default())
+        }
+
+        fn kill<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+            self.note("kill", place)
+        }
+
+        fn kill_client<'a>(&'a self, id: &'a str) -> Doing<'a> {
+            let place = Place { database: Some(id.to_owned()), ..Place::default() };
+            self.note("kill client", &place)
+        }
+
+        fn disable<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+            self.note("disable", place)
+        }
+
+        fn enable<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+            self.note("enable", place)
+        }
+
+        fn wait_close<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+            self.note("wait close", place)
+        }
+
+        fn shut_down(&self, ending: Ending) -> Doing<'_> {
+            self.note(&format!("end {ending:?}"), &Place::default())
+        }
+
+        fn set<'a>(&'a self, name: &str, value: &str) -> Option<Doing<'a>> {
+            let what = format!("set {name} to {value}");
+            (name == "pool.size").then(|| self.note(&what, &Place::default()))
         }
     }
 }

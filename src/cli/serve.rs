@@ -1,9 +1,9 @@
 //! `weir serve`: the proxy itself.
 use super::Failure;
-use crate::server::Server;
 use crate::server::config::{Config, Loaded};
+use crate::server::{Ending, Server};
 use crate::telemetry::logging;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(clap::Args, Debug)]
@@ -63,6 +63,22 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
                 break;
             }
             _ = interrupt.recv() => break,
+            ending = server.asked_to_end() => {
+                let ended = async {
+                    match ending {
+                        Ending::AtOnce => {}
+                        Ending::WhenServersRest => server.drain(Duration::MAX).await,
+                        Ending::WhenClientsHaveLeft => server.outlive_clients().await,
+                    }
+                };
+                tokio::select! {
+                    () = ended => {}
+                    () = server.asked_to_end_at_once() => {}
+                    _ = terminate.recv() => server.drain(drain).await,
+                    _ = interrupt.recv() => {}
+                }
+                break;
+            }
         }
     }
     server.stop();

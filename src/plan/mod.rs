@@ -42,6 +42,7 @@ pub mod several;
 mod unroutable;
 mod update;
 mod value;
+pub mod used;
 mod write;
 #[cfg(test)]
 mod allocations;
@@ -128,6 +129,8 @@ pub struct Plan {
     pub fingerprint: u64,
     /// Its text without its literals: the beginning, if it is long.
     pub shape: Box<str>,
+    /// How it has done so far.
+    pub used: used::Used,
     /// DO or CALL: nobody looks into what it runs.
     pub runs_code: bool,
     needs_types: bool,

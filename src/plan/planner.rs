@@ -13,6 +13,7 @@ use super::recall::{self, Recalled};
 use super::scope::Env;
 use super::several::write::{Written, refuse_inner_moves, refuse_reference_writes};
 use super::several::{Scattered, Several};
+use super::used::Used;
 use super::{Access, Asks, Command, Context, Plan, Planned, Splice, Target, Unroutable};
 use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
@@ -332,6 +333,7 @@ pub(super) fn plain(access: Access, target: Target, command: Command) -> Plan {
         asks,
         fingerprint: 0,
         shape: Box::default(),
+        used: Used::default(),
         runs_code: false,
         needs_types,
         is_unread: false,
@@ -469,6 +471,7 @@ fn analyse(
         asks: Asks::default(),
         fingerprint: 0,
         shape: Box::default(),
+        used: Used::default(),
         runs_code: false,
         needs_types,
         is_unread: false,

@@ -57,6 +57,7 @@ fn rules(file: &File, names: &Names, report: &mut Report) -> Rules {
         distributions: distributions.into_iter().map(|(_, checked)| checked).collect(),
         tables,
         functions,
+        file: String::new(),
         in_use: InUse::new(),
     }
 }
@@ -178,6 +179,7 @@ fn shards(entries: &[ShardEntry], database: &str, report: &mut Report) -> Vec<Sh
                 .iter()
                 .map(|replica| named(replica.value.clone(), database))
                 .collect(),
+            line: entry.line,
         });
     }
     shards

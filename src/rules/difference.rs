@@ -81,7 +81,7 @@ struct Fact {
 fn facts(rules: &Rules) -> Vec<Fact> {
     let mut facts = settings(rules);
     let mut fact = |subject: String, text: String| facts.push(Fact { subject, text });
-    for Shard { name, primary, replicas } in &rules.shards {
+    for Shard { name, primary, replicas, line: _ } in &rules.shards {
         let replicas = replicas.iter().map(|dsn| format!(", replica {}", without_password(dsn)));
         let text = std::iter::once(without_password(primary)).chain(replicas).collect();
         fact(format!("shard {name}"), text);

@@ -60,7 +60,7 @@ fn distribution(
     let function = function(kind, key_type, entry, &shards, report)?;
     let map = map(entry, function.as_ref(), &shards, names, report)?;
     let name = entry.name.as_ref()?.value.clone();
-    Some(Distribution { name, key_type, function, map })
+    Some(Distribution { name, key_type, function, map, line: entry.line })
 }
 
 fn kind(name: &At<String>, report: &mut Report) -> Option<&'static Kind> {

@@ -12,7 +12,7 @@ use crate::ids::{BucketId, DistributionId, RulesVersion, ShardId};
 use crate::sharding::{Key, KeyError, KeyType, Location, ShardingFunction};
 use std::sync::Arc;
 
-mod buckets;
+pub mod buckets;
 mod check;
 pub mod difference;
 mod distribution;
@@ -36,7 +36,11 @@ pub use problem::{Problem, Problems};
 
 /// Reads and checks a rules file's text; `file_name` is only for the messages.
 pub fn parse(text: &str, file_name: &str) -> Result<Rules, Problems> {
-    check::check(file::read(text)).map_err(|list| Problems { file: file_name.to_owned(), list })
+    let file = file_name.to_owned();
+    match check::check(file::read(text)) {
+        Ok(rules) => Ok(Rules { file, ..rules }),
+        Err(list) => Err(Problems { file, list }),
+    }
 }
 
 /// One logical database's rules, checked. Read-only; a reload makes another.
@@ -60,6 +64,8 @@ pub struct Rules {
     pub distributions: Vec<Distribution>,
     pub tables: Vec<Table>,
     pub functions: Vec<Function>,
+    /// What the messages call the file.
+    pub file: String,
     in_use: live::InUse,
 }
 
@@ -69,6 +75,8 @@ pub struct Shard {
     /// libpq keyword/value text, e.g. `host=127.0.0.1 port=5441 dbname=shop`.
     pub primary: String,
     pub replicas: Vec<String>,
+    /// Of its entry in the file, as in those below.
+    pub line: usize,
 }
 
 /// What happens to tables that no rule names.
@@ -118,6 +126,7 @@ pub struct Distribution {
     pub function: Box<dyn ShardingFunction>,
     /// Position: bucket. Value: the shard it lives on.
     pub map: Vec<ShardId>,
+    pub line: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +138,7 @@ pub struct Table {
     pub placement: Placement,
     /// Columns that together say which row many clients lock at once; none: no such rows.
     pub hot_key: Vec<String>,
+    pub line: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

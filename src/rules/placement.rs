@@ -47,7 +47,7 @@ pub fn hash_of(description: &str) -> String {
 }
 
 fn distribution(distribution: &Distribution, rules: &Rules) -> String {
-    let Distribution { name, key_type, function, map } = distribution;
+    let Distribution { name, key_type, function, map, line: _ } = distribution;
     format!(
         "distribution {name}: {} {}, {}",
         key_type.name(),

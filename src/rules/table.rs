@@ -34,7 +34,8 @@ pub(super) fn tables(
         }
         let hot_key = hot_key(entry, report);
         if let Some(placement) = placement {
-            found.push(Table { schema, name: name_only, placement, hot_key });
+            let line = entry.line;
+            found.push(Table { schema, name: name_only, placement, hot_key, line });
         }
     }
     found

@@ -6,7 +6,9 @@ use super::fence::Fence;
 use super::recovery;
 use super::schema::{self, Keeper};
 use super::seats::Seats;
+use super::stats::History;
 use crate::admin::http::access::Gate;
+use crate::admin::system::Ending;
 use crate::auth::client::Lookup;
 use crate::auth::scram::KeyCache;
 use crate::auth::tls::{self, Connector, Identity};
@@ -33,7 +35,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What all workers share.
 pub struct Shared {
@@ -61,6 +63,11 @@ pub struct Shared {
     disabled: Mutex<HashSet<String>>,
     /// What SET has said since the last reload.
     pub changes: Mutex<Changes>,
+    /// Said when clients have been thrown out, so that they look.
+    pub thrown_out: watch::Sender<()>,
+    /// What the console has asked for.
+    pub ending: watch::Sender<Option<Ending>>,
+    pub history: History,
     /// Held by a reload: there is one at a time.
     pub reloading: tokio::sync::Mutex<()>,
 }
@@ -113,6 +120,7 @@ impl Shared {
             let commons = Commons {
                 shapes: Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name))),
                 hot_rows: Arc::new(HotRows::new(metrics.hot_rows(&name))),
+                plans: Arc::default(),
             };
             let source = Source::open(rules, config, &connecting, commons).await?;
             if databases.insert(name.clone(), source).is_some() {
@@ -135,6 +143,9 @@ impl Shared {
             arriving: AtomicUsize::new(0),
             disabled: Mutex::default(),
             changes: Mutex::default(),
+            thrown_out: watch::Sender::new(()),
+            ending: watch::Sender::new(None),
+            history: History::default(),
             reloading: tokio::sync::Mutex::default(),
         })
     }
@@ -207,6 +218,15 @@ impl Shared {
             true => names.insert(database.to_owned()),
             false => names.remove(database),
         };
+    }
+
+    /// Whether clients of that name are turned away, by its own name or by the one that serves it.
+    pub fn takes_none(&self, name: &str) -> bool {
+        let disabled = self.disabled.lock().unwrap_or_else(PoisonError::into_inner);
+        !disabled.is_empty()
+            && self.source(name).is_some_and(|source| {
+                disabled.contains(source.serving.load().rules.database.as_str())
+            })
     }
 
     pub fn is_disabled(&self, database: &str) -> bool {

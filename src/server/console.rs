@@ -1,6 +1,6 @@
 //! Clients of the database `weir`: who is let in, and what a reload does.
 use super::assemble::Shared;
-use super::config::{Config, Loaded};
+use super::config::{Changes, Config, Loaded};
 use super::reload::{self, Reloaded};
 use crate::admin::console::{self, May};
 use crate::error::{Blame, Error, SqlState};
@@ -9,7 +9,7 @@ use crate::session::cancel::Clients;
 use crate::session::shown::Facts;
 use crate::session::startup::{self, Door};
 use crate::wire::startup::Startup;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -101,8 +101,16 @@ fn late() -> Error {
 
 /// What SIGHUP and RELOAD do: all or nothing; what happened is in the log, too.
 pub async fn reload(shared: &Arc<Shared>) -> Result<Reloaded, Error> {
+    reload_changed(shared, &Changes::default()).await
+}
+
+/// The same, with what SET has said in the place of the file's own; it stays until the next reload.
+pub async fn reload_changed(shared: &Arc<Shared>, changes: &Changes) -> Result<Reloaded, Error> {
     let _one_at_a_time = shared.reloading.lock().await;
-    let outcome = reload_file(shared).await;
+    let outcome = reload_file(shared, changes).await;
+    if outcome.is_ok() {
+        *shared.changes.lock().unwrap_or_else(PoisonError::into_inner) = changes.clone();
+    }
     let label = if outcome.is_ok() { "ok" } else { "refused" };
     shared.metrics.reloads.with_label_values(&[label]).inc();
     match &outcome {
@@ -117,12 +125,12 @@ pub async fn reload(shared: &Arc<Shared>) -> Result<Reloaded, Error> {
     outcome
 }
 
-async fn reload_file(shared: &Arc<Shared>) -> Result<Reloaded, Error> {
+async fn reload_file(shared: &Arc<Shared>, changes: &Changes) -> Result<Reloaded, Error> {
     let broken = |message: String| Error::new(SqlState(*b"F0000"), Blame::Rules, message);
     let path = shared.config.load().file.clone();
     let path = path.ok_or_else(|| broken("weir was started without a weir.toml".to_owned()))?;
     let Loaded { config, warnings } =
-        Config::load(&path).map_err(|problems| broken(problems.to_string()))?;
+        Config::load_changed(&path, changes).map_err(|problems| broken(problems.to_string()))?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }

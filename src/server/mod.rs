@@ -14,7 +14,8 @@
 //! - `deadlocks`: ends transactions over several shards that wait for each other
 //! - `operations`: weir as its console sees it
 //! - `admin`: what the admin port shows: metrics, readiness, rules files; and whom
-//! - `views`: clients, connections and users there
+//! - `views`: clients, connections and users there · `maps`: buckets, rules and plans · `stats`: averages
+//! - `steering`: what operators do to clients and to weir itself
 //! - `lookout`: are the shards still the ones that the rules mean?
 //!
 //! A [`Server`] holds everything; nothing is process-wide, so a test can run two.
@@ -29,6 +30,9 @@ pub mod gather;
 mod lookout;
 mod operations;
 mod views;
+mod maps;
+mod stats;
+mod steering;
 pub mod recovery;
 mod reload;
 mod schema;
@@ -48,6 +52,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub use crate::admin::system::Ending;
 pub use reload::Reloaded;
 
 /// A running weir.
@@ -63,6 +68,8 @@ pub struct Server {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     Serving,
+    /// No new client; those there leave when they want to.
+    Closed,
     /// No new client; those there may finish what they have begun.
     Draining,
     Stopped,
@@ -107,6 +114,7 @@ impl Server {
         tokio::spawn(lookout::watch(shared.clone()));
         tokio::spawn(recovery::watch(shared.clone()));
         tokio::spawn(deadlocks::watch(shared.clone()));
+        tokio::spawn(stats::watch(shared.clone()));
         Ok(Self { shared, clients, admin, workers, phase })
     }
 
@@ -125,19 +133,43 @@ impl Server {
         console::reload(&self.shared).await
     }
 
+    /// Returns when the console has asked for weir's end.
+    pub async fn asked_to_end(&self) -> Ending {
+        let mut asked = self.shared.ending.subscribe();
+        loop {
+            if let Some(ending) = *asked.borrow_and_update() {
+                return ending;
+            }
+            // Its sender lives as long as this server.
+            drop(asked.changed().await);
+        }
+    }
+
+    /// The same, for an end that waits for nobody.
+    pub async fn asked_to_end_at_once(&self) {
+        let mut asked = self.shared.ending.subscribe();
+        drop(asked.wait_for(|asked| *asked == Some(Ending::AtOnce)).await);
+    }
+
     /// No new clients; waits until those there have left, at most for `limit`.
     pub async fn drain(&self, limit: Duration) {
+        // Whoever is still there after the limit is cut off by `stop`.
+        drop(tokio::time::timeout(limit, self.empty(Phase::Draining)).await);
+    }
+
+    /// No new clients; waits until those there have left of their own accord.
+    pub async fn outlive_clients(&self) {
+        self.empty(Phase::Closed).await;
+    }
+
+    async fn empty(&self, phase: Phase) {
         /// How often the number of clients is looked at.
         const PACE: Duration = Duration::from_millis(50);
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.phase.send_replace(Phase::Draining);
-        let empty = async {
-            while !self.shared.clients.is_empty() {
-                tokio::time::sleep(PACE).await;
-            }
-        };
-        // Whoever is still there after the limit is cut off by `stop`.
-        drop(tokio::time::timeout(limit, empty).await);
+        self.phase.send_replace(phase);
+        while !self.shared.clients.is_empty() {
+            tokio::time::sleep(PACE).await;
+        }
     }
 
     /// Ends every session; what is open is rolled back.

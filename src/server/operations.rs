@@ -3,10 +3,10 @@ use super::assemble::{Shared, Source};
 use super::config::Config;
 use super::console::{self, Console};
 use super::recovery::{Fate, Leftover};
-use super::views;
+use super::{maps, stats, steering, views};
 use crate::admin::system::{
-    Breaker, Doing, HotRow, Memory, Place, Pool, Prepared, Probe, Question, Role, Server, Setting,
-    Sizes, Socket, StatementBreaker, System, Tier, User,
+    Breaker, Buckets, Doing, Ending, HotRow, Memory, Place, Plan, Pool, Prepared, Probe, Question,
+    Role, Rule, Server, Setting, Sizes, Socket, StatementBreaker, Stats, System, Tier, User,
 };
 use crate::backend::Address;
 use crate::backend::address::Host;
@@ -60,6 +60,22 @@ impl System for Console {
 
     fn settings(&self) -> Vec<Setting> {
         views::settings(&self.shared)
+    }
+
+    fn stats(&self) -> Vec<Stats> {
+        stats::stats(&self.shared)
+    }
+
+    fn buckets(&self) -> Vec<Buckets> {
+        maps::buckets(&self.shared)
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        maps::rules(&self.shared)
+    }
+
+    fn plans(&self) -> Vec<Plan> {
+        maps::plans(&self.shared)
     }
 
     fn servers(&self) -> Vec<Server> {
@@ -239,6 +255,37 @@ impl System for Console {
         })
     }
 
+    fn kill<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(steering::kill(&self.shared, place))
+    }
+
+    fn kill_client<'a>(&'a self, id: &'a str) -> Doing<'a> {
+        Box::pin(steering::kill_client(self, id))
+    }
+
+    fn disable<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move { steering::disable(&self.shared, place, true) })
+    }
+
+    fn enable<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(async move { steering::disable(&self.shared, place, false) })
+    }
+
+    fn wait_close<'a>(&'a self, place: &'a Place) -> Doing<'a> {
+        Box::pin(steering::wait_close(&self.shared, place))
+    }
+
+    fn shut_down(&self, ending: Ending) -> Doing<'_> {
+        Box::pin(async move {
+            steering::shut_down(self, ending);
+            Ok(())
+        })
+    }
+
+    fn set<'a>(&'a self, name: &str, value: &str) -> Option<Doing<'a>> {
+        steering::set(self, name, value)
+    }
+
     fn reload(&self) -> Doing<'_> {
         Box::pin(async move {
             let shared = self.shared.clone();
@@ -255,7 +302,7 @@ fn servings(shared: &Shared) -> Vec<(String, Arc<Serving>)> {
     sources.map(|(name, source)| (name.to_owned(), source.serving.load_full())).collect()
 }
 
-fn sources(shared: &Shared) -> Vec<(&str, &Source)> {
+pub fn sources(shared: &Shared) -> Vec<(&str, &Source)> {
     let mut sources: Vec<_> =
         shared.databases.iter().map(|(name, source)| (name.as_str(), source)).collect();
     sources.sort_by_key(|(name, _)| *name);
@@ -274,20 +321,24 @@ fn no_database(name: &str, known: &[&str]) -> Error {
 }
 
 /// A database, and which of its shards is meant.
-struct Found {
+pub struct Found {
     serving: Arc<Serving>,
     shard: Option<String>,
 }
 
 impl Found {
-    fn crews(&self) -> impl Iterator<Item = &Crew> {
+    pub fn database(&self) -> &str {
+        &self.serving.rules.database
+    }
+
+    pub fn crews(&self) -> impl Iterator<Item = &Crew> {
         let crews = self.serving.servers.fleet.shards().iter();
         crews.filter(|crew| self.shard.as_ref().is_none_or(|shard| crew.name == *shard))
     }
 }
 
 /// What a place names; an error lists what there is.
-fn find(shared: &Shared, place: &Place) -> Result<Vec<Found>, Error> {
+pub fn find(shared: &Shared, place: &Place) -> Result<Vec<Found>, Error> {
     let servings = servings(shared);
     let names: Vec<_> = servings.iter().map(|(name, _)| name.clone()).collect();
     let meant = |name: &String| place.database.as_ref().is_none_or(|database| name == database);
@@ -321,7 +372,7 @@ fn servers_of<'a>(crew: &'a Crew, place: &Place) -> Result<&'a [Arc<pool::Server
     })
 }
 
-async fn until(mut so: impl FnMut() -> bool) {
+pub async fn until(mut so: impl FnMut() -> bool) {
     while !so() {
         tokio::time::sleep(PACE).await;
     }

@@ -116,6 +116,7 @@ pub fn run(
         tasks.spawn_local(accept(worker.clone(), listener, phase.clone()));
     }
     tasks.spawn_local(keep_house(worker.clone()));
+    tasks.spawn_local(throw_out(worker.clone()));
     tasks.spawn_local(send_home(worker, phase.clone()));
     tasks.block_on(&runtime, until_stopped(phase));
 }
@@ -127,8 +128,17 @@ async fn until_stopped(mut phase: watch::Receiver<Phase>) {
 
 /// Once weir drains, whoever is between transactions is asked to leave.
 async fn send_home(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
-    if phase.wait_for(|phase| *phase != Phase::Serving).await.is_ok() {
+    let ends = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Stopped);
+    if phase.wait_for(ends).await.is_ok() {
         worker.leaving.set(true);
+        worker.tasks.borrow().values().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// Whoever has been thrown out is woken, to see it.
+async fn throw_out(worker: Rc<Worker>) {
+    let mut heard = worker.shared.thrown_out.subscribe();
+    while heard.changed().await.is_ok() {
         worker.tasks.borrow().values().for_each(Waker::wake_by_ref);
     }
 }
@@ -236,6 +246,14 @@ impl Worker {
                 Error::client(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
                     .hint("raise limits.clients in weir.toml")
                     .fatal();
+            refused(&error);
+            return startup::turn_away(line, &error).await;
+        }
+        if shared.takes_none(&name) {
+            let message = format!("database \"{name}\" is not currently accepting connections");
+            let error = Error::client(SqlState(*b"55000"), message)
+                .hint("an operator has said DISABLE; ENABLE lets clients in again")
+                .fatal();
             refused(&error);
             return startup::turn_away(line, &error).await;
         }
@@ -369,6 +387,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size(look_after);
-        assert!(bytes <= 6500, "{bytes} bytes");
+        assert!(bytes <= 6700, "{bytes} bytes");
     }
 }

@@ -34,6 +34,7 @@ pub struct Slot {
     committing: std::sync::Mutex<Option<Key>>,
     pub pid: u32,
     pub shown: Shown,
+    thrown_out: AtomicBool,
 }
 
 /// Somebody whom weir has not answered yet, and whose transaction is on several servers.
@@ -77,7 +78,7 @@ impl Clients {
             if pid != 0
                 && let dashmap::Entry::Vacant(vacant) = self.slots.entry(pid)
             {
-                let shown = Shown::new(self.clock.clone());
+                let (shown, thrown_out) = (Shown::new(self.clock.clone()), AtomicBool::new(false));
                 let slot = Slot {
                     secret,
                     running,
@@ -89,6 +90,7 @@ impl Clients {
                     committing,
                     pid,
                     shown,
+                    thrown_out,
                 };
                 let slot = Arc::new(slot);
                 vacant.insert(slot.clone());
@@ -108,6 +110,11 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Whether it is still there.
+    pub fn has(&self, slot: &Arc<Slot>) -> bool {
+        self.slots.get(&slot.pid).is_some_and(|found| Arc::ptr_eq(&found, slot))
     }
 
     /// Everybody who is there, in the order of their numbers.
@@ -218,6 +225,15 @@ impl Slot {
     pub fn rests(&self) {
         let turn = self.turn.load(Ordering::SeqCst);
         self.turn.store((turn | 1) + 1, Ordering::SeqCst);
+    }
+
+    /// The client has to leave, whatever it does. Whoever says this wakes its task.
+    pub fn throw_out(&self) {
+        self.thrown_out.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_thrown_out(&self) -> bool {
+        self.thrown_out.load(Ordering::Relaxed)
     }
 
     /// weir owes it an answer.

@@ -47,6 +47,7 @@ pub async fn serve(
     let plain = database.serving.load().rules.is_plain();
     let metrics = database.metrics.clone();
     let mut session = Session::new(client, database, greeted, leaving);
+    let slot = session.slot.clone();
     let served = {
         let serving = pin!(async {
             match mode {
@@ -54,11 +55,25 @@ pub async fn serve(
                 PoolMode::Session | PoolMode::Transaction => session.converse().await,
             }
         });
-        panics::contained(&metrics, serving).await
+        let mut served = pin!(panics::contained(&metrics, serving));
+        let until_thrown_out = std::future::poll_fn(|cx| match slot.is_thrown_out() {
+            true => Poll::Ready(None),
+            false => served.as_mut().poll(cx).map(Some),
+        });
+        until_thrown_out.await
     };
-    if let Err(Panicked) = served {
-        session.fall().await;
+    match served {
+        Some(Ok(())) => {}
+        // In a box: few sessions end so, and every client's task would have room for it.
+        Some(Err(Panicked)) => Box::pin(session.fall(panicked())).await,
+        None => Box::pin(session.fall(Error::client(SHUTDOWN.0, SHUTDOWN.1).fatal())).await,
     }
+}
+
+fn panicked() -> Error {
+    let hint =
+        "look whether the last statement took effect before you repeat it; weir's log says more";
+    Error::internal("weir has failed in the middle of this session").hint(hint).fatal()
 }
 
 impl Session {
@@ -144,18 +159,16 @@ impl Session {
         self.lose_participants("its client left").await;
     }
 
-    /// weir has failed it, half-way through something: its servers are not used again, and the client
-    /// is told, unless that would become a part of an answer.
-    async fn fall(&mut self) {
+    /// It ends half-way through something: its servers are not used again, and the client is told, unless
+    /// that would become a part of an answer.
+    async fn fall(&mut self, farewell: Error) {
         /// The client may have ceased to read.
         const PATIENCE: Duration = Duration::from_secs(1);
         let half_said = self.relay.is_within_message();
         self.stop_running().await;
-        self.lose_participants("its session panicked").await;
+        self.lose_participants("its session was ended").await;
         if !half_said {
-            let error = Error::internal("weir has failed in the middle of this session")
-                .hint("look whether the last statement took effect before you repeat it; weir's log says more");
-            drop(tokio::time::timeout(PATIENCE, self.say_goodbye(&error.fatal())).await);
+            drop(tokio::time::timeout(PATIENCE, self.say_goodbye(&farewell)).await);
         }
     }
 

@@ -36,6 +36,7 @@
 //!   is left where one fails
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
+//! - `plans`: the plans that workers keep, for the console
 //! - `spread`: what a session asks of whoever keeps the schema known
 //! - `relayed`: session pooling, where one server is the client's alone
 //!
@@ -84,6 +85,7 @@ mod invalid;
 mod in_step;
 mod relayed;
 mod gathering;
+pub mod plans;
 pub mod spread;
 
 use crate::auth::Login;
@@ -199,6 +201,8 @@ pub struct Commons {
     pub shapes: Arc<Shapes>,
     /// Who waits to lock which row.
     pub hot_rows: Arc<HotRows>,
+    /// What the workers' caches hold.
+    pub plans: Arc<plans::Plans>,
 }
 
 /// One logical database as one worker serves it.
@@ -210,6 +214,7 @@ pub struct Database {
     open: OpenCluster,
     spreader: Option<Spreader>,
     hot_rows: Arc<HotRows>,
+    plans: Arc<plans::Plans>,
     cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
@@ -257,6 +262,7 @@ impl Database {
             wildcard: current.rules.database == "*",
             shapes: commons.shapes,
             hot_rows: commons.hot_rows,
+            plans: commons.plans,
             salt: salt(name, &current.rules.database),
             open,
             spreader,

@@ -158,7 +158,9 @@ impl Session {
     fn observe(&self, finished: &Finished) {
         let rules = &self.serving.rules;
         let name = |shard: ShardId| rules.shard_name(shard);
-        self.database.observed.ended(finished.labels, finished.took(), name);
+        let took = finished.took();
+        finished.plan.used.ran(took, finished.labels.strategy as u8);
+        self.database.observed.ended(finished.labels, took, name);
     }
 
     /// Adds what was counted to the metrics.

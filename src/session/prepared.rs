@@ -400,6 +400,9 @@ impl Session {
                 let began = Instant::now();
                 let made = self.database.planner.borrow_mut().make(statement, shape, &context);
                 self.seen.planned(began.elapsed());
+                if let Ok(planned) = &made {
+                    self.database.plans.enter(&planned.plan);
+                }
                 made
             }
             Err(unroutable) => Err(unroutable),

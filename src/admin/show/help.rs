@@ -2,7 +2,10 @@
 use super::Show;
 use crate::admin::system::System;
 use crate::admin::table::{Table, text};
-use crate::admin::{ACTIONS, SHOWS};
+use crate::admin::{ACTIONS, SHOWS, explain};
+
+const SET_HELP: &str =
+    "another value for a setting of SHOW CONFIG that is changeable, until the next RELOAD";
 
 pub struct Help;
 
@@ -23,6 +26,8 @@ impl Show for Help {
         for action in ACTIONS {
             table.push([action.syntax().into(), action.help().into()]);
         }
+        table.push([explain::SYNTAX.into(), explain::HELP.into()]);
+        table.push(["SET name = value".into(), SET_HELP.into()]);
         table
     }
 }
