@@ -12,6 +12,7 @@ const HOMES: &[(&str, &str)] = &[
     ("bb8", "pool"),
     ("prometheus", "telemetry"),
     ("clap", "cli"),
+    ("crossterm", "cli"),
 ];
 /// Modules that only think.
 const PURE: &[&str] = &["ids", "error", "wire", "sql", "sharding", "rules", "plan", "merge"];

@@ -1,8 +1,9 @@
 //! The admin port as scripts meet it, with curl: what is answered to whom, over HTTP and HTTPS.
 use super::{TRUST, sharded, two_shards};
-use crate::weir::Weir;
+use crate::weir::{Weir, said};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 
 const TOKEN: &str = "a-token-of-the-test";
 const LOOK_TOKEN: &str = "a-token-that-looks";
@@ -71,12 +72,53 @@ fn scripts_look_act_explain_and_compare_rules_over_http() {
     let broken = files();
     assert!(broken.contains("\"line\":2") && !broken.contains("s3cret"), "{broken}");
 
+    watched_in_a_terminal(&weir);
+
     let moved = rules.replace("buckets = 2", "buckets = 4").replace('\n', "\\n");
     let text = format!("{{\"text\":\"{moved}\"}}");
     let (status, checked) = ask(&weir, "/api/v1/rules/check", Some(LOOK_TOKEN), Some(&text));
     assert!(status == 200 && checked.contains("needs adoption"), "{checked}");
     let (status, refused) = ask(&weir, "/api/v1/rules", Some(TOKEN), Some(&text));
     assert!(status == 405 && refused.contains("weir writes no rules file"), "{refused}");
+}
+
+/// `weir top`: one frame as text; and in a terminal, until its reader has had enough.
+fn watched_in_a_terminal(weir: &Weir) {
+    let url = format!("http://127.0.0.1:{}", weir.home().admin_port());
+    let once = ["top", "--once", "--interval", "50ms", "--url", &url, "--token", LOOK_TOKEN];
+    let frame = said(&weir.home().run(&once));
+    assert!(frame.contains("statements/s") && frame.contains("primary  up"), "{frame}");
+    let refused = said(&weir.home().run(&["top", "--once", "--url", &url]));
+    assert!(refused.contains("needs a token") && refused.contains("WEIR_ADMIN_TOKEN"), "{refused}");
+
+    let watch = format!("stty rows 24 cols 120; {} top --url {url}", env!("CARGO_BIN_EXE_weir"));
+    let mut terminal = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "script", "-qec", &watch, "/dev/null"])
+        .env("WEIR_ADMIN_TOKEN", LOOK_TOKEN)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut until = |wanted: &str| {
+        let mut some = [0; 4096];
+        while !String::from_utf8_lossy(&shown).contains(wanted) {
+            let count = output.read(&mut some).unwrap();
+            assert!(count > 0, "{wanted} was not shown: {}", String::from_utf8_lossy(&shown));
+            shown.extend_from_slice(&some[..count]);
+        }
+        shown.clear();
+    };
+    until("q quit");
+    keys.write_all(b"s").unwrap();
+    until("database▼");
+    keys.write_all(b"r").unwrap();
+    until("database▲");
+    keys.write_all(b"q").unwrap();
+    // The screen before comes back.
+    until("\x1b[?1049l");
+    assert!(terminal.wait().unwrap().success());
 }
 
 #[test]
@@ -114,7 +156,7 @@ fn over_https_a_certificate_of_the_authority_acts_and_other_addresses_may_be_lis
     let everywhere = |text: &str| text.replace("admin = '127.0.0.1:", "admin = '0.0.0.0:");
     let serve = |text: &str| {
         home.write("weir.toml", text);
-        crate::weir::said(&home.run(&["serve", "--check"]))
+        said(&home.run(&["serve", "--check"]))
     };
     assert!(serve(&everywhere(&own)).contains("listen.admin must be a loopback address"));
     assert!(serve(&everywhere(&format!("{own}{secure}"))).contains("is in order"));

@@ -13,6 +13,7 @@
 //! - `load`: an existing database, copied into the shards
 //! - `recover`: finish what transactions over several shards left behind
 //! - `gather`: the schema of the gather database
+//! - `top`: what a running weir does, in the terminal
 //! - `throwaway`: PostgreSQL servers for the demo and for tests
 pub mod check;
 pub mod explain;
@@ -28,6 +29,7 @@ mod simulate;
 pub mod sizing;
 pub mod shop;
 pub mod throwaway;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::{fmt, io, process::ExitCode};
@@ -65,6 +67,8 @@ enum Command {
     Rules(rules::Args),
     /// Copy an existing database into the shards.
     Load(load::Args),
+    /// Watch a running weir in the terminal.
+    Top(top::Args),
     /// Finish transactions over several shards that were left behind.
     Recover(recover::Args),
 }
@@ -79,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Recover(args) => recover::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
