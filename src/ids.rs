@@ -33,7 +33,7 @@ pub struct BucketId(pub u32);
 pub struct DistributionId(pub u16);
 
 /// Counts the rules put in force by this process; part of every plan's cache key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct RulesVersion(pub u64);
 
 /// A PostgreSQL type's object id, as one server numbers it.

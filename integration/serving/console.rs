@@ -332,6 +332,29 @@ async fn shutdown_waits_for_clients_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
+async fn keys_that_most_statements_are_about_are_shown() {
+    let cluster = two_shards();
+    let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 4, "");
+    let weir = Weir::with_rules(&cluster, &rules, SETTINGS);
+    let app = connect(weir.port(), "postgres", "shop").await;
+    let console = connect(weir.port(), "guest", "weir").await;
+    let select = app.prepare("SELECT id FROM orders WHERE user_id = $1").await.unwrap();
+    // Half of all statements are about one key, in either protocol.
+    for user in 0..2_000_i64 {
+        let user = if user % 2 == 0 { 7 } else { 1_000 + user };
+        app.query(&select, &[&user]).await.unwrap();
+    }
+    let heaviest = console.query("SHOW HOT KEYS", &[]).await.unwrap();
+    let of = |kind: &str| heaviest.iter().find(|row| row.get::<_, &str>("kind") == kind).unwrap();
+    let text = |column| of("key").get::<_, &str>(column);
+    assert_eq!(["distribution", "key", "shard"].map(text), ["by_user", "7", "s1"]);
+    assert_eq!(of("key").get::<_, i64>("bucket"), 3);
+    let percent = of("key").get::<_, i64>("percent");
+    assert!((25..=75).contains(&percent), "{heaviest:?}");
+    assert_eq!(of("bucket").get::<_, i64>("bucket"), 3);
+}
+
+#[tokio::test]
 async fn rules_buckets_plans_and_routes_are_shown() {
     let cluster = two_shards();
     let rules = sharded(&cluster, &[("s0", 0), ("s1", 1)], 4, "");

@@ -53,6 +53,7 @@ pub const SHOWS: &[&dyn Show] = &[
     &show::probes::Probes,
     &show::breakers::Breakers,
     &show::hot_rows::HotRows,
+    &show::hot_keys::HotKeys,
     &show::tiers::Tiers,
     &show::transactions::Transactions,
 ];

@@ -24,6 +24,8 @@ pub trait System: Send + Sync + 'static {
     fn stats(&self) -> Vec<Stats>;
     fn buckets(&self) -> Vec<Buckets>;
     fn rules(&self) -> Vec<Rule>;
+    /// The heaviest of each database: keys, then buckets.
+    fn hot_keys(&self) -> Vec<HotKey>;
     /// Those that took most of the time first.
     fn plans(&self) -> Vec<Plan>;
     /// In the order of databases, shards and rules file.
@@ -214,6 +216,22 @@ pub struct Rule {
     pub detail: String,
     /// `file:line`.
     pub place: String,
+}
+
+/// A key, or a bucket, that many statements are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotKey {
+    pub database: String,
+    pub distribution: String,
+    /// `None`: the bucket as a whole.
+    pub key: Option<String>,
+    pub bucket: u64,
+    pub shard: String,
+    /// Lately, estimated from a sample.
+    pub statements: u64,
+    /// So many of them may have been about others.
+    pub doubtful: u64,
+    pub percent: u64,
 }
 
 /// A statement whose plan is kept.
@@ -528,6 +546,19 @@ pub mod fake {
                 placement: Some("sharded".to_owned()),
                 detail: String::new(),
                 place: "rules.toml:7".to_owned(),
+            }]
+        }
+
+        fn hot_keys(&self) -> Vec<HotKey> {
+            vec![HotKey {
+                database: "shop".to_owned(),
+                distribution: "by_user".to_owned(),
+                key: Some("42".to_owned()),
+                bucket: 617,
+                shard: "s0".to_owned(),
+                statements: 640,
+                doubtful: 64,
+                percent: 12,
             }]
         }
 

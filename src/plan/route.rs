@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 /// A key and where it was found to be.
 pub(super) struct Located<'r> {
     pub column: &'r str,
+    pub distribution: DistributionId,
     pub key: Key,
     pub bucket: BucketId,
     pub shard: ShardId,
@@ -60,6 +61,31 @@ impl Planned {
             })?;
         }
         Ok(shards.into_iter().collect())
+    }
+}
+
+impl Planned {
+    /// Tells of the keys that a statement names, as far as they are known without asking a server.
+    pub fn keys(
+        &self,
+        statement: &str,
+        params: &Params<'_>,
+        rules: &Rules,
+        each: &mut dyn FnMut(DistributionId, Key, BucketId, ShardId),
+    ) {
+        let Target::Keyed(keyed) = &self.plan.target else { return };
+        let values = Values { statement, shape: &self.shape, params };
+        for requirement in &keyed.requirements {
+            let told = requirement.each(values, rules, &mut |shard, located| {
+                if let Some(Located { distribution, key, bucket, .. }) = located {
+                    each(distribution, key, bucket, shard);
+                }
+                Ok(())
+            });
+            if told.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -190,14 +216,14 @@ pub(super) fn locate<'r>(
     key: Key,
     rules: &Rules,
 ) -> Result<Option<Located<'r>>, Unroutable> {
-    let Some(distribution) = rules.distribution(distribution) else {
+    let Some(found) = rules.distribution(distribution) else {
         return Err(stale(column));
     };
-    if !key.fits(distribution.key_type) {
+    if !key.fits(found.key_type) {
         return Ok(None);
     }
-    match distribution.locate(&key) {
-        Ok((bucket, shard)) => Ok(Some(Located { column, key, bucket, shard })),
+    match found.locate(&key) {
+        Ok((bucket, shard)) => Ok(Some(Located { column, distribution, key, bucket, shard })),
         Err(_) => Err(Unroutable::NoBucket { column: column.to_owned(), key: key.to_string() }),
     }
 }

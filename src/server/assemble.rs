@@ -121,6 +121,7 @@ impl Shared {
                 shapes: Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name))),
                 hot_rows: Arc::new(HotRows::new(metrics.hot_rows(&name))),
                 plans: Arc::default(),
+                hot_keys: Arc::default(),
             };
             let source = Source::open(rules, config, &connecting, commons).await?;
             if databases.insert(name.clone(), source).is_some() {

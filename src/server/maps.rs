@@ -1,7 +1,7 @@
 //! Buckets, rules and plans as the console shows them.
 use super::assemble::Shared;
 use super::operations::sources;
-use crate::admin::system::{Buckets, Plan, Rule};
+use crate::admin::system::{Buckets, HotKey, Plan, Rule};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::rules::{self, Distribution, Placement, Rules, Unlisted};
@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 /// Plans that SHOW PLANS shows: those that took most of the time.
 const MOST_PLANS: usize = 500;
+/// Keys, and buckets, that SHOW HOT_KEYS shows of each database.
+const MOST_KEYS: usize = 50;
 /// Of a statement, as SHOW PLANS shows it.
 const MOST_CHARACTERS: usize = 500;
 
@@ -155,6 +157,30 @@ fn address(dsn: &str) -> String {
 fn replicas(dsns: &[String]) -> String {
     let each = dsns.iter().map(|dsn| format!("; replica {}", address(dsn)));
     each.collect()
+}
+
+/// The heaviest keys of each database, then its heaviest buckets.
+pub fn hot_keys(shared: &Shared) -> Vec<HotKey> {
+    let mut all = Vec::new();
+    for (database, source) in sources(shared) {
+        let rules = source.serving.load().rules.clone();
+        let heaviest = source.commons.hot_keys.heaviest(MOST_KEYS, &rules).into_iter();
+        all.extend(heaviest.map(|heavy| {
+            HotKey {
+                database: database.to_owned(),
+                distribution: rules
+                    .distribution(heavy.distribution)
+                    .map_or_else(String::new, |distribution| distribution.name.clone()),
+                key: heavy.key.map(|key| key.to_string()),
+                bucket: heavy.bucket.0.into(),
+                shard: rules.shard_name(heavy.shard).to_owned(),
+                statements: heavy.statements,
+                doubtful: heavy.doubtful,
+                percent: heavy.percent,
+            }
+        }));
+    }
+    all
 }
 
 /// What the workers' caches hold, a row for each statement, the most expensive first.

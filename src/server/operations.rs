@@ -5,8 +5,9 @@ use super::console::{self, Console};
 use super::recovery::{Fate, Leftover};
 use super::{maps, stats, steering, views};
 use crate::admin::system::{
-    Breaker, Buckets, Doing, Ending, HotRow, Memory, Place, Plan, Pool, Prepared, Probe, Question,
-    Role, Rule, Server, Setting, Sizes, Socket, StatementBreaker, Stats, System, Tier, User,
+    Breaker, Buckets, Doing, Ending, HotKey, HotRow, Memory, Place, Plan, Pool, Prepared, Probe,
+    Question, Role, Rule, Server, Setting, Sizes, Socket, StatementBreaker, Stats, System, Tier,
+    User,
 };
 use crate::backend::Address;
 use crate::backend::address::Host;
@@ -72,6 +73,10 @@ impl System for Console {
 
     fn rules(&self) -> Vec<Rule> {
         maps::rules(&self.shared)
+    }
+
+    fn hot_keys(&self) -> Vec<HotKey> {
+        maps::hot_keys(&self.shared)
     }
 
     fn plans(&self) -> Vec<Plan> {

@@ -156,6 +156,8 @@ impl Session {
         let mut values = Vec::new();
         bind.values(&mut values);
         let route = self.route_bound(&statement, &values).await?;
+        let params = Params { types: known_types(&statement), values: &values };
+        self.sample(&statement.planned, &statement.text, &params);
         let route = match statement.explains {
             None => self.timed_route(&statement.planned, route),
             Some(_) => route,

@@ -36,7 +36,7 @@
 //!   is left where one fails
 //! - `copy`: COPY data from the client
 //! - `gathering`: can statements be finished in the gather database
-//! - `plans`: the plans that workers keep, for the console
+//! - `plans`: the plans that workers keep, for the console · `hot_keys`: what most statements are about
 //! - `spread`: what a session asks of whoever keeps the schema known
 //! - `relayed`: session pooling, where one server is the client's alone
 //!
@@ -86,6 +86,7 @@ mod in_step;
 mod relayed;
 mod gathering;
 pub mod plans;
+pub mod hot_keys;
 pub mod spread;
 
 use crate::auth::Login;
@@ -106,6 +107,7 @@ use crate::txn::Transaction;
 use crate::txn::footing::Footing;
 use arc_swap::ArcSwap;
 use cancel::Slot;
+use hot_keys::{Countdown, HotKeys};
 use segment::Segment;
 use spread::Spreader;
 use statements::{Change, Identities, Statement};
@@ -203,6 +205,7 @@ pub struct Commons {
     pub hot_rows: Arc<HotRows>,
     /// What the workers' caches hold.
     pub plans: Arc<plans::Plans>,
+    pub hot_keys: Arc<HotKeys>,
 }
 
 /// One logical database as one worker serves it.
@@ -215,6 +218,8 @@ pub struct Database {
     spreader: Option<Spreader>,
     hot_rows: Arc<HotRows>,
     plans: Arc<plans::Plans>,
+    hot_keys: Arc<HotKeys>,
+    sampling: Countdown,
     cluster: RefCell<Option<(Servers, Rc<Cluster>)>>,
     planner: RefCell<Planner>,
     identities: RefCell<Identities>,
@@ -263,6 +268,8 @@ impl Database {
             shapes: commons.shapes,
             hot_rows: commons.hot_rows,
             plans: commons.plans,
+            hot_keys: commons.hot_keys,
+            sampling: Countdown::default(),
             salt: salt(name, &current.rules.database),
             open,
             spreader,

@@ -13,6 +13,7 @@ use crate::pool;
 use crate::pool::shapes::{Call, Ended};
 use crate::telemetry::metrics::Tally;
 use crate::telemetry::statements::{Labels, Role, Strategy, WEIR};
+use crate::wire::params::Params;
 use std::time::{Duration, Instant};
 
 /// What a session has seen of the statements that it runs.
@@ -152,6 +153,13 @@ impl Session {
         }
         // Its room is used again.
         self.relay.finished = finished;
+    }
+
+    /// Every statement comes by here that may name keys, with their values.
+    pub(super) fn sample(&self, planned: &Planned, text: &str, params: &Params<'_>) {
+        if self.database.sampling.is_due() {
+            self.database.hot_keys.note(planned, text, params, &self.serving.rules);
+        }
     }
 
     /// Every statement that a server has answered comes by here, once, when it has ended.

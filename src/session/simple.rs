@@ -283,6 +283,7 @@ impl Session {
         planned: &Planned,
         route: Route,
     ) -> Result<(), Stop> {
+        self.sample(planned, statement, &Params::default());
         let route = self.timed_route(planned, route);
         if route == Route::Many {
             refuse_parameters(planned)?;

@@ -15,7 +15,7 @@ impl Action for Resume {
     }
 
     fn help(&self) -> &'static str {
-        "ends PAUSE and DRAIN"
+        "ends PAUSE, DRAIN and KILL"
     }
 
     fn names(&self) -> RangeInclusive<usize> {

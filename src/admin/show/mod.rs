@@ -18,6 +18,7 @@ pub mod databases;
 pub mod probes;
 pub mod breakers;
 pub mod hot_rows;
+pub mod hot_keys;
 pub mod tiers;
 pub mod transactions;
 
