@@ -143,7 +143,10 @@ export function actions(list, may) {
 }
 
 function action({ name, path, help, syntax }) {
-  const fields = PLACES.filter((field) => syntax.includes(field)).map((field) => {
+  const places = PLACES.filter((field) => syntax.includes(field));
+  // `KILL_CLIENT id`: what is no place is the action's argument.
+  const names = places.length === 0 && syntax !== name ? ["argument"] : places;
+  const fields = names.map((field) => {
     const input = el("input", { name: field, autocomplete: "off", spellcheck: "false" });
     return el("label", {}, field, input);
   });
@@ -151,7 +154,7 @@ function action({ name, path, help, syntax }) {
   const act = async (event) => {
     event.preventDefault();
     const place = Object.fromEntries([...new FormData(event.target)].filter(([, value]) => value !== ""));
-    const words = [name, PLACES.map((field) => place[field]).filter(Boolean).join(".")].join(" ").trim();
+    const words = [name, Object.values(place).join(".")].join(" ").trim();
     if (!(await sure(`${words}?`, el("p", {}, help)))) return;
     try {
       const { done } = await post(path.replace("/api/v1", ""), place);

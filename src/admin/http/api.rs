@@ -110,10 +110,12 @@ async fn act(action: &dyn Action, asked: &Asked<'_>, port: &Port) -> Result<Answ
     Ok(json(status, &Done { action: action.name(), done }))
 }
 
-/// `{"database": …, "shard": …, "server": …}`: as much of it as the action takes.
+/// `{"database": …, "shard": …, "server": …}`: as much of it as the action takes; or its `argument`, where
+/// that is no place.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenPlace {
+    #[serde(default, alias = "argument", deserialize_with = "number_or_text")]
     database: Option<String>,
     shard: Option<String>,
     #[serde(default, deserialize_with = "number_or_text")]
@@ -125,7 +127,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>,
         serde_json::Value::Null => Ok(None),
         serde_json::Value::String(text) => Ok(Some(text)),
         serde_json::Value::Number(number) => Ok(Some(number.to_string())),
-        _ => Err(de::Error::custom("a server is a number")),
+        _ => Err(de::Error::custom("a name or number is expected")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! - `access`: who may look and act, and whose page has made a request
 //! - `route`: the paths
 //! - `api`: views, actions, explain, rules
+//! - `profile`: why profiles are made outside of weir
 //! - `json`: a view's table as JSON
 //! - `answer`: what is answered, and the headers of all answers
 //!
@@ -13,6 +14,7 @@ pub mod access;
 mod answer;
 mod api;
 mod json;
+mod profile;
 mod route;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The paths of the admin port.
 use super::access::{Gate, Peer, is_loopback};
 use super::answer::{Answer, Refusal, answer, text};
-use super::{Port, REQUEST_TIMEOUT, Readiness, api};
+use super::{Port, REQUEST_TIMEOUT, Readiness, api, profile};
 use crate::admin::console::May;
 use crate::admin::dashboard;
 use crate::error::SqlState;
@@ -103,6 +103,7 @@ async fn take(
         Some(rest) if rest.starts_with('/') => {
             api::answer(rest.trim_start_matches('/'), &asked, port).await
         }
+        Some(_) | None if path.starts_with(profile::PATH) => Err(profile::refusal(path, &asked)?),
         Some(_) | None => Err(Refusal::not_found(format!("there is no {path}"))
             .hint("there are /, /metrics, /healthz, /readyz and /api/v1")),
     }

@@ -161,11 +161,12 @@ async fn an_action_is_about_a_place_and_done_by_those_who_may() {
     let answer = told(&desk, &post("/api/v1/drain", place)).await;
     assert!(answer.ends_with("{\"action\":\"DRAIN\",\"done\":true}"), "{answer}");
     assert_eq!(*desk.fake.done.lock().unwrap(), ["drain shop.s0.1"]);
-    for wrong in
-        ["{}", "{\"shard\":\"s0\"}", "{\"database\":1}", "{\"datbase\":\"shop\"}", "", "[]"]
-    {
+    for wrong in ["{}", "{\"shard\":\"s0\"}", "{\"datbase\":\"shop\"}", "", "[]"] {
         check_status(&post("/api/v1/drain", wrong), 400, "\"sqlstate\":\"22023\"").await;
     }
+    let word = told(&desk, &post("/api/v1/pause", "{\"argument\":7}")).await;
+    assert!(word.contains("\"done\":true"), "{word}");
+    assert_eq!(desk.fake.done.lock().unwrap()[1], "pause 7");
     check_status(&get("/api/v1/drain"), 405, "allow: POST").await;
     let looking =
         post("/api/v1/pause", "{}").replace(&format!("Authorization: Bearer {TOKEN}\r\n"), "");
@@ -197,6 +198,17 @@ async fn a_statement_is_explained_and_rules_are_compared_but_not_written() {
         .await;
     let written = post("/api/v1/rules", "{}").replace("POST", "PUT");
     check_status(&written, 405, "weir writes no rules file").await;
+}
+
+#[tokio::test]
+async fn profiles_are_not_made_here_and_the_error_says_how_to_make_them() {
+    let get =
+        |path: &str| get(path).replace("Host", &format!("Authorization: Bearer {TOKEN}\r\nHost"));
+    let pid = format!("perf record -F 99 --call-graph dwarf -p {} ", std::process::id());
+    check_status(&get("/debug/pprof/profile?seconds=5"), 501, &pid).await;
+    check_status(&get("/debug/pprof/heap"), 501, "heaptrack").await;
+    let looking = super::tests::get("/debug/pprof/profile");
+    check_status(&looking, 403, "may look").await;
 }
 
 #[tokio::test]
