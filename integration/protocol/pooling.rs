@@ -89,6 +89,23 @@ fn notifications_reach_a_client_that_waits_for_nothing() {
     a.query("UNLISTEN *").query("SELECT 1");
 }
 
+/// PostgreSQL sends rows when 8 KiB of them are there: weir may wait for more of them, but not for the end.
+#[test]
+fn rows_arrive_while_their_query_goes_on() {
+    let stage = stage();
+    let (mut a, mut beside) = (stage.client(), stage.beside());
+    beside.query("SELECT pg_advisory_lock(9)");
+    a.ask(
+        "SELECT repeat('x', 3000), CASE n WHEN 7 THEN pg_advisory_lock(9)::text END \
+         FROM generate_series(1, 9) n",
+    );
+    let heard = a.hear(1 + 5).take_transcript();
+    assert_eq!(heard.lines().filter(|line| line.starts_with("D x")).count(), 5, "{heard}");
+    beside.query("SELECT pg_advisory_unlock(9)");
+    let heard = a.await_ready().take_transcript();
+    assert_eq!(heard.lines().filter(|line| line.starts_with("D x")).count(), 4, "{heard}");
+}
+
 #[test]
 fn statements_prepared_by_one_client_are_not_seen_by_the_next() {
     let stage = stage();

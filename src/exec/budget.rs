@@ -5,14 +5,12 @@
 //! its connection is given up. As with PostgreSQL's statement_timeout, each statement of a simple query
 //! and each Execute of a pipeline has a time of its own, and what a client does between its messages
 //! does not count. Off, it costs nothing; on, one timer for each session.
+use super::alarm::Alarm;
 use super::doom::Doom;
 use crate::error::{Error, SqlState};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::time::{Sleep, sleep_until};
 
 /// How long servers have to answer a cancel request.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -26,8 +24,7 @@ pub struct Budget {
     cancelled: bool,
     /// What else may end it.
     pub doom: Arc<Doom>,
-    /// Made once, and set anew.
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -136,14 +133,10 @@ impl Budget {
 
     /// Ready when it is spent.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline() else { return Poll::Pending };
-        let deadline = deadline.into();
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() != deadline {
-            sleep.as_mut().reset(deadline);
+        match self.deadline() {
+            Some(deadline) => self.alarm.poll(deadline, cx),
+            None => Poll::Pending,
         }
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(())
     }
 
     /// Returns when it is spent; never, if there is none.

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes asked of a socket at a time: large enough that a big result costs few system calls.
@@ -19,6 +20,11 @@ const HIGH_WATER: usize = 128 * 1024;
 /// Fewer bytes than this wait for what comes next: copying them costs less than a system call and the
 /// other side's waking up.
 const MANY_BYTES: usize = 8 * 1024;
+/// Rows of an answer that goes on wait for so many bytes: PostgreSQL sends 8 KiB at a time, and most of
+/// what an answer costs is waking up who reads it.
+const ROWS_BYTES: usize = 32 * 1024;
+/// But no longer than this.
+const ROWS_WAIT: Duration = Duration::from_millis(1);
 
 /// So much may a client send ahead while it is only listened to for its hanging up.
 pub const MAX_EARLY_BYTES: usize = 64 * 1024;
@@ -29,6 +35,10 @@ pub struct Line {
     pub output: BytesMut,
     /// The client waits for what is unsent: few bytes, too, leave before servers are waited for.
     pub urgent: bool,
+    /// Rows are unsent that wait for more of their answer, and until when.
+    rows_wait: Option<Instant>,
+    /// An answer's rows go by: the buffer for them is kept.
+    streaming: bool,
     /// Bytes to ask for next.
     room: usize,
     moved: Moved,
@@ -44,8 +54,9 @@ pub struct Moved {
 impl Line {
     pub fn new(stream: Stream) -> Self {
         let (input, output) = (BytesMut::new(), BytesMut::new());
-        let (urgent, room) = (false, FIRST_READ_BYTES);
-        Self { stream, input, output, urgent, room, moved: Moved::default() }
+        let (urgent, rows_wait, streaming) = (false, None, false);
+        let (room, moved) = (FIRST_READ_BYTES, Moved::default());
+        Self { stream, input, output, urgent, rows_wait, streaming, room, moved }
     }
 
     /// More input, at end of file `0`.
@@ -98,8 +109,14 @@ impl Line {
         let before = self.output.len();
         let flushed = poll_flush(&mut self.stream, &mut self.output, cx);
         self.moved.sent += before.saturating_sub(self.output.len()) as u64;
-        self.urgent &= !self.output.is_empty();
-        spare::give_back_little(&mut self.output);
+        self.streaming &= !self.urgent;
+        if self.output.is_empty() {
+            self.urgent = false;
+            self.rows_wait = None;
+        }
+        if !self.streaming {
+            spare::give_back_little(&mut self.output);
+        }
         flushed
     }
 
@@ -112,6 +129,44 @@ impl Line {
         }
     }
 
+    /// Until when rows wait for more of their answer, if nothing else is unsent.
+    pub fn rows_wait(&self) -> Option<Instant> {
+        self.rows_wait.filter(|_| !self.urgent)
+    }
+
+    /// Sends rows of an answer that goes on, many at a time: few wait for more, but not for long.
+    pub fn send_rows(&mut self, rows: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        if rows.len() >= ROWS_BYTES || self.urgent {
+            return self.send(rows, cx);
+        }
+        if rows.len() >= MANY_BYTES / 2 {
+            self.streaming = true;
+            self.output.reserve(ROWS_BYTES + MANY_BYTES);
+        }
+        self.keep(rows);
+        match self.output.len() >= ROWS_BYTES {
+            true => self.flush_now(cx),
+            false => {
+                self.rows_wait.get_or_insert_with(|| Instant::now() + ROWS_WAIT);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush_now(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.output.capacity() == 0 {
+            spare::lend_little(&mut self.output);
+        }
+        self.output.extend_from_slice(bytes);
+    }
+
     /// What the line has carried since this was last asked.
     pub fn take_moved(&mut self) -> Moved {
         std::mem::take(&mut self.moved)
@@ -122,8 +177,8 @@ impl Line {
     pub fn send(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
         let mut sent = 0;
         let many = bytes.len() >= MANY_BYTES;
-        if many && let Poll::Ready(Err(error)) = self.poll_flush(cx) {
-            return Err(error);
+        if many {
+            self.flush_now(cx)?;
         }
         if many && self.output.is_empty() {
             while sent < bytes.len() {
@@ -137,10 +192,7 @@ impl Line {
             }
         }
         self.moved.sent += sent as u64;
-        if self.output.capacity() == 0 {
-            spare::lend_little(&mut self.output);
-        }
-        self.output.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        self.keep(bytes.get(sent..).unwrap_or_default());
         Ok(())
     }
 
@@ -264,6 +316,28 @@ mod tests {
         assert!(heard.starts_with(b"fewm"));
         assert_eq!(line.take_moved().sent, heard.len() as u64);
     }
+
+    #[tokio::test]
+    async fn rows_of_an_answer_that_goes_on_leave_many_at_a_time() {
+        let (mut line, mut far) = pair().await;
+        for _ in 0..3 {
+            std::future::poll_fn(|cx| Poll::Ready(line.send_rows(&[b'r'; MANY_BYTES], cx)))
+                .await
+                .unwrap();
+            assert!(line.rows_wait().is_some());
+        }
+        assert_eq!(far.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        std::future::poll_fn(|cx| Poll::Ready(line.send_rows(&[b'r'; MANY_BYTES], cx)))
+            .await
+            .unwrap();
+        assert!(line.rows_wait().is_none());
+        far.read_exact(&mut vec![0; ROWS_BYTES]).await.unwrap();
+        send(&mut line, b"done").await;
+        line.urgent = true;
+        line.flush().await.unwrap();
+        assert_eq!(line.output.capacity(), 0, "the answer is over, and so is its buffer");
+    }
+
     /// One row after the other, none of which ends where a piece ends.
     #[tokio::test]
     async fn an_answer_that_comes_in_two_pieces_is_read_whole_wherever_it_is_cut() {

@@ -3,6 +3,7 @@
 //! - `line`: the client's socket and its buffers
 //! - `spare`: a buffer for large answers, lent to who reads one
 //! - `doom`: why a statement is cancelled, if its client has not asked for it
+//! - `alarm`: one timer of a session
 //! - `budget`: how much longer the statement that runs may take
 //! - `broken`: what ends a session or a participant
 //! - `running`: a statement while it runs, and what is known of it at its end
@@ -15,6 +16,7 @@
 pub mod line;
 mod spare;
 pub mod doom;
+mod alarm;
 pub mod budget;
 pub mod broken;
 pub mod running;

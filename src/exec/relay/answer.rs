@@ -36,6 +36,8 @@ pub(super) enum Advance {
 struct Taking {
     taken: usize,
     run: usize,
+    /// There is more in the run than rows.
+    says_more: bool,
 }
 
 impl Taking {
@@ -47,14 +49,16 @@ impl Taking {
         cx: &mut Context<'_>,
     ) -> Result<(), Broken> {
         match input.get(self.run..self.taken) {
-            Some(bytes) if !bytes.is_empty() => {
+            Some([]) => {}
+            Some(bytes) if self.says_more => {
                 client.send(bytes, cx).map_err(|_| Broken::Client)?;
                 // The server did not wait for more either.
                 client.urgent = true;
             }
-            Some(_) | None => {}
+            Some(rows) => client.send_rows(rows, cx).map_err(|_| Broken::Client)?,
+            None => {}
         }
-        self.run = self.taken;
+        (self.run, self.says_more) = (self.taken, false);
         Ok(())
     }
 }
@@ -183,6 +187,8 @@ impl Relay {
         if translated.is_some() || !shown {
             taking.send(client, &participant.lease.input, cx)?;
             taking.run = whole.end;
+        } else {
+            taking.says_more = true;
         }
         taking.taken = whole.end;
         if step == Step::DescribeStatement {

@@ -10,6 +10,7 @@ mod answer;
 mod reply;
 pub use reply::{Edit, Reply, Show, Step};
 
+use super::alarm::Alarm;
 use super::broken::{Broken, cut_off, desync, ended, lost};
 use super::budget::Budget;
 use super::describe::ResultShape;
@@ -27,7 +28,7 @@ use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// Messages that must be seen whole (errors, notices, tags) may not be longer than this.
@@ -92,6 +93,7 @@ pub struct Relay {
     stalled: bool,
     /// The last read from a server gave all that was asked for.
     filled: bool,
+    alarm: Alarm,
 }
 
 impl Relay {
@@ -276,8 +278,7 @@ impl Relay {
             Poll::Pending => {}
         }
         let flushed = match listen {
-            // What weir itself answers waits for what servers do, as it would in PostgreSQL.
-            Listen::Hangup if !self.replies.is_empty() => client.poll_flush_most(cx),
+            Listen::Hangup if !self.replies.is_empty() => self.poll_flush_most(cx, client),
             Listen::Hangup | Listen::Client | Listen::Either => client.poll_flush(cx),
         };
         if let Poll::Ready(Err(_)) = flushed {
@@ -305,6 +306,18 @@ impl Relay {
                 Poll::Pending
             }
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What weir itself answers waits for what servers do, as it would in PostgreSQL, and rows wait for
+    /// more of them.
+    fn poll_flush_most(&mut self, cx: &mut Context<'_>, client: &mut Line) -> Poll<io::Result<()>> {
+        match client.rows_wait() {
+            None => client.poll_flush_most(cx),
+            Some(until) => {
+                ready!(self.alarm.poll(until, cx));
+                client.poll_flush(cx)
+            }
         }
     }
 
