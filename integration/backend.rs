@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use weir::auth::client::{Door, Lookup, Method, NoLookup, authenticate};
+use weir::auth::client::{Door, Lookup, Method, NoLookup, Strangers, authenticate};
 use weir::auth::tls::{Acceptor, Connector, Identity};
 use weir::auth::users::{Stored, Users};
 use weir::auth::{Login, Secret, line};
@@ -307,7 +307,7 @@ async fn let_in_by<L: Lookup>(
             assert_ne!(far.read_buf(&mut input).await.unwrap(), 0);
         }
         input.clear();
-        let door = Door { method, users, lookup, end_point: None };
+        let door = Door { method, strangers: Strangers::Welcome, users, lookup, end_point: None };
         let outcome = authenticate(&mut far, &mut input, &mut output, user, &door).await;
         match &outcome {
             Ok(_) => encode::ready(TransactionStatus::Idle, &mut output),
@@ -396,6 +396,7 @@ async fn psql_logs_in_to_us_with_channel_binding() {
         input.clear();
         let door = Door {
             method: Method::Scram,
+            strangers: Strangers::Welcome,
             users: &users,
             lookup: &NoLookup,
             end_point: acceptor.end_point.as_deref(),

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -22,10 +22,13 @@ pub struct Weir {
 }
 
 /// A folder with `weir.toml` and `rules.toml`, and the ports that they name.
+#[derive(Clone)]
 pub struct Home {
     port: u16,
     admin_port: u16,
     folder: PathBuf,
+    /// What it is configured by.
+    file: &'static str,
 }
 
 impl Home {
@@ -33,7 +36,7 @@ impl Home {
         let (port, admin_port) = (free_port().unwrap(), free_port().unwrap());
         let folder = cluster.folder().join(format!("weir-{port}"));
         fs::create_dir(&folder).unwrap();
-        let home = Self { port, admin_port, folder };
+        let home = Self { port, admin_port, folder, file: "weir.toml" };
         home.write("rules.toml", rules);
         // What stands before the first table has to come first.
         let (top, tables) = match settings.starts_with("workers") {
@@ -51,6 +54,28 @@ impl Home {
         let file = home.folder.join("weir.toml");
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
         home
+    }
+
+    /// A folder with this pgbouncer.ini, in which `{port}` and `{folder}` are those of this one.
+    pub fn of_pgbouncer(cluster: &Cluster, ini: &str) -> Self {
+        // weir's HTTP port is the next one.
+        let port = loop {
+            let port = free_port().unwrap();
+            if TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+                break port;
+            }
+        };
+        let folder = cluster.folder().join(format!("weir-{port}"));
+        fs::create_dir(&folder).unwrap();
+        let home = Self { port, admin_port: port + 1, folder, file: "pgbouncer.ini" };
+        let ini = ini.replace("{port}", &port.to_string());
+        home.write(home.file, &ini.replace("{folder}", &home.folder.display().to_string()));
+        home
+    }
+
+    /// The same folder with another configuration in it.
+    pub fn serving(self, file: &'static str) -> Self {
+        Self { file, ..self }
     }
 
     pub fn write(&self, file: &str, text: &str) {
@@ -89,16 +114,23 @@ impl Home {
 
     /// `weir serve`, ready.
     pub fn serve(self) -> Weir {
-        let mut weir = Weir { process: self.spawn(), home: self };
+        self.serve_with(&[])
+    }
+
+    /// The same with this in the environment.
+    pub fn serve_with(self, environment: &[(&str, &str)]) -> Weir {
+        let process = self.spawn(&[], environment);
+        let mut weir = Weir { process, home: self };
         weir.wait_until_ready();
         weir
     }
 
-    fn spawn(&self) -> Child {
+    fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log"));
         let log = log.unwrap();
         let mut command = command();
-        command.args(["serve", "--config"]).arg(self.folder.join("weir.toml"));
+        command.arg("serve").arg(self.folder.join(self.file)).args(arguments);
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().expect("weir runs")
     }
@@ -208,8 +240,28 @@ impl Weir {
 
     /// Starts again what has ended, where it was.
     pub fn restart(&mut self) {
-        self.process = self.home.spawn();
+        self.process = self.home.spawn(&[], &[]);
         self.wait_until_ready();
+    }
+
+    /// Another weir of the same folder takes this one's place, and serves.
+    pub fn successor(&self) -> Self {
+        const TAKEN_OVER: &str = "another weir has taken over";
+        let before = self.log().matches(TAKEN_OVER).count();
+        let process = self.home.spawn(&["--takeover"], &[]);
+        let mut next = Weir { process, home: self.home.clone() };
+        wait_for("the successor", || {
+            assert!(!next.has_ended(), "the successor has ended:\n{}", self.log());
+            self.log().matches(TAKEN_OVER).count() > before
+        });
+        next
+    }
+
+    /// Weirs that this one has started in its place.
+    fn successors(&self) -> Vec<String> {
+        let log = self.log();
+        let said = log.split("another weir is to take over process=").skip(1);
+        said.filter_map(|rest| rest.split_whitespace().next()).map(str::to_owned).collect()
     }
 
     /// Waits for the end of the process; its exit code.
@@ -252,6 +304,9 @@ impl Drop for Weir {
         if thread::panicking() {
             let ended = self.process.try_wait().ok().flatten();
             eprintln!("weir's log, and how it ended if it did ({ended:?}):\n{}", self.log());
+        }
+        for process in self.successors() {
+            drop(Command::new("kill").args(["-s", "KILL", &process]).status());
         }
         if self.process.kill().is_err() || self.process.wait().is_err() {
             eprintln!("weir may still be running");

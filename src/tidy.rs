@@ -13,6 +13,7 @@ const HOMES: &[(&str, &str)] = &[
     ("prometheus", "telemetry"),
     ("clap", "cli"),
     ("crossterm", "cli"),
+    ("rustix", "server"),
 ];
 /// Modules that only think.
 const PURE: &[&str] = &["ids", "error", "wire", "sql", "sharding", "rules", "plan", "merge"];

@@ -3,8 +3,10 @@
 //! - `admin`: the admin port
 //! - `calls`: slow statements are refused, long ones cancelled
 //! - `plain`: pooling without sharding
+//! - `pgbouncer`: the same pgbouncer.ini under PgBouncer and under weir
 //! - `door`: TLS and passwords, on both sides
 //! - `console`: the database `weir`
+//! - `restart`: another weir takes over
 //! - `life`: start, dying shards, reloads, metrics, the end
 //! - `fence`: placement
 //! - `strangers`: nobody is taken for the client before
@@ -14,7 +16,9 @@ mod door;
 mod console;
 mod fence;
 mod life;
+mod pgbouncer;
 mod plain;
+mod restart;
 mod strangers;
 
 use crate::cluster::Cluster;

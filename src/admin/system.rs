@@ -357,6 +357,8 @@ pub struct Breaker {
 /// What weir.toml says of a database; the tier `interactive`, where there are several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
+    /// Whom all its clients are on the servers.
+    pub force_user: Option<String>,
     pub pool_mode: &'static str,
     pub size: u32,
     pub min_idle: u32,
@@ -595,6 +597,7 @@ pub mod fake {
                 connections: 6,
                 outstanding: 7,
                 sizes: Sizes {
+                    force_user: None,
                     pool_mode: "transaction",
                     size: 20,
                     min_idle: 0,

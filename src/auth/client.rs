@@ -28,6 +28,14 @@ pub enum Method {
     Password,
 }
 
+/// What becomes of users that nobody knows, where nothing is asked of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strangers {
+    #[default]
+    Welcome,
+    Refused,
+}
+
 /// Where users come from that the users file does not name (`auth_query`).
 pub trait Lookup {
     fn find(&self, user: &str) -> impl Future<Output = Result<Option<Stored>, Error>>;
@@ -46,6 +54,7 @@ impl Lookup for NoLookup {
 #[derive(Debug)]
 pub struct Door<'a, L> {
     pub method: Method,
+    pub strangers: Strangers,
     pub users: &'a Users,
     pub lookup: &'a L,
     /// The hash of our certificate where the client's line is TLS (`Acceptor::end_point`).
@@ -64,14 +73,17 @@ pub async fn authenticate<S: AsyncRead + AsyncWrite + Unpin, L: Lookup>(
     let looked_up;
     let stored = match (door.users.get(user), door.method) {
         (Some(stored), _) => Some(stored),
-        (None, Method::Trust) => None,
-        (None, Method::Md5 | Method::Scram | Method::Password) => {
+        (None, Method::Trust) if door.strangers == Strangers::Welcome => None,
+        (None, Method::Trust | Method::Md5 | Method::Scram | Method::Password) => {
             looked_up = door.lookup.find(user).await?;
             looked_up.as_ref()
         }
     };
     let mut talk = Talk { stream, input, output, user };
     let secret = match (door.method, stored) {
+        (Method::Trust, None) if door.strangers == Strangers::Refused => {
+            return Err(talk.refused("no such user"));
+        }
         (Method::Trust, stored) => stored.map_or(Secret::None, Stored::secret),
         (Method::Scram, stored) | (Method::Md5, stored @ Some(Stored::Scram(_))) => {
             talk.scram(stored, door).await?

@@ -4,6 +4,7 @@
 //! - `md5`: PostgreSQL's older challenge
 //! - `users`: the users file
 //! - `tls`: acceptors and connectors with libpq's `sslmode` meanings
+//! - `hba`: which clients have to show what
 //! - `line`: whole messages from a line that may be slow, broken or hostile
 //! - `client`: the conversation that follows a client's start-up message
 //!
@@ -12,6 +13,7 @@
 pub mod scram;
 pub mod md5;
 pub mod users;
+pub mod hba;
 pub mod tls;
 pub mod line;
 pub mod client;

@@ -59,6 +59,21 @@ pub async fn dial(
     }
 }
 
+/// Whether somebody listens there; nothing is said, and PostgreSQL logs nothing.
+pub async fn knock(address: &Address) -> Result<(), ConnectError> {
+    match &address.host {
+        Host::Unix(directory) => {
+            let path = directory.join(format!(".s.PGSQL.{}", address.port));
+            drop(UnixStream::connect(path).await?);
+        }
+        Host::Tcp { name, connect } => {
+            let host = connect.as_ref().unwrap_or(name);
+            drop(TcpStream::connect((host.as_str(), address.port)).await?);
+        }
+    }
+    Ok(())
+}
+
 enum Offer {
     Accepted(TcpStream),
     Declined(TcpStream),

@@ -1,8 +1,10 @@
 //! A TCP, Unix or TLS line: one type for servers and for clients.
 use super::tcp_info::{TcpInfo, tcp_info};
+use crate::auth::hba::Origin;
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -76,6 +78,18 @@ impl Stream {
         }
     }
 
+    /// Where the other side is.
+    pub fn origin(&self) -> io::Result<Origin> {
+        match self {
+            Self::Unix(socket) => {
+                let uid = socket.peer_cred().ok().map(|credentials| credentials.uid());
+                Ok(Origin::Local { uid })
+            }
+            Self::Tcp(socket) => Ok(origin(socket.peer_addr()?)),
+            Self::Tls(session) => Ok(origin(session.get_ref().0.peer_addr()?)),
+        }
+    }
+
     /// What TCP has measured on this line; `None` where there is no TCP, or nothing is known.
     pub fn tcp_info(&self) -> Option<TcpInfo> {
         let socket = self.tcp()?;
@@ -100,6 +114,10 @@ impl Stream {
             Self::Tls(_) => true,
         }
     }
+}
+
+fn origin(address: SocketAddr) -> Origin {
+    Origin::Host(address.ip().to_canonical(), address.port())
 }
 
 impl AsyncRead for Stream {

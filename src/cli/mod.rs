@@ -10,6 +10,7 @@
 //! - `explain`: where would a statement go
 //! - `shop`: the example order system
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
+//! - `import`: PgBouncer's configuration as weir's own files
 //! - `load`: an existing database, copied into the shards
 //! - `recover`: finish what transactions over several shards left behind
 //! - `gather`: the schema of the gather database
@@ -19,6 +20,7 @@ pub mod check;
 pub mod explain;
 mod gather;
 pub mod demo;
+mod import;
 pub mod load;
 pub mod recover;
 pub mod rules;
@@ -46,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   weir demo                                   try it: four throwaway shards on this machine
   weir serve --config weir.toml               serve the shards that your rules file names
+  weir serve pgbouncer.ini                    serve what PgBouncer serves, with its own configuration
   weir check rules/shop/rules.toml            say what is wrong with a rules file
   weir explain --rules rules/shop/rules.toml 'SELECT 1'    say where a statement would go
   weir load --from 'host=db dbname=shop' --rules rules.toml    copy an existing database
@@ -69,6 +72,8 @@ enum Command {
     Load(load::Args),
     /// Watch a running weir in the terminal.
     Top(top::Args),
+    /// Write PgBouncer's configuration as weir's own files.
+    Import(import::Args),
     /// Finish transactions over several shards that were left behind.
     Recover(recover::Args),
 }
@@ -84,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Rules(args) => rules::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Recover(args) => recover::run(&args),
     };
     outcome.unwrap_or_else(|failure| {

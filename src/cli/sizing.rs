@@ -153,8 +153,7 @@ pub fn demands(config: &Config, databases: &[Rules], users: &[String]) -> BTreeM
 /// `name`: what the sum calls these connections. A database's limit holds for each of the servers'
 /// databases by itself.
 fn add_users(demand: &mut Demand, config: &Config, database: &str, name: &str, users: &[String]) {
-    let own = config.databases.get(database);
-    if let Some(limit) = own.and_then(|own| own.max_server_connections) {
+    if let Some(limit) = config.server_connections_of_database(database) {
         demand.database_limits.insert(name.to_owned(), limit);
     }
     for user in users {
@@ -163,8 +162,8 @@ fn add_users(demand: &mut Demand, config: &Config, database: &str, name: &str, u
             (name, tier.size.saturating_add(tier.reserve))
         });
         demand.add(name, user, tiers.collect());
-        let own = config.user(user);
-        if let Some(limit) = own.and_then(|own| own.max_server_connections) {
+        let own = config.user(user).and_then(|own| own.max_server_connections);
+        if let Some(limit) = own.or(config.limits.server_connections_per_user) {
             demand.user_limits.insert(user.clone(), limit);
         }
     }
@@ -180,11 +179,12 @@ pub fn open_ends(config: &Config, databases: &[Rules], users: &[String]) -> Vec<
         .sum();
     let mut notes = Vec::new();
     let why = match (config.auth.method, &config.auth.query) {
+        (AuthMethod::Trust, None) if config.auth.known_users_only => None,
         (AuthMethod::Trust, _) => Some("auth.method = \"trust\" lets in any user"),
-        (AuthMethod::Md5 | AuthMethod::ScramSha256, Some(_)) => {
+        (AuthMethod::Md5 | AuthMethod::ScramSha256 | AuthMethod::Password, Some(_)) => {
             Some("auth.query finds users that no file names")
         }
-        (AuthMethod::Md5 | AuthMethod::ScramSha256, None) => None,
+        (AuthMethod::Md5 | AuthMethod::ScramSha256 | AuthMethod::Password, None) => None,
     };
     if let Some(why) = why {
         let counted = match users.len() {

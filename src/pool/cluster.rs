@@ -277,6 +277,7 @@ impl Cluster {
             idle_timeout: tier.server_idle,
             lifetime: tier.server_lifetime,
             on_connect: self.on_connect.clone(),
+            connect_query: self.config.connect_query.clone(),
             failures: Arc::new(Failures::default()),
             quotas: quotas.clone(),
             roll: self.budget.roll.clone(),

@@ -14,6 +14,10 @@ pub struct PoolConfig {
     pub tiers: Vec<TierConfig>,
     /// Users who differ.
     pub users: HashMap<String, UserConfig>,
+    /// What is run on each new connection to a server.
+    pub connect_query: Option<String>,
+    /// How many connections a user may have open to each server who does not differ.
+    pub user_connections: Option<u32>,
     /// How many connections the database may have open to each server, over all users and tiers.
     pub max_connections: Option<u32>,
     /// How long connecting and logging in to a server may take.
@@ -88,6 +92,8 @@ impl Default for PoolConfig {
             label: String::new(),
             tiers: vec![TierConfig::default()],
             users: HashMap::new(),
+            connect_query: None,
+            user_connections: None,
             max_connections: None,
             connect_timeout: Duration::from_secs(5),
             server_check: Duration::from_secs(30),
@@ -147,6 +153,6 @@ impl PoolConfig {
     }
 
     pub fn user_connections(&self, user: &str) -> Option<u32> {
-        self.users.get(user).and_then(|user| user.max_connections)
+        self.users.get(user).and_then(|user| user.max_connections).or(self.user_connections)
     }
 }

@@ -49,6 +49,8 @@ pub struct Dialer {
     pub idle_timeout: Option<Duration>,
     pub lifetime: Option<Duration>,
     pub on_connect: Option<Arc<dyn OnConnect>>,
+    /// As PgBouncer's: what goes wrong with it is logged.
+    pub connect_query: Option<String>,
     pub failures: Arc<Failures>,
     /// Of the tier, the user and the database: a connection needs a place in each.
     pub quotas: Vec<Arc<Quota>>,
@@ -100,6 +102,17 @@ impl Dialer {
                 self.server.failed(now(), &late.to_string());
                 Err(late.to_error(&self.server.name))
             })?;
+        }
+        if let Some(query) = &self.connect_query {
+            let limit = self.options.limit(&self.address);
+            let asked = tokio::time::timeout(limit, connection.ask(query)).await;
+            let Ok(answer) = asked else {
+                let late = ConnectError::TimedOut(limit);
+                return Err(late.to_error(&self.server.name));
+            };
+            if let Err(error) = answer {
+                tracing::warn!(server = self.server.name, message = error.message, "connect_query");
+            }
         }
         Ok(connection)
     }

@@ -198,8 +198,16 @@ impl Server {
 
     /// A connection of weir's own, for what no client has asked.
     pub async fn control(&self) -> Result<control::Client, Error> {
+        self.control_in(None).await
+    }
+
+    /// The same in another database of the server.
+    pub async fn control_in(&self, database: Option<&str>) -> Result<control::Client, Error> {
         let Place { address, options, control: login } = &self.place;
-        let connecting = control::connect(address, login, options);
+        let elsewhere = database.map(|name| {
+            Arc::new(Address { dbname: Some(name.to_owned()), ..Address::clone(address) })
+        });
+        let connecting = control::connect(elsewhere.as_ref().unwrap_or(address), login, options);
         match tokio::time::timeout(CONTROL_TIMEOUT, connecting).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(error.to_error(&self.name)),

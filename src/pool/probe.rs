@@ -4,7 +4,7 @@
 //! wrong it is a new one each time: that a connection from better days still answers says nothing
 //! about the next connect.
 use super::fleet::{Fleet, Look, Server};
-use crate::backend::{ConnectError, control, sighting};
+use crate::backend::{ConnectError, control, dial, sighting};
 use crate::error::SqlState;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -75,8 +75,15 @@ async fn look(
 ) -> Look {
     let began = Instant::now();
     let looking = async {
+        let place = &server.place;
+        if place.control.user.is_empty() {
+            let knocked = dial::knock(&place.address).await;
+            knocked.map_err(|error| unanswered(&error))?;
+            return Err(Look::Unclear(
+                "somebody listens there; weir has no user to ask with".to_owned(),
+            ));
+        }
         if client.as_ref().is_none_or(control::Client::is_closed) {
-            let place = &server.place;
             let connecting = control::connect(&place.address, &place.control, &place.options);
             *client = Some(connecting.await.map_err(|error| unanswered(&error))?);
         }

@@ -113,9 +113,10 @@ impl Shared {
         let metrics = Arc::new(Metrics::new());
         let mut databases = HashMap::new();
         for path in &config.rules {
-            let rules = read_rules(path)?;
+            let rules = read_rules(path, config)?;
             let name = rules.database.clone();
             refuse_session_pooling(&rules, config)?;
+            refuse_without_control(&rules, config)?;
             metrics.rules_version.with_label_values(&[&name]).set(rules_version(&rules));
             let commons = Commons {
                 shapes: Arc::new(Shapes::new(shape_rules(config), metrics.shapes(&name))),
@@ -188,6 +189,7 @@ impl Shared {
         match config.own_pool_mode(database, user).unwrap_or(mode) {
             PoolMode::Session => session::PoolMode::Session,
             PoolMode::Transaction => session::PoolMode::Transaction,
+            PoolMode::Statement => session::PoolMode::Statement,
         }
     }
 
@@ -352,9 +354,35 @@ pub fn refuse_session_pooling(rules: &Rules, config: &Config) -> Result<(), Erro
         .hint("set pool_mode = \"transaction\" for it in weir.toml"))
 }
 
-pub fn read_rules(path: &Path) -> Result<Rules, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| broken_rules(format!("{}: {error}", path.display())))?;
+/// Without a user of its own weir only sees whether somebody listens: enough for one server of which nobody
+/// wants to know anything.
+pub fn refuse_without_control(rules: &Rules, config: &Config) -> Result<(), Error> {
+    let own = config.database(&rules.database);
+    let asks = config.auth.query.is_some() || own.is_some_and(|own| own.auth_query.is_some());
+    let servers = rules.shards.iter().map(|shard| 1 + shard.replicas.len()).sum::<usize>();
+    if !config.control.user.is_empty() || (rules.is_plain() && servers == 1 && !asks) {
+        return Ok(());
+    }
+    let of_dsn = |dsn: &String| Address::parse(dsn).is_ok_and(|address| address.user.is_some());
+    let mut dsns = rules
+        .shards
+        .iter()
+        .flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas));
+    if dsns.all(of_dsn) {
+        return Ok(());
+    }
+    let message =
+        format!("weir needs a user of its own on the servers of database \"{}\"", rules.database);
+    Err(Error::new(SqlState(*b"F0000"), Blame::Rules, message)
+        .hint("set [control] user in weir.toml, or user=… in the rules file's dsn"))
+}
+
+pub fn read_rules(path: &Path, config: &Config) -> Result<Rules, Error> {
+    let text = match config.rules_texts.get(path) {
+        Some(text) => text.clone(),
+        None => std::fs::read_to_string(path)
+            .map_err(|error| broken_rules(format!("{}: {error}", path.display())))?,
+    };
     rules::parse(&text, &path.display().to_string())
         .map_err(|problems| broken_rules(problems.to_string()))
 }
@@ -428,12 +456,14 @@ fn pool_config(config: &Config, names: &[String], database: &str, label: &str) -
         let max_connections = user.max_server_connections.map(count);
         (user.name.clone(), UserConfig { tiers: tiers(&user.name), max_connections })
     });
-    let own = config.databases.get(database);
+    let own = config.database(database);
     PoolConfig {
         label: label.to_owned(),
         tiers: tiers(""),
         users: users.collect(),
-        max_connections: own.and_then(|own| own.max_server_connections).map(count),
+        connect_query: own.and_then(|own| own.connect_query.clone()),
+        user_connections: config.limits.server_connections_per_user.map(count),
+        max_connections: config.server_connections_of_database(database).map(count),
         connect_timeout: config.timeouts.connect,
         server_check: config.timeouts.server_check,
         ..PoolConfig::default()
@@ -516,12 +546,19 @@ pub struct AuthQuery<'a> {
 impl Lookup for AuthQuery<'_> {
     async fn find(&self, user: &str) -> Result<Option<Stored>, Error> {
         let config = self.shared.config.load_full();
-        let Some(query) = &config.auth.query else { return Ok(None) };
-        let Some(source) = self.shared.source(&self.database) else { return Ok(None) };
+        let own = config.database(&self.database);
+        let query = own.and_then(|own| own.auth_query.as_ref()).or(config.auth.query.as_ref());
+        let Some(query) = query else { return Ok(None) };
+        let elsewhere = own.and_then(|own| own.auth_database.as_deref());
+        let place = elsewhere.unwrap_or(&self.database);
+        let Some(source) = self.shared.source(place) else { return Ok(None) };
         let serving = source.serving.load_full();
-        let place = self.shared.lookups.acquire().await;
-        let _place = place.map_err(|_| Error::internal("users are not looked up any more"))?;
-        let client = control_client(&serving.servers.fleet, serving.rules.home).await?;
+        let turn = self.shared.lookups.acquire().await;
+        let _turn = turn.map_err(|_| Error::internal("users are not looked up any more"))?;
+        let server = serving.servers.fleet.primary(serving.rules.home)?;
+        // A "*" stands for no database in particular.
+        let named = (serving.rules.database == "*").then_some(place);
+        let client = server.control_in(named).await?;
         control::verifier(&client, query, user).await
     }
 }

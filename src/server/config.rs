@@ -34,6 +34,9 @@ pub struct Config {
     /// Where this was read from.
     #[serde(skip)]
     pub file: Option<PathBuf>,
+    /// Rules files that are nowhere but here: what was made of a pgbouncer.ini.
+    #[serde(skip)]
+    pub rules_texts: BTreeMap<PathBuf, String>,
     /// Rules files, one per logical database; relative to the folder of `weir.toml`.
     pub rules: Vec<PathBuf>,
     /// Threads that serve clients; `None`: one for every four cores.
@@ -41,6 +44,7 @@ pub struct Config {
     pub listen: Listen,
     pub tls: Tls,
     pub auth: Auth,
+    pub clients: Clients,
     /// Users that are written here rather than in `auth.users_file`, and settings of single users.
     #[serde(rename = "user")]
     pub users: Vec<User>,
@@ -68,6 +72,15 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     pub clients: Vec<SocketAddr>,
+    /// Socket files, named as libpq looks for them: `/run/weir/.s.PGSQL.6432`.
+    pub unix: Vec<PathBuf>,
+    /// The socket files' mode, in octal.
+    #[serde(deserialize_with = "units::mode")]
+    pub unix_mode: u32,
+    /// The socket files' group.
+    pub unix_group: Option<String>,
+    /// A socket file at which another weir may take this one's place.
+    pub handover: Option<PathBuf>,
     /// /metrics, /healthz, /readyz, the API and the dashboard over HTTP. Not only on loopback where
     /// `[admin]` makes the line private and asks who is there.
     pub admin: Option<SocketAddr>,
@@ -97,6 +110,10 @@ pub enum TlsMode {
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     pub method: AuthMethod,
+    /// Lines of PostgreSQL's pg_hba.conf: the first that fits a client says how it shows who it is.
+    pub hba_file: Option<PathBuf>,
+    /// Who need not show who it is has to be known to `users_file`, `[[user]]` or `query` all the same.
+    pub known_users_only: bool,
     /// `"name" "password or verifier"`, a line for each user.
     pub users_file: Option<PathBuf>,
     /// Asked on the home shard, as the control user, for users that no file names: `$1` is the
@@ -113,6 +130,19 @@ pub enum AuthMethod {
     #[default]
     #[serde(rename = "scram-sha-256")]
     ScramSha256,
+    /// The password itself travels.
+    #[serde(rename = "password")]
+    Password,
+}
+
+/// What is made of what clients ask for at their start.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// Parameters of the start-up packet that servers never hear of.
+    pub ignore_startup_parameters: Vec<String>,
+    /// `application_name` becomes `name - address:port`.
+    pub application_name_add_host: bool,
 }
 
 /// A user of weir.
@@ -128,6 +158,8 @@ pub struct User {
     pub pool_mode: Option<PoolMode>,
     /// Of the tier `interactive`.
     pub pool_size: Option<usize>,
+    /// As `pool.reserve`, of the tier `interactive`.
+    pub reserve: Option<usize>,
     /// Of this user's statements, whatever they are.
     pub tier: Option<String>,
     pub max_clients: Option<usize>,
@@ -135,13 +167,30 @@ pub struct User {
     pub max_server_connections: Option<usize>,
 }
 
-/// Settings of one database, where they differ from `[pool]`.
+/// Settings of one database, where they differ from `[pool]`; `[database."*"]` is what every database has that
+/// has no table of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overrides {
+    /// Whom all clients of this database are on its servers.
+    pub user: Option<String>,
+    /// That user's; `None`: what `auth.users_file` and `[[user]]` say.
+    pub password: Option<Secret>,
+    /// Before `auth.query`.
+    pub auth_query: Option<String>,
+    /// The query is run in this database of weir's instead.
+    pub auth_database: Option<String>,
+    /// Run on each new connection to a server. What goes wrong with it is logged.
+    pub connect_query: Option<String>,
     pub pool_mode: Option<PoolMode>,
     /// Of the tier `interactive`.
     pub pool_size: Option<usize>,
+    /// As `pool.min_idle`, of the tier `interactive`.
+    pub min_idle: Option<usize>,
+    /// As `pool.reserve`, of the tier `interactive`.
+    pub reserve: Option<usize>,
+    /// As `timeouts.server_lifetime`, of every tier.
+    pub server_lifetime: Option<Limit>,
     /// Of this database's statements, unless their user has one.
     pub tier: Option<String>,
     pub max_clients: Option<usize>,
@@ -205,6 +254,9 @@ pub struct Timeouts {
     /// A server connection that was unused for longer is asked before it is used.
     #[serde(deserialize_with = "duration")]
     pub server_check: Duration,
+    /// For clients to leave by themselves when another weir has taken over.
+    #[serde(deserialize_with = "duration")]
+    pub handover: Duration,
     /// For clients to finish their transactions when weir is told to end.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
@@ -215,6 +267,12 @@ pub struct Timeouts {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub clients: usize,
+    /// Of each user and each database that says nothing itself; server connections are counted for each
+    /// server.
+    pub clients_per_user: Option<usize>,
+    pub clients_per_database: Option<usize>,
+    pub server_connections_per_user: Option<usize>,
+    pub server_connections_per_database: Option<usize>,
     #[serde(deserialize_with = "size")]
     pub message_size: usize,
     #[serde(deserialize_with = "size")]
@@ -235,9 +293,11 @@ pub struct Limits {
 }
 
 /// Who may log in to the database `weir`, by user name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
+    /// The names that this database goes by.
+    pub databases: Vec<String>,
     pub admins: Vec<String>,
     /// These may look, and change nothing.
     pub stats: Vec<String>,
@@ -283,11 +343,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             file: None,
+            rules_texts: BTreeMap::new(),
             rules: Vec::new(),
             workers: None,
             listen: Listen::default(),
             tls: Tls::default(),
             auth: Auth::default(),
+            clients: Clients::default(),
             users: Vec::new(),
             control: Control::default(),
             pool: Pool::default(),
@@ -310,6 +372,10 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             clients: vec![SocketAddr::from(([127, 0, 0, 1], 6432))],
+            unix: Vec::new(),
+            unix_mode: 0o777,
+            unix_group: None,
+            handover: None,
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 6433))),
         }
     }
@@ -341,6 +407,7 @@ impl Default for Timeouts {
             server_idle: Some(Duration::from_secs(10 * 60)),
             server_lifetime: Some(Duration::from_secs(60 * 60)),
             server_check: Duration::from_secs(30),
+            handover: Duration::from_secs(60 * 60),
             drain: Duration::from_secs(30),
         }
     }
@@ -350,6 +417,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients: 10_000,
+            clients_per_user: None,
+            clients_per_database: None,
+            server_connections_per_user: None,
+            server_connections_per_database: None,
             message_size: 64 * 1024 * 1024,
             statement_size: 1024 * 1024,
             prepared_statements_per_client: 1_000,
@@ -359,6 +430,12 @@ impl Default for Limits {
             merge_size: 64 << 20,
             control_connections: 7,
         }
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { databases: vec!["weir".to_owned()], admins: Vec::new(), stats: Vec::new() }
     }
 }
 
@@ -442,7 +519,7 @@ impl Config {
 
     /// What is said of this user or this database.
     pub fn own_pool_mode(&self, database: &str, user: &str) -> Option<PoolMode> {
-        let (user, database) = (self.user(user), self.databases.get(database));
+        let (user, database) = (self.user(user), self.database(database));
         user.and_then(|user| user.pool_mode)
             .or_else(|| database.and_then(|database| database.pool_mode))
     }
@@ -450,6 +527,28 @@ impl Config {
     /// As [`Config::pool_mode`].
     pub fn pool_size(&self, database: &str, user: &str) -> usize {
         self.tier(database, user, INTERACTIVE).size
+    }
+
+    /// What is written of this database, or of all that nothing is written of.
+    pub fn database(&self, name: &str) -> Option<&Overrides> {
+        self.databases.get(name).or_else(|| self.databases.get("*"))
+    }
+
+    /// How many clients a user may have.
+    pub fn clients_of_user(&self, name: &str) -> Option<usize> {
+        self.user(name).and_then(|user| user.max_clients).or(self.limits.clients_per_user)
+    }
+
+    /// The same of a database.
+    pub fn clients_of_database(&self, name: &str) -> Option<usize> {
+        let own = self.database(name).and_then(|own| own.max_clients);
+        own.or(self.limits.clients_per_database)
+    }
+
+    /// To each server.
+    pub fn server_connections_of_database(&self, name: &str) -> Option<usize> {
+        let own = self.database(name).and_then(|own| own.max_server_connections);
+        own.or(self.limits.server_connections_per_database)
     }
 
     /// What is written of this user.

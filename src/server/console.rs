@@ -3,18 +3,21 @@ use super::assemble::Shared;
 use super::config::{Changes, Config, Loaded};
 use super::reload::{self, Reloaded};
 use crate::admin::console::{self, May};
+use crate::auth::hba::Origin;
 use crate::error::{Blame, Error, SqlState};
 use crate::exec::line::Line;
 use crate::session::cancel::Clients;
 use crate::session::shown::Facts;
 use crate::session::startup::{self, Door};
+use crate::wire::encode;
 use crate::wire::startup::Startup;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// What clients of the console connect to.
-pub const DATABASE: &str = "weir";
+/// PgBouncer's name for its console, and for who needs no password there.
+const PSEUDO_USER: &str = "pgbouncer";
 /// Consoles at a time. They do not count as clients: an operator gets in when weir is full.
 const MAX_CONSOLES: usize = 32;
 
@@ -38,7 +41,9 @@ impl Console {
     pub fn serves(&self, database: &str) -> bool {
         let config = self.shared.config.load();
         let somebody = !config.console.admins.is_empty() || !config.console.stats.is_empty();
-        database == DATABASE && (somebody || self.shared.source(database).is_none())
+        let names = &config.console.databases;
+        names.iter().any(|name| name == database)
+            && (somebody || self.shared.source(database).is_none())
     }
 
     /// A client of the console, from its start-up packet to its end.
@@ -65,10 +70,25 @@ impl Console {
         outcome("ok");
         let (pid, slot) = self.clients.register(startup::secret_bytes(startup));
         let _present = self.clients.present(pid);
-        let facts = Facts::new(&user, DATABASE, &line.stream);
+        let name = startup.get("database").unwrap_or(&user);
+        let facts = Facts::new(&user, name, &line.stream);
         slot.shown.introduce(facts, startup.get("application_name").unwrap_or_default());
         let client = console::Client { line, user, may, pid, slot };
         console::serve(client, Arc::<Self>::clone(self)).await;
+    }
+
+    /// As in PgBouncer: on a Unix socket, whoever is the system's user that weir runs as may be the user
+    /// `pgbouncer` of the console of that name.
+    fn is_own_user(&self, line: &Line, startup: &Startup) -> bool {
+        let config = self.shared.config.load();
+        let named = config.console.databases.iter().any(|name| name == PSEUDO_USER);
+        let ours = || std::fs::metadata("/proc/self").map(|own| own.uid()).ok();
+        match line.stream.origin() {
+            Ok(Origin::Local { uid: Some(uid) }) => {
+                named && startup.get("user") == Some(PSEUDO_USER) && ours() == Some(uid)
+            }
+            Ok(Origin::Local { uid: None } | Origin::Host(..)) | Err(_) => false,
+        }
     }
 
     async fn welcome(
@@ -77,6 +97,10 @@ impl Console {
         startup: &Startup,
         door: &Door,
     ) -> Result<(String, May), Error> {
+        if self.is_own_user(line, startup) {
+            encode::authentication_ok(&mut line.output);
+            return Ok((PSEUDO_USER.to_owned(), May::Act));
+        }
         // Users that only auth.query knows are looked up where one database has them.
         let somewhere = self.shared.databases.keys().min().cloned().unwrap_or_default();
         let lookup = self.shared.lookup(&somewhere);

@@ -485,15 +485,15 @@ fn host(address: &Address) -> String {
 
 fn sizes(config: &Config, database: &str, clients: u32) -> Sizes {
     let tier = config.tier(database, "", super::config::INTERACTIVE);
-    let own = config.databases.get(database);
     Sizes {
+        force_user: config.database(database).and_then(|own| own.user.clone()),
         pool_mode: views::config_mode(config.pool_mode(database, "")),
         size: count(tier.size),
         min_idle: count(tier.min_idle),
         reserve: count(tier.reserve),
         server_lifetime: tier.server_lifetime,
-        max_connections: own.and_then(|own| own.max_server_connections).map(count),
-        max_clients: own.and_then(|own| own.max_clients).map(count),
+        max_connections: config.server_connections_of_database(database).map(count),
+        max_clients: config.clients_of_database(database).map(count),
         clients,
     }
 }

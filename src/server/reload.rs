@@ -4,8 +4,8 @@
 //! began with.
 use super::admin::open_gate;
 use super::assemble::{
-    Shared, Source, fleet_config, read_rules, refuse_session_pooling, rules_version, shape_rules,
-    shards,
+    Shared, Source, fleet_config, read_rules, refuse_session_pooling, refuse_without_control,
+    rules_version, shape_rules, shards,
 };
 use super::config::Config;
 use super::door::open_door;
@@ -40,8 +40,9 @@ pub async fn reload(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, Er
     let mut renewed = Vec::new();
     let mut seen = HashSet::new();
     for path in &config.rules {
-        let rules = read_rules(path)?;
+        let rules = read_rules(path, &config)?;
         refuse_session_pooling(&rules, &config)?;
+        refuse_without_control(&rules, &config)?;
         let Some(source) = shared.databases.get(&rules.database) else {
             return Err(refused(format!("database \"{}\" is new", rules.database)));
         };

@@ -25,9 +25,8 @@ pub struct Taken {
 impl Seats {
     /// Lets a client in that has shown who it is.
     pub fn take(&self, config: &Config, user: &str, database: &str) -> Result<Taken, Error> {
-        let of_user = config.users.iter().find(|one| one.name == user);
-        let of_user = of_user.and_then(|user| user.max_clients);
-        let of_database = config.databases.get(database).and_then(|own| own.max_clients);
+        let of_user = config.clients_of_user(user);
+        let of_database = config.clients_of_database(database);
         let limits = [
             (Of::User(user.to_owned()), of_user),
             (Of::Database(database.to_owned()), of_database),

@@ -41,6 +41,7 @@ pub fn mode(mode: crate::session::PoolMode) -> &'static str {
     match mode {
         crate::session::PoolMode::Session => "session",
         crate::session::PoolMode::Transaction => "transaction",
+        crate::session::PoolMode::Statement => "statement",
     }
 }
 
@@ -48,6 +49,7 @@ pub fn config_mode(mode: PoolMode) -> &'static str {
     match mode {
         PoolMode::Session => "session",
         PoolMode::Transaction => "transaction",
+        PoolMode::Statement => "statement",
     }
 }
 

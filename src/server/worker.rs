@@ -3,45 +3,30 @@
 use super::Phase;
 use super::assemble::{Shared, Source};
 use super::console::Console;
-use crate::backend::tcp::{Peer, tune};
+use super::listening::Listener;
+use super::seats::Taken;
 use crate::backend::{Stream, cancel};
 use crate::error::{Error, SqlState};
 use crate::exec::line::Line;
 use crate::session::cancel::Present;
 use crate::session::shown::Facts;
-use crate::session::startup::{self, Arrival, Door};
+use crate::session::startup::{self, Arrival, Door, Greeted};
 use crate::session::{self, Database, Servers};
 use crate::telemetry::panics::{self, Panicked};
 use crate::wire::startup::Startup;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-/// Clients that wait to be accepted, as in PostgreSQL's default on a busy server.
-const BACKLOG: i32 = 4096;
 /// Different names that a `database = "*"` may be asked for.
 const MAX_NAMED: usize = 1000;
-
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// What one worker's sessions share.
 struct Worker {
@@ -94,7 +79,7 @@ impl Drop for Place<'_> {
 pub fn run(
     shared: &Arc<Shared>,
     console: Arc<Console>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     phase: watch::Receiver<Phase>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -157,8 +142,8 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+async fn accept(worker: Rc<Worker>, listener: Listener, mut phase: watch::Receiver<Phase>) {
+    let listener = match listener.accepting() {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "a listener cannot be used");
@@ -168,7 +153,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
+                Ok(socket) => {
                     tokio::task::spawn_local(look_after(worker.clone(), socket));
                 }
                 // Out of descriptors, mostly: those waiting are served when some are free.
@@ -183,7 +168,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, mut phase: watch::Rec
 }
 
 /// What goes wrong with one client is the end of that client's line, and of nothing else.
-async fn look_after(worker: Rc<Worker>, socket: TcpStream) {
+async fn look_after(worker: Rc<Worker>, socket: Stream) {
     let metrics = worker.shared.metrics.clone();
     // A session's own panic its client is told of; here there is nobody to tell any more.
     match panics::contained(&metrics, pin!(welcome(worker, socket))).await {
@@ -192,13 +177,9 @@ async fn look_after(worker: Rc<Worker>, socket: TcpStream) {
 }
 
 /// One client from its first byte to its last.
-async fn welcome(worker: Rc<Worker>, socket: TcpStream) {
+async fn welcome(worker: Rc<Worker>, socket: Stream) {
     let shared = worker.shared.clone();
-    // Without it a client that vanishes is only noticed later.
-    if let Err(error) = tune(&socket, Peer::Client) {
-        tracing::debug!(%error, "a client's socket cannot be tuned");
-    }
-    let line = Line::new(Stream::from(socket));
+    let line = Line::new(socket);
     let newcomer = Arriving::new(&shared);
     let (door, login_limit) = (shared.door.load_full(), shared.config.load().timeouts.login);
     let arriving = startup::arrive(line, &door);
@@ -242,10 +223,7 @@ impl Worker {
             tracing::info!(%error, "refused a client");
         };
         if shared.clients.len() >= shared.config.load().limits.clients {
-            let error =
-                Error::client(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-                    .hint("raise limits.clients in weir.toml")
-                    .fatal();
+            let error = too_many_clients();
             refused(&error);
             return startup::turn_away(line, &error).await;
         }
@@ -264,19 +242,9 @@ impl Worker {
                 return startup::turn_away(line, &error).await;
             }
         };
-        let lookup = shared.lookup(&name);
-        let clients = &shared.clients;
-        let logging_in = startup::log_in(&mut line, startup, door, &lookup, clients, &database);
-        let logging_in = tokio::time::timeout(login_limit, logging_in);
-        let logged_in = match panics::contained(&shared.metrics, pin!(logging_in)).await {
-            Ok(Ok(logged_in)) => logged_in,
-            Ok(Err(_)) => Err(Error::client(
-                SqlState::INVALID_AUTHORIZATION,
-                "canceling authentication due to timeout",
-            )),
-            Err(Panicked) => Err(Error::internal("weir has failed while letting this client in")
-                .hint("weir's log says more")),
-        };
+        // In a box: what it needs is not kept for as long as the client stays.
+        let logged_in = Box::pin(self.log_in(&mut line, startup, door, login_limit, &database));
+        let logged_in = logged_in.await;
         let mut greeted = match logged_in {
             Ok(greeted) => greeted,
             Err(error) => {
@@ -289,7 +257,7 @@ impl Worker {
         drop(arriving);
         let pid = greeted.pid;
         let place = Place::new(self, pid);
-        let _seats = match shared.seats.take(&shared.config.load(), &user, &name) {
+        let _seats = match self.seats(&user, &name) {
             Ok(seats) => seats,
             Err(error) => {
                 refused(&error);
@@ -301,12 +269,45 @@ impl Worker {
         };
         greeted.tier = shared.own_tier(&name, &user);
         shared.metrics.connections.with_label_values(&["ok"]).inc();
-        let mode = shared.pool_mode(&name, &user, &database.serving.load().rules);
+        let mode = shared.pool_mode(&name, &greeted.login.user, &database.serving.load().rules);
         let facts = Facts::new(&user, &name, &line.stream);
         greeted.slot.shown.introduce(facts, greeted.application_name());
         let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         self.tasks.borrow_mut().insert(pid, waker);
         session::serve(line, database, greeted, mode, self.leaving.clone()).await;
+    }
+
+    /// Who the client is, in time.
+    async fn log_in(
+        &self,
+        line: &mut Line,
+        startup: &Startup,
+        door: &Door,
+        limit: Duration,
+        database: &Rc<Database>,
+    ) -> Result<Greeted, Error> {
+        let shared = &self.shared;
+        let lookup = shared.lookup(&database.name);
+        let logging_in = startup::log_in(line, startup, door, &lookup, &shared.clients, database);
+        let logging_in = pin!(tokio::time::timeout(limit, logging_in));
+        match panics::contained(&shared.metrics, logging_in).await {
+            Ok(Ok(logged_in)) => logged_in,
+            Ok(Err(_)) => Err(Error::client(
+                SqlState::INVALID_AUTHORIZATION,
+                "canceling authentication due to timeout",
+            )),
+            Err(Panicked) => Err(Error::internal("weir has failed while letting this client in")
+                .hint("weir's log says more")),
+        }
+    }
+
+    /// Room for a client that has shown who it is. Others may have logged in at the same time.
+    fn seats(&self, user: &str, database: &str) -> Result<Taken, Error> {
+        let config = self.shared.config.load();
+        match self.shared.clients.len() > config.limits.clients {
+            true => Err(too_many_clients()),
+            false => self.shared.seats.take(&config, user, database),
+        }
     }
 
     /// The database of that name as this worker serves it.
@@ -353,6 +354,12 @@ impl Worker {
             self.shared.metrics.clone(),
         )
     }
+}
+
+fn too_many_clients() -> Error {
+    Error::client(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+        .hint("raise limits.clients in weir.toml")
+        .fatal()
 }
 
 /// Cancels what the client with this key runs, and keeps its servers from being handed on until the

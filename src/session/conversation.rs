@@ -3,7 +3,7 @@ use super::parameters::Told;
 use super::segment::Segment;
 use super::simple::Ended;
 use super::startup::Greeted;
-use super::{Database, PoolMode, Protocol, Serving, Session, Stop};
+use super::{Blocks, Database, PoolMode, Protocol, Serving, Session, Stop};
 use crate::backend::cancel::cancel;
 use crate::error::{Error, SqlState};
 use crate::exec::broken::Broken;
@@ -47,12 +47,17 @@ pub async fn serve(
     let plain = database.serving.load().rules.is_plain();
     let metrics = database.metrics.clone();
     let mut session = Session::new(client, database, greeted, leaving);
+    if mode == PoolMode::Statement {
+        session.blocks = Blocks::Refused;
+    }
     let slot = session.slot.clone();
     let served = {
         let serving = pin!(async {
             match mode {
                 PoolMode::Session if plain => session.relay_all().await,
-                PoolMode::Session | PoolMode::Transaction => session.converse().await,
+                PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
+                    session.converse().await
+                }
             }
         });
         let mut served = pin!(panics::contained(&metrics, serving));
@@ -112,6 +117,7 @@ impl Session {
             turn: None,
             described: None,
             default_tier: greeted.tier,
+            blocks: Blocks::Allowed,
             resting: true,
             passed_on: None,
             deciding: false,
@@ -244,6 +250,22 @@ impl Session {
         self.told(error);
         self.segment = Segment::Failed;
         Ok(())
+    }
+
+    /// Statement pooling: a client that is left in a transaction block is told so and sent home, as by
+    /// PgBouncer; what it has begun is rolled back.
+    pub(super) async fn refuse_block(&mut self) -> Ended {
+        let error = Error::client(
+            SqlState::PROTOCOL_VIOLATION,
+            "transaction blocks not allowed in statement pooling mode",
+        );
+        self.say_goodbye(&error.fatal()).await;
+        Ended
+    }
+
+    /// Whether it is in a transaction block, and may not be.
+    pub(super) fn is_in_refused_block(&self) -> bool {
+        self.blocks == Blocks::Refused && self.txn.status() != Status::Idle
     }
 
     pub(super) async fn say_goodbye(&mut self, error: &Error) {

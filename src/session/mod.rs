@@ -155,6 +155,15 @@ pub enum PoolMode {
     Transaction,
     /// Plain pooling only.
     Session,
+    /// As `Transaction`, and a transaction block ends the session.
+    Statement,
+}
+
+/// Whether the client may open transaction blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Blocks {
+    Allowed,
+    Refused,
 }
 
 /// What bounds one session.
@@ -389,6 +398,7 @@ pub struct Session {
     /// Whose connections its statements use unless they or the session say otherwise; `None`: as
     /// their plans say.
     default_tier: Option<TierId>,
+    blocks: Blocks,
     /// The client has been told that it may go on, and has not spoken since.
     resting: bool,
     /// When servers were last told of the client's cancel request.

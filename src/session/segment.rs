@@ -255,6 +255,9 @@ impl Session {
         self.let_go_of_locks().await?;
         self.settle().await;
         self.end_turn();
+        if self.is_in_refused_block() {
+            return Err(Box::pin(self.refuse_block()).await);
+        }
         self.ready();
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::cancel::{Clients, Slot};
 use super::parameters::Parameters;
 use super::{Database, own, parameters};
-use crate::auth::client::{self, Lookup, Method};
+use crate::auth::client::{self, Lookup, Method, Strangers};
+use crate::auth::hba::{Hba, Origin, Visitor, Way};
 use crate::auth::tls::Acceptor;
 use crate::auth::users::Users;
 use crate::auth::{Login, Secret};
@@ -22,10 +23,76 @@ use std::sync::Arc;
 /// How clients may come in.
 pub struct Door {
     pub tls: TlsPolicy,
-    pub method: Method,
+    pub entry: Entry,
+    pub strangers: Strangers,
     pub users: Users,
+    /// Names of the system's users, by number, where somebody is let in by his own.
+    pub system_users: HashMap<u32, String>,
     /// What servers are told for a user, where it is not what the client has shown.
     pub server_secrets: HashMap<String, Secret>,
+    /// Whom everybody is on a database's servers, by the database's name; `*`: those with no entry.
+    pub server_logins: HashMap<String, Option<Arc<Login>>>,
+    /// Start-up parameters that servers never hear of.
+    pub ignored_parameters: Vec<String>,
+    pub add_host: AddHost,
+}
+
+/// What clients have to show.
+pub enum Entry {
+    /// All of them the same.
+    All(Method),
+    /// As the first line says that fits.
+    ByLine(Hba),
+}
+
+/// Whether a client's address stands behind its application's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddHost {
+    No,
+    Yes,
+}
+
+impl Door {
+    /// Whom every client of that database is on its servers, if that is not who it is itself.
+    fn server_login(&self, database: &str) -> Option<Arc<Login>> {
+        self.server_logins.get(database).or_else(|| self.server_logins.get("*"))?.clone()
+    }
+
+    /// How this client has to show who it is.
+    fn method(&self, visitor: &Visitor<'_>) -> Result<Method, Error> {
+        let hba = match &self.entry {
+            Entry::All(method) => return Ok(*method),
+            Entry::ByLine(hba) => hba,
+        };
+        let refuse =
+            |message: String| Err(Error::client(SqlState::INVALID_AUTHORIZATION, message).fatal());
+        match (hba.way(visitor), visitor.origin) {
+            (Some(Way::Ask(method)), _) => Ok(method),
+            (Some(Way::Peer), Origin::Local { uid: Some(uid) })
+                if self.system_users.get(&uid).is_some_and(|name| name == visitor.user) =>
+            {
+                Ok(Method::Trust)
+            }
+            (Some(Way::Peer), _) => {
+                refuse(format!("Peer authentication failed for user \"{}\"", visitor.user))
+            }
+            (Some(Way::Reject), _) => {
+                refuse(format!("pg_hba.conf rejects connection for {}", told(visitor)))
+            }
+            (None, _) => refuse(format!("no pg_hba.conf entry for {}", told(visitor))),
+        }
+    }
+}
+
+/// In PostgreSQL's words.
+fn told(visitor: &Visitor<'_>) -> String {
+    let Visitor { origin, tls, database, user } = visitor;
+    let host = match origin {
+        Origin::Local { .. } => "[local]".to_owned(),
+        Origin::Host(address, _) => address.to_string(),
+    };
+    let encryption = if *tls { "SSL encryption" } else { "no encryption" };
+    format!("host \"{host}\", user \"{user}\", database \"{database}\", {encryption}")
 }
 
 pub enum TlsPolicy {
@@ -83,6 +150,10 @@ pub async fn arrive(mut line: Line, door: &Door) -> Result<Arrival, (Line, Error
                     answer_encryption(&mut line, false).await;
                     continue;
                 };
+                if matches!(line.stream, Stream::Unix(_)) {
+                    answer_encryption(&mut line, false).await;
+                    continue;
+                }
                 if encrypted || !line.input.is_empty() {
                     let error = Error::client(
                         SqlState::PROTOCOL_VIOLATION,
@@ -100,7 +171,9 @@ pub async fn arrive(mut line: Line, door: &Door) -> Result<Arrival, (Line, Error
             }
             Greeting::Cancel { pid, secret } => return Ok(Arrival::Cancel { pid, secret }),
             Greeting::Startup(startup) => {
-                if matches!(door.tls, TlsPolicy::Require(_)) && !encrypted {
+                // As in PostgreSQL, a Unix socket is private enough.
+                let private = encrypted || matches!(line.stream, Stream::Unix(_));
+                if matches!(door.tls, TlsPolicy::Require(_)) && !private {
                     let error = Error::client(
                         SqlState::INVALID_AUTHORIZATION,
                         "connection requires a valid TLS session",
@@ -144,9 +217,13 @@ pub async fn log_in(
     database: &Rc<Database>,
 ) -> Result<Greeted, Error> {
     let login = identify(line, startup, door, lookup).await?;
-    let login = Arc::new(login);
+    let login = door.server_login(&database.name).unwrap_or_else(|| Arc::new(login));
     let serving = database.serving.load_full();
     let mut values = startup_settings(startup)?;
+    values.retain(|name, _| !door.ignored_parameters.iter().any(|ignored| ignored == name));
+    if door.add_host == AddHost::Yes {
+        add_host(&mut values, origin(line)?);
+    }
     let choices = own::Choices { rules: &serving.rules, tiers: &database.limits.tiers };
     let own = own::take(&mut values, &choices).map_err(Error::fatal)?;
     let values = parameters::shared(database, &login.user, values);
@@ -192,13 +269,38 @@ pub async fn identify(
         }
         TlsPolicy::Allow(_) | TlsPolicy::Require(_) | TlsPolicy::Off => None,
     };
-    let ask = client::Door { method: door.method, users: &door.users, lookup, end_point };
+    let visitor = Visitor {
+        origin: origin(line)?,
+        tls: line.stream.is_tls(),
+        database: startup.get("database").unwrap_or(user),
+        user,
+    };
+    let (method, strangers) = (door.method(&visitor)?, door.strangers);
+    let ask = client::Door { method, strangers, users: &door.users, lookup, end_point };
     let Line { stream, input, output, .. } = line;
     let mut login = client::authenticate(stream, input, output, user, &ask).await?;
     if let Some(secret) = door.server_secrets.get(&login.user) {
         login.secret = secret.clone();
     }
     Ok(login)
+}
+
+fn origin(line: &Line) -> Result<Origin, Error> {
+    line.stream.origin().map_err(|error| {
+        let message = format!("the client left during start-up: {error}");
+        Error::client(SqlState::CONNECTION_FAILURE, message).fatal()
+    })
+}
+
+/// As PgBouncer writes it.
+fn add_host(values: &mut Values, origin: Origin) {
+    let name = values.get("application_name").filter(|name| !name.is_empty());
+    let name = name.map_or("app", String::as_str);
+    let named = match origin {
+        Origin::Host(address, port) => format!("{name} - {address}:{port}"),
+        Origin::Local { .. } => format!("{name} - unix"),
+    };
+    values.insert("application_name".to_owned(), named);
 }
 
 /// A long secret is told only to clients that have agreed to protocol 3.2.

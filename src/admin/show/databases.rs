@@ -47,7 +47,7 @@ impl Show for Databases {
                 server.host.into(),
                 server.port.into(),
                 server.dbname.into(),
-                Cell::Null,
+                sizes.force_user.map_or(Cell::Null, Cell::from),
                 sizes.size.into(),
                 sizes.min_idle.into(),
                 sizes.reserve.into(),

@@ -1,6 +1,7 @@
 //! From the file to [`Config`]: syntax, paths, secrets, and what types cannot say.
 use super::check::line_of;
 use super::{Config, Secret, TlsMode};
+use crate::server::pgbouncer::{self, Translation};
 use std::{fmt, fs, path::Path};
 
 /// A configuration that can be served, and what its writer should hear about it.
@@ -24,6 +25,8 @@ impl std::error::Error for Problems {}
 
 impl Config {
     /// Reads `weir.toml` and the secrets that it points to. Paths become relative to its folder.
+    ///
+    /// A pgbouncer.ini is read as what weir makes of it.
     pub fn load(path: &Path) -> Result<Loaded, Problems> {
         Self::load_as(path, Self::parse)
     }
@@ -33,13 +36,25 @@ impl Config {
         path: &Path,
         parse: impl FnOnce(&str, &str) -> Result<Self, Problems>,
     ) -> Result<Loaded, Problems> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
+        let (text, rules, warnings) = match pgbouncer::is_its_file(path) {
+            false => {
+                let text = fs::read_to_string(path);
+                let text =
+                    text.map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
+                (text, Vec::new(), Vec::new())
+            }
+            true => {
+                let Translation { weir_toml, rules, warnings } = pgbouncer::translate(path)?;
+                (weir_toml, rules, warnings)
+            }
+        };
         let mut config = parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.resolve(folder);
         config.file = Some(path.to_owned());
-        let mut hearing = Hearing::of(text);
+        config.rules_texts =
+            rules.into_iter().map(|file| (folder.join(file.name), file.text)).collect();
+        let mut hearing = Hearing { warnings, ..Hearing::of(text) };
         if holds_secrets(&config) {
             hearing.warn_if_world_readable(path);
         }
@@ -70,7 +85,10 @@ impl Config {
             .chain(&mut self.admin.certificate)
             .chain(&mut self.admin.key)
             .chain(&mut self.admin.client_authorities)
-            .chain(&mut self.auth.users_file);
+            .chain(&mut self.auth.users_file)
+            .chain(&mut self.auth.hba_file)
+            .chain(&mut self.listen.unix)
+            .chain(&mut self.listen.handover);
         for path in paths {
             *path = folder.join(&*path);
         }
@@ -88,6 +106,7 @@ impl Config {
             .chain(&mut self.control.password)
             .chain(&mut self.admin.token)
             .chain(&mut self.admin.look_token)
+            .chain(self.databases.values_mut().filter_map(|own| own.password.as_mut()))
     }
 
     pub(super) fn take_secrets(
@@ -124,7 +143,7 @@ impl Config {
         if self.rules.is_empty() {
             problem("rules names no file; write rules = [\"rules.toml\"]");
         }
-        if self.listen.clients.is_empty() {
+        if self.listen.clients.is_empty() && self.listen.unix.is_empty() {
             problem("listen.clients is empty: nobody could connect");
         }
         self.admin.check(self.listen.admin).into_iter().for_each(&mut problem);
@@ -194,6 +213,7 @@ fn holds_secrets(config: &Config) -> bool {
     let user_secrets =
         config.users.iter().flat_map(|u| u.password.iter().chain(&u.server_password));
     let admin = config.admin.token.iter().chain(&config.admin.look_token);
-    let mut all = user_secrets.chain(&config.control.password).chain(admin);
+    let of_databases = config.databases.values().filter_map(|own| own.password.as_ref());
+    let mut all = user_secrets.chain(&config.control.password).chain(of_databases).chain(admin);
     all.any(|secret| matches!(secret, Secret::Text(_)))
 }

@@ -40,10 +40,24 @@ fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
     let config = parse(&uncommented).unwrap();
     // Everything that has no value by default has one here: a new setting must be documented.
     let Config {
-        file: _, rules: _, workers, listen: _, tls, auth, users, control, databases, ..
+        file: _,
+        rules: _,
+        workers,
+        listen,
+        tls,
+        auth,
+        users,
+        control,
+        databases,
+        limits,
+        ..
     } = config;
     let Tls { mode: _, certificate, key } = tls;
-    let Auth { method: _, users_file, query } = auth;
+    let Auth { method: _, hba_file, known_users_only: _, users_file, query } = auth;
+    assert!(hba_file.is_some() && listen.unix_group.is_some() && listen.handover.is_some());
+    assert!(limits.clients_per_user.is_some() && limits.clients_per_database.is_some());
+    assert!(limits.server_connections_per_user.is_some());
+    assert!(limits.server_connections_per_database.is_some());
     assert!(workers.is_some() && certificate.is_some() && key.is_some());
     assert!(users_file.is_some() && query.is_some() && control.password.is_some());
     let Some(User {
@@ -52,6 +66,7 @@ fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
         server_password: Some(_),
         pool_mode: Some(_),
         pool_size: Some(_),
+        reserve: Some(_),
         tier: Some(_),
         max_clients: Some(_),
         max_server_connections: Some(_),
@@ -60,8 +75,16 @@ fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
         panic!("the example shows a user with every setting");
     };
     let Some(Overrides {
+        user: Some(_),
+        password: Some(_),
+        auth_query: Some(_),
+        auth_database: Some(_),
+        connect_query: Some(_),
         pool_mode: Some(_),
         pool_size: Some(_),
+        min_idle: Some(_),
+        reserve: Some(_),
+        server_lifetime: Some(_),
         tier: Some(_),
         max_clients: Some(_),
         max_server_connections: Some(_),
@@ -97,6 +120,7 @@ fn every_setting_stands_in_the_reference() {
             "users" => "user",
             "databases" => "database",
             "tiers" => "tier",
+            "rules_texts" => "rules",
             other => other,
         };
         if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {

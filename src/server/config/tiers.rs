@@ -39,6 +39,8 @@ pub enum PoolMode {
     Transaction,
     /// Plain pooling only: when the client leaves.
     Session,
+    /// After each statement; transaction blocks are refused.
+    Statement,
 }
 
 /// What one `[tier.NAME]` says; `None`: as `[pool]`, `[timeouts]` and `[breaker.statement]` say.
@@ -103,8 +105,9 @@ impl Config {
         let silent = TierSettings::default();
         let own = self.tiers.get(tier).unwrap_or(&silent);
         let (pool, timeouts) = (&self.pool, &self.timeouts);
-        let personal = if tier == INTERACTIVE { self.own_size(database, user) } else { None };
-        let size = personal.or(own.size).unwrap_or(pool.size);
+        let (of_user, of_database) = (self.user(user), self.database(database));
+        let personal = |own: Option<usize>| own.filter(|_| tier == INTERACTIVE);
+        let size = personal(self.own_size(database, user)).or(own.size).unwrap_or(pool.size);
         let or = |own: Option<Limit>, otherwise: Option<Duration>| match own {
             None => otherwise,
             Some(Limit::Off) => None,
@@ -114,8 +117,14 @@ impl Config {
             name: tier.to_owned(),
             size,
             // What is inherited was written for another size.
-            min_idle: own.min_idle.unwrap_or(pool.min_idle).min(size),
-            reserve: own.reserve.unwrap_or(pool.reserve.min(size)),
+            min_idle: personal(of_database.and_then(|own| own.min_idle))
+                .or(own.min_idle)
+                .unwrap_or(pool.min_idle)
+                .min(size),
+            reserve: personal(of_user.and_then(|user| user.reserve))
+                .or(personal(of_database.and_then(|own| own.reserve)))
+                .or(own.reserve)
+                .unwrap_or(pool.reserve.min(size)),
             reserve_after: own.reserve_after.unwrap_or(pool.reserve_after),
             queue: own.queue.unwrap_or(pool.queue),
             checkout: own.checkout.unwrap_or(timeouts.checkout),
@@ -123,20 +132,23 @@ impl Config {
             idle_in_transaction: or(own.idle_in_transaction, timeouts.idle_in_transaction),
             total: or(own.total, timeouts.total),
             server_idle: or(own.server_idle, timeouts.server_idle),
-            server_lifetime: or(own.server_lifetime, timeouts.server_lifetime),
+            server_lifetime: or(
+                of_database.and_then(|own| own.server_lifetime).or(own.server_lifetime),
+                timeouts.server_lifetime,
+            ),
             slow_statement: or(own.slow_statement, self.breaker.statement.slow),
         }
     }
 
     /// The tier that weir.toml gives to a user's statements in a database; `None`: the plan decides.
     pub fn own_tier(&self, database: &str, user: &str) -> Option<&str> {
-        let (user, database) = (self.user(user), self.databases.get(database));
+        let (user, database) = (self.user(user), self.database(database));
         let of_user = user.and_then(|user| user.tier.as_deref());
         of_user.or_else(|| database.and_then(|database| database.tier.as_deref()))
     }
 
     fn own_size(&self, database: &str, user: &str) -> Option<usize> {
-        let (user, database) = (self.user(user), self.databases.get(database));
+        let (user, database) = (self.user(user), self.database(database));
         user.and_then(|user| user.pool_size)
             .or_else(|| database.and_then(|database| database.pool_size))
     }

@@ -38,3 +38,10 @@ pub fn size<'de, D: Deserializer<'de>>(input: D) -> Result<usize, D::Error> {
     };
     parsed.ok_or_else(|| de::Error::custom(SIZE_HINT))
 }
+
+/// A file's mode, in octal.
+pub fn mode<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    let hint = || de::Error::custom("a mode is written in octal: \"0770\"");
+    let text = String::deserialize(input).map_err(|_| hint())?;
+    u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777).ok_or_else(hint)
+}
