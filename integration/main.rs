@@ -29,6 +29,7 @@ mod survey;
 mod sighting;
 mod pool;
 mod serving;
+mod packaging;
 mod dashboard;
 mod values;
 mod protocol;

@@ -12,6 +12,7 @@
 //! - `setup`, `rules`: the placement on the shards · `servers`: how these commands log in
 //! - `import`: PgBouncer's configuration as weir's own files
 //! - `load`: an existing database, copied into the shards
+//! - `ping`: is weir well
 //! - `recover`: finish what transactions over several shards left behind
 //! - `gather`: the schema of the gather database
 //! - `top`: what a running weir does, in the terminal
@@ -22,6 +23,7 @@ mod gather;
 pub mod demo;
 mod import;
 pub mod load;
+mod ping;
 pub mod recover;
 pub mod rules;
 pub mod serve;
@@ -74,6 +76,8 @@ enum Command {
     Top(top::Args),
     /// Write PgBouncer's configuration as weir's own files.
     Import(import::Args),
+    /// Ask the weir on this machine whether it is well.
+    Ping(ping::Args),
     /// Finish transactions over several shards that were left behind.
     Recover(recover::Args),
 }
@@ -90,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Ping(args) => ping::run(&args),
         Command::Recover(args) => recover::run(&args),
     };
     outcome.unwrap_or_else(|failure| {

@@ -124,7 +124,10 @@ fn reads_certificates(place: &pool::Place) -> bool {
 fn same_pools(old: &Config, new: &Config) -> bool {
     let users = |config: &Config| -> Vec<_> {
         let users = config.users.iter();
-        users.map(|user| (user.name.clone(), user.pool_size, user.max_server_connections)).collect()
+        let sizes = |user: &super::config::User| {
+            (user.name.clone(), user.pool_size, user.reserve, user.max_server_connections)
+        };
+        users.map(sizes).collect()
     };
     old.pool == new.pool
         && old.tiers == new.tiers
