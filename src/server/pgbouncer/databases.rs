@@ -142,8 +142,12 @@ pub fn database(entry: &Entry, common: &Common, draft: &mut Draft) -> Result<Rul
     if let Some(query) = get("connect_query") {
         set("connect_query", text(query));
     }
-    if let Some(user) = get("user") {
-        set("user", text(user));
+    match get("user") {
+        Some(user) => set("user", text(user)),
+        None if common.needs_user => {
+            return Err("auth_type any needs user= here, as in PgBouncer".to_owned());
+        }
+        None => {}
     }
     if let Some(password) = get("password") {
         set("password", text(password));

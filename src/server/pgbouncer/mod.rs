@@ -107,6 +107,8 @@ fn told(wrong: &Unreadable) -> String {
 
 /// What databases need to know of the rest.
 pub struct Common {
+    /// Clients are not asked who they are, so each database has to say who they are on its server.
+    needs_user: bool,
     pool_size: u64,
     has_reserve: bool,
     auth_user: Option<String>,
@@ -248,6 +250,7 @@ impl Translator {
         }
         let users = self.users(path);
         Common {
+            needs_user: self.used("auth_type").value == "any",
             pool_size,
             has_reserve,
             auth_user: self.said("auth_user"),

@@ -138,6 +138,14 @@ fn users_are_looked_up_in_a_database_that_there_is() {
 }
 
 #[test]
+fn whoever_may_be_anybody_is_somebody_on_the_servers() {
+    let folder =
+        Folder::with("[databases]\na = host=b\nc = host=d user=e\n[pgbouncer]\nauth_type = any\n");
+    let problem = "pgbouncer.ini:2: a: auth_type any needs user= here, as in PgBouncer";
+    assert_eq!(folder.problems(), [problem]);
+}
+
+#[test]
 fn what_is_left_out_harmlessly_is_a_warning_unless_it_is_pgbouncers_default() {
     let folder = Folder::with(
         "[databases]\na = host=b\n[peers]\n1 = host=/tmp\n2 = host=/var\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
