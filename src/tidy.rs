@@ -11,6 +11,8 @@ const HOMES: &[(&str, &str)] = &[
     ("tokio_postgres", "backend"),
     ("bb8", "pool"),
     ("prometheus", "telemetry"),
+    ("opentelemetry_proto", "telemetry"),
+    ("prost", "telemetry"),
     ("clap", "cli"),
     ("crossterm", "cli"),
     ("rustix", "server"),

@@ -8,6 +8,8 @@
 //! - `console`: the database `weir`
 //! - `restart`: another weir takes over
 //! - `life`: start, dying shards, reloads, metrics, the end
+//! - `traced`: spans as a collector gets them
+//! - `observed`: metrics as Prometheus reads them, slow statements
 //! - `fence`: placement
 //! - `strangers`: nobody is taken for the client before
 mod admin;
@@ -16,9 +18,11 @@ mod door;
 mod console;
 mod fence;
 mod life;
+mod observed;
 mod pgbouncer;
 mod plain;
 mod restart;
+mod traced;
 mod strangers;
 
 use crate::cluster::Cluster;

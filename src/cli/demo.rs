@@ -47,7 +47,7 @@ const FIRST_SHARD_PORT: u16 = 5441;
 const DRAIN: Duration = Duration::from_secs(2);
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    logging::init("warn", logging::Format::Text).map_err(Failure::new)?;
+    logging::init("warn", logging::Format::Text, 0).map_err(Failure::new)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(demo(args))
 }

@@ -1,9 +1,10 @@
 //! `weir serve`: the proxy itself.
 use super::Failure;
-use crate::server::config::{Config, Loaded};
+use crate::server::config::{Config, Loaded, Logging};
 use crate::server::notify::{self, State};
 use crate::server::{Begins, Ending, Server};
 use crate::telemetry::logging;
+use crate::telemetry::sampler::LeftOut;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +38,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let file = args.file.as_ref().unwrap_or(&args.config);
     let Loaded { config, warnings } = Config::load(file)
         .map_err(|problems| Failure::new(format!("the configuration has problems\n{problems}")))?;
-    logging::init(&config.logging.level, config.logging.format).map_err(Failure::new)?;
+    let Logging { level, format, repeat, .. } = &config.logging;
+    let left_out = logging::init(level, *format, *repeat).map_err(Failure::new)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -47,18 +49,19 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begins = if args.takeover { Begins::TakingOver } else { Begins::Alone };
-    runtime.block_on(serve(config, begins))
+    runtime.block_on(serve(config, begins, left_out))
 }
 
 /// Until a signal ends it: SIGHUP reloads, SIGTERM lets clients finish, SIGINT stops at once. When another weir
 /// has taken over, the clients that are still here may stay for a while.
-async fn serve(config: Config, begins: Begins) -> Result<ExitCode, Failure> {
+async fn serve(config: Config, begins: Begins, left_out: LeftOut) -> Result<ExitCode, Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut successor = signal(SignalKind::user_defined2())?;
     let (drain, handover) = (config.timeouts.drain, config.timeouts.handover);
     let mut server = Server::start_as(config, begins).await?;
+    server.tells(left_out);
     for address in server.clients() {
         tracing::info!(%address, "listening for clients");
     }

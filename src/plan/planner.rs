@@ -17,6 +17,7 @@ use super::used::Used;
 use super::{Access, Asks, Command, Context, Plan, Planned, Splice, Target, Unroutable};
 use crate::rules::Reads;
 use crate::sql::compat::{Analysis, NotAnalysed, for_analysis};
+use crate::sql::lexer::{Lexer, TokenKind};
 use crate::sql::shape::{Shape, shape_into};
 use crate::sql::statement::{Insert, Query, Source, Statement};
 use crate::sql::verb::{Verb, classify};
@@ -191,15 +192,30 @@ fn finished(
 ) -> Result<(Plan, Keep), Unroutable> {
     let (plan, keep) = build(statement, shape, context)?;
     let runs_code = matches!(classify(&shape.text), Verb::Do | Verb::Call);
-    let text = shown(&shape.text).into();
-    Ok((Plan { fingerprint: fingerprint(shape), shape: text, runs_code, ..plan }, keep))
+    let shown = shown(&shape.text).into();
+    Ok((Plan { fingerprint: fingerprint(shape), shape: shown, runs_code, ..plan }, keep))
 }
 
-/// As much of a shape as logs and views show.
-fn shown(shape: &str) -> &str {
+/// As logs and views show a shape: no literal is in it, also none that decides the plan or belongs to a
+/// statement whose plan is not kept (`PASSWORD 'x'`), and no more than a page.
+fn shown(shape: &str) -> String {
     const SHOWN_BYTES: usize = 2048;
-    let mut ends = (0..=SHOWN_BYTES.min(shape.len())).rev();
-    ends.find_map(|end| shape.get(..end)).unwrap_or_default()
+    let mut shown = String::new();
+    // What cannot be read may be anything: it is not shown.
+    for token in Lexer::of_shape(shape).map_while(Result::ok) {
+        let text = token.text(shape);
+        match token.kind.is_literal() || token.kind == TokenKind::Lifted {
+            true => shown.push('?'),
+            false => shown.push_str(text),
+        }
+        if shown.len() > SHOWN_BYTES {
+            let mut ends = (0..=SHOWN_BYTES).rev();
+            shown.truncate(ends.find(|end| shown.is_char_boundary(*end)).unwrap_or_default());
+            shown.push('…');
+            break;
+        }
+    }
+    shown
 }
 
 fn fingerprint(shape: &Shape) -> u64 {

@@ -1,5 +1,6 @@
 //! Configuration and rules files → what all workers share.
 use super::admin::open_gate;
+use super::collector;
 use super::config::{Changes, Config, PoolMode};
 use super::door::open_door;
 use super::fence::Fence;
@@ -26,14 +27,16 @@ use crate::pool::{
 use crate::rules::{self, Rules};
 use crate::session::cancel::Clients;
 use crate::session::startup::Door;
-use crate::session::{self, Commons, GatherState, Limits, ServerSet, Servers, Serving};
+use crate::session::{self, Commons, GatherState, Limits, Log, ServerSet, Servers, Serving};
 use crate::telemetry::metrics::{Metrics, PoolGauges, ServerGauges};
+use crate::telemetry::sampler::LeftOut;
+use crate::telemetry::traces::Tracer;
 use crate::txn::footing::{self, Footing};
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -68,6 +71,10 @@ pub struct Shared {
     /// What the console has asked for.
     pub ending: watch::Sender<Option<Ending>>,
     pub history: History,
+    /// Log lines that were left out.
+    pub left_out: OnceLock<LeftOut>,
+    /// Statements are traced.
+    tracer: Option<Arc<Tracer>>,
     /// Held by a reload: there is one at a time.
     pub reloading: tokio::sync::Mutex<()>,
 }
@@ -111,6 +118,7 @@ impl Shared {
     pub async fn assemble(config: &Arc<Config>) -> Result<Self, Error> {
         let connecting = Connecting::default().within(config);
         let metrics = Arc::new(Metrics::new());
+        let tracer = collector::open(&config.tracing, |name| std::env::var(name).ok(), &metrics)?;
         let mut databases = HashMap::new();
         for path in &config.rules {
             let rules = read_rules(path, config)?;
@@ -148,6 +156,8 @@ impl Shared {
             thrown_out: watch::Sender::new(()),
             ending: watch::Sender::new(None),
             history: History::default(),
+            left_out: OnceLock::new(),
+            tracer,
             reloading: tokio::sync::Mutex::default(),
         })
     }
@@ -175,6 +185,13 @@ impl Shared {
             resolution: config.timeouts.resolution,
             idle_in_transaction: tiers().map(|tier| tier.idle_in_transaction).collect(),
             total: tiers().map(|tier| tier.total).collect(),
+            tracer: self.tracer.clone(),
+            log: Log {
+                slow_statement: config.logging.slow_statement,
+                parameters: config.logging.parameters,
+                connections: config.logging.connections,
+                disconnections: config.logging.disconnections,
+            },
         }
     }
 
@@ -260,6 +277,10 @@ impl Shared {
             self.metrics.gather_ready.with_label_values(&[name]).set(ready.into());
         }
         let serving = self.databases.values().map(|source| source.serving.load_full());
+        self.metrics.set_limits(self.config.load().limits.clients);
+        if let Some(left_out) = self.left_out.get() {
+            self.metrics.set_left_out(left_out.get());
+        }
         self.databases.values().for_each(|source| source.commons.shapes.measure(Instant::now()));
         self.metrics.set_servers(serving.flat_map(|serving| server_gauges(&serving)));
         self.metrics.text()

@@ -65,6 +65,7 @@ pub struct Config {
     pub console: Console,
     pub admin: Admin,
     pub logging: Logging,
+    pub tracing: Tracing,
 }
 
 /// Where weir listens.
@@ -337,6 +338,35 @@ pub struct Logging {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,weir::pool=debug`.
     pub level: String,
     pub format: logging::Format,
+    /// Lines of one kind within ten seconds, below `error`; 0: all.
+    pub repeat: u32,
+    /// A statement that takes longer is logged.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub slow_statement: Option<Duration>,
+    /// Whether its line has its values, too.
+    pub parameters: bool,
+    /// A line for each client that logs in, and for each that leaves.
+    pub connections: bool,
+    pub disconnections: bool,
+}
+
+/// What statements did when, for a collector of OpenTelemetry.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tracing {
+    /// OTLP over HTTP; `None`: OTEL_EXPORTER_OTLP_ENDPOINT, else nothing is traced.
+    pub endpoint: Option<String>,
+    /// `None`: OTEL_SERVICE_NAME, else `weir`.
+    pub service_name: Option<String>,
+    /// Of statements whose client names no parent; `None`: OTEL_TRACES_SAMPLER_ARG, else one in a hundred.
+    pub ratio: Option<f64>,
+    /// What takes longer is always told.
+    #[serde(deserialize_with = "duration_or_off")]
+    pub slow: Option<Duration>,
+    /// And what fails.
+    pub failed: bool,
+    /// Servers are told the parent in a comment.
+    pub propagate: bool,
 }
 
 impl Default for Config {
@@ -364,6 +394,7 @@ impl Default for Config {
             console: Console::default(),
             admin: Admin::default(),
             logging: Logging::default(),
+            tracing: Tracing::default(),
         }
     }
 }
@@ -433,6 +464,19 @@ impl Default for Limits {
     }
 }
 
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            service_name: None,
+            ratio: None,
+            slow: Some(Duration::from_secs(1)),
+            failed: true,
+            propagate: false,
+        }
+    }
+}
+
 impl Default for Console {
     fn default() -> Self {
         Self { databases: vec!["weir".to_owned()], admins: Vec::new(), stats: Vec::new() }
@@ -441,7 +485,15 @@ impl Default for Console {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: logging::Format::Text }
+        Self {
+            level: "info".to_owned(),
+            format: logging::Format::Text,
+            repeat: 20,
+            slow_statement: Some(Duration::from_secs(1)),
+            parameters: false,
+            connections: false,
+            disconnections: false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - `config`: weir.toml
 //! - `pgbouncer`: pgbouncer.ini as weir.toml
 //! - `assemble`: configuration and rules files → what workers share
+//! - `collector`: traces on their way to a collector
 //! - `door`: how clients may come in
 //! - `seats`: how many clients a user or a database may have
 //! - `listening`: ports and Unix sockets
@@ -27,6 +28,7 @@ pub mod config;
 pub mod pgbouncer;
 mod admin;
 mod assemble;
+mod collector;
 mod console;
 mod deadlocks;
 mod door;
@@ -49,6 +51,7 @@ mod worker;
 
 use crate::admin::http;
 use crate::error::Error;
+use crate::telemetry::sampler::LeftOut;
 use assemble::Shared;
 use config::Config;
 use console::Console;
@@ -163,6 +166,12 @@ impl Server {
 
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Its metrics tell how many log lines were left out.
+    pub fn tells(&self, left_out: LeftOut) {
+        // Only the first is the process's.
+        drop(self.shared.left_out.set(left_out));
     }
 
     /// Puts the file that the configuration came from, and the files that it names as they are now, in

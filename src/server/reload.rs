@@ -148,6 +148,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("workers", old.workers != new.workers),
         ("limits", old.limits != new.limits),
         ("logging", old.logging != new.logging),
+        ("tracing", old.tracing != new.tracing),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }

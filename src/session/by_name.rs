@@ -120,7 +120,7 @@ impl Session {
         self.tie(at, &statement.planned);
         let statement = self.retold_statement(at, &statement).await?.unwrap_or(statement);
         self.ensure_said(at, &statement).await?;
-        let mut running = self.running(&statement.planned, at, call);
+        let mut running = Box::new(self.running(&statement.planned, at, call));
         running.asks(Instant::now());
         let outer = self.edit.take();
         let (mut text, mut edit) = executing(said, name, &statement, outer.as_deref());
@@ -132,7 +132,7 @@ impl Session {
         self.edit = Some(Rc::new(edit));
         let outcome = self.say(at, &text, Show::Forward).await;
         self.edit = outer;
-        self.ended_alone(running, &outcome);
+        self.ended_alone(*running, &outcome);
         outcome
     }
 
@@ -185,6 +185,7 @@ impl Session {
         };
         match explained {
             None => {
+                self.begin_trace(&statement.text);
                 let running = self.running_on_several(&statement.planned, None);
                 let outcome = self.answer_whole(&asked).await;
                 self.ended_on_several(running, &outcome);

@@ -61,6 +61,25 @@ enum Bond {
 struct GivenUp;
 
 impl Session {
+    /// The same, in a trace of its own if nothing is traced that it is a part of: the end of a pipeline.
+    pub(super) async fn commit_traced(
+        &mut self,
+        writers: &[usize],
+        show: Show,
+    ) -> Result<(), Stop> {
+        let alone = self.seen.trace.is_none();
+        if alone {
+            self.begin_trace("COMMIT");
+        }
+        let began = self.traced_now();
+        let outcome = self.commit_together(writers, show).await;
+        self.note_stage("commit", began);
+        if alone {
+            self.tell_commit(&outcome);
+        }
+        outcome
+    }
+
     /// What has been written there is committed everywhere or nowhere.
     pub(super) async fn commit_together(
         &mut self,
@@ -73,12 +92,21 @@ impl Session {
         let key = self.new_key(parties.anchor)?;
         self.slot.commits(Some(key.clone()));
         let decided = match self.prepare_all(Preparing::new(key.clone()), &parties).await {
-            Ok(prepared) => self.decide(prepared, &parties).await,
+            Ok(prepared) => {
+                let asked = self.note_step("PREPARE TRANSACTION", &parties.others, began);
+                let decided = self.decide(prepared, &parties).await;
+                self.note_step("COMMIT", &[parties.anchor], asked);
+                decided
+            }
             Err(trouble) => Err(trouble),
         };
         self.slot.commits(None);
         match decided {
-            Ok(decided) => self.carry_out(decided, &parties).await,
+            Ok(decided) => {
+                let asked = self.traced_now().unwrap_or(began);
+                self.carry_out(decided, &parties).await;
+                self.note_step("COMMIT PREPARED", &parties.others, asked);
+            }
             Err(trouble) => {
                 let outcome = match trouble {
                     Trouble::Unknown(_) => "unknown",
@@ -105,6 +133,13 @@ impl Session {
             self.complete("COMMIT")?;
         }
         self.part_with_lost().await
+    }
+
+    /// These servers have been told that, since then; until when.
+    fn note_step(&mut self, name: &'static str, sites: &[usize], from: Instant) -> Instant {
+        let to = self.traced_now().unwrap_or(from);
+        self.note_told(name, "commit", sites, (from, to));
+        to
     }
 
     fn parties(&self, writers: &[usize]) -> Parties {

@@ -46,11 +46,13 @@ pub async fn serve(
 ) {
     let plain = database.serving.load().rules.is_plain();
     let metrics = database.metrics.clone();
+    let came = Instant::now();
     let mut session = Session::new(client, database, greeted, leaving);
     if mode == PoolMode::Statement {
         session.blocks = Blocks::Refused;
     }
     let slot = session.slot.clone();
+    session.log_came();
     let served = {
         let serving = pin!(async {
             match mode {
@@ -73,6 +75,7 @@ pub async fn serve(
         Some(Err(Panicked)) => Box::pin(session.fall(panicked())).await,
         None => Box::pin(session.fall(Error::client(SHUTDOWN.0, SHUTDOWN.1).fatal())).await,
     }
+    session.log_left(came);
 }
 
 fn panicked() -> Error {
@@ -122,7 +125,7 @@ impl Session {
             passed_on: None,
             deciding: false,
             leaving,
-            seen: super::observed::Seen::default(),
+            seen: Box::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::statements::{Form, Naming, Statement};
 use super::{Protocol, Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::exec::relay::{Show, Step};
+use crate::exec::running::Said;
 use crate::ids::{HotKey, Oid};
 use crate::plan::{Command, Route};
 use crate::pool::shapes::Shape;
@@ -43,6 +44,7 @@ pub struct Ran {
     statement: Rc<Statement>,
     /// It draws from sequences where it runs.
     draws: bool,
+    said: Option<Rc<Said>>,
 }
 
 /// So many answers may be outstanding before weir waits for some.
@@ -121,6 +123,7 @@ impl Session {
         let portal = bind.portal_str().map_err(Error::from)?.to_owned();
         let name = bind.statement_str().map_err(Error::from)?;
         let statement = self.current(name)?;
+        self.begin_trace(&statement.text);
         self.allow_budget(&statement.planned);
         if let Command::Control(control) = &statement.planned.plan.command {
             self.refuse_if_failed(Some(control))?;
@@ -222,8 +225,9 @@ impl Session {
             encode::describe(Object::Portal, portal.as_bytes(), output);
             self.relay.expect(at, Step::DescribePortal, Show::Swallow);
         }
+        let said = self.said(&runs.text, &values);
         let draws = !has_drawn_key && !runs.planned.plan.draws.is_empty();
-        self.keep_portal(portal, Portal::On(at, shape, Some(Ran { statement: runs, draws })));
+        self.keep_portal(portal, Portal::On(at, shape, Some(Ran { statement: runs, draws, said })));
         Ok(())
     }
 
@@ -326,8 +330,10 @@ impl Session {
                 self.send(at, |out| encode::execute(name.as_bytes(), execute.max_rows, out));
                 self.relay.expect(at, Step::Execute, Show::Forward);
                 self.txn.draws_only_on(Some(at));
-                if let Some(Ran { statement, draws }) = ran {
-                    let running = self.running(&statement.planned, at, call);
+                if let Some(Ran { statement, draws, said }) = ran {
+                    self.begin_trace(&statement.text);
+                    let mut running = self.running(&statement.planned, at, call);
+                    running.said = said;
                     self.relay.time(running);
                     if draws {
                         self.txn.note_draws(at, &statement.planned.plan.draws);
@@ -342,6 +348,7 @@ impl Session {
                 self.allow_budget(&statement.planned);
                 self.catch_up().await?;
                 self.txn.remember_settings();
+                self.begin_trace(&statement.text);
                 self.execute_own(&statement).await?;
                 self.spend(name, statement);
                 Ok(())
@@ -379,12 +386,12 @@ impl Session {
             Command::Ddl => {
                 self.refuse_if_failed(None)?;
                 let planned = self.plan(&statement.text)?;
-                self.schema_observed(&statement.text, &planned).await
+                Box::pin(self.schema_observed(&statement.text, &planned)).await
             }
             Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
                 let planned = self.plan(&statement.text)?;
-                self.copy_observed(&statement.text, &planned).await
+                Box::pin(self.copy_observed(&statement.text, &planned)).await
             }
             Command::Query => {
                 Err(Error::internal("a routed statement has no portal of weir's own").into())

@@ -20,6 +20,8 @@
 //! - `judged`: what PostgreSQL says of statements that weir refuses
 //! - `calls`: a statement's shape may be refused, and its time is limited
 //! - `observed`: what becomes of a statement that has ended
+//! - `said`: what of them the log has
+//! - `traced`: their traces
 //! - `site`: bring a shard into the transaction · `clock`: what time it is there
 //! - `turn`: wait for a hot row's turn
 //! - `several`: queries whose rows are on several shards · `merged`: how shards are asked for their own
@@ -61,6 +63,8 @@ mod own;
 mod by_name;
 mod calls;
 mod observed;
+mod said;
+mod traced;
 mod judged;
 mod site;
 mod clock;
@@ -103,6 +107,7 @@ use crate::pool::{self, Cluster, HotRows, Ticket};
 use crate::rules::Rules;
 use crate::telemetry::metrics::{DatabaseMetrics, Metrics, Tally};
 use crate::telemetry::statements::StatementMetrics;
+use crate::telemetry::traces::Tracer;
 use crate::txn::Transaction;
 use crate::txn::footing::Footing;
 use arc_swap::ArcSwap;
@@ -189,6 +194,20 @@ pub struct Limits {
     pub resolution: Duration,
     /// For all that a statement does, by the tiers' ids.
     pub total: Arc<[Option<Duration>]>,
+    pub log: Log,
+    /// `None`: nothing is traced.
+    pub tracer: Option<Arc<Tracer>>,
+}
+
+/// What of clients and their statements is logged.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Log {
+    /// Statements that take longer.
+    pub slow_statement: Option<Duration>,
+    /// With their values.
+    pub parameters: bool,
+    pub connections: bool,
+    pub disconnections: bool,
 }
 
 /// How a worker opens pools to a set of servers.
@@ -244,6 +263,7 @@ pub struct Database {
     pub counters: DatabaseMetrics,
     /// Of statements that have ended.
     observed: StatementMetrics,
+    tracer: Option<Arc<Tracer>>,
     /// Not added to the counters yet.
     tally: RefCell<Tally>,
     pub metrics: Arc<Metrics>,
@@ -272,6 +292,7 @@ impl Database {
                 limits.tiers.clone(),
             ),
             tally: RefCell::default(),
+            tracer: limits.tracer.clone(),
             name: name.to_owned(),
             wildcard: current.rules.database == "*",
             shapes: commons.shapes,
@@ -407,7 +428,7 @@ pub struct Session {
     deciding: bool,
     /// Set when weir is about to end: who is between transactions has to leave.
     leaving: Rc<Cell<bool>>,
-    seen: observed::Seen,
+    seen: Box<observed::Seen>,
 }
 
 /// How the client said what runs now.

@@ -13,6 +13,7 @@ use crate::pool;
 use crate::pool::shapes::{Call, Ended};
 use crate::telemetry::metrics::Tally;
 use crate::telemetry::statements::{Labels, Role, Strategy, WEIR};
+use crate::telemetry::traces::{Trace, TraceParent};
 use crate::wire::params::Params;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,14 @@ pub(super) struct Seen {
     /// How the statement over several shards was answered, where it was not as planned.
     strategy: Option<Strategy>,
     /// What servers said of it.
-    failed: Option<SqlState>,
+    pub failed: Option<SqlState>,
+    /// What is told of the statement that is taken, if statements are traced.
+    pub trace: Option<Box<Trace>>,
+    /// The stage of it that goes on.
+    pub inside: Option<&'static str>,
+    /// SET weir.traceparent.
+    pub parent: Option<Box<TraceParent>>,
+    pub parent_is_local: bool,
     /// The relay's count of statements when the last transaction ended.
     ended_at: u64,
 }
@@ -50,7 +58,11 @@ impl Session {
         let shard = participant.map(|participant| participant.shard);
         let labels = Labels { shard, tier, role, strategy: alone(&planned.plan.command) };
         let before = std::mem::take(&mut self.seen.before);
-        Running::new(planned.plan.clone(), labels, before, call)
+        let mut running = Running::new(planned.plan.clone(), labels, before, call);
+        if let Some(trace) = self.seen.trace.take() {
+            running.trace = Some(Box::new((*trace, self.at(at))));
+        }
+        running
     }
 
     /// A statement of several shards begins.
@@ -85,8 +97,12 @@ impl Session {
             Err(Stop::Said) => Ended::Failed(self.seen.failed.unwrap_or(SqlState::INTERNAL_ERROR)),
             Err(Stop::End) => return,
         };
-        let finished = running.ended_alone(ended, Instant::now());
-        self.observe(&finished);
+        let mut finished = running.ended_alone(ended, Instant::now());
+        if let Some(trace) = self.seen.trace.take() {
+            finished.trace = Some(Box::new((*trace, None)));
+        }
+        self.seen.inside = None;
+        self.observe(finished);
     }
 
     /// A schema statement.
@@ -96,7 +112,7 @@ impl Session {
         planned: &Planned,
     ) -> Result<(), Stop> {
         let running = self.running_on_several(planned, None);
-        let outcome = Box::pin(self.schema_statement(statement, planned)).await;
+        let outcome = self.schema_statement(statement, planned).await;
         self.ended_on_several(running, &outcome);
         outcome
     }
@@ -108,7 +124,7 @@ impl Session {
         planned: &Planned,
     ) -> Result<(), Stop> {
         let running = self.running_on_several(planned, None);
-        let outcome = Box::pin(self.copy_several(statement, planned)).await;
+        let outcome = self.copy_several(statement, planned).await;
         self.ended_on_several(running, &outcome);
         outcome
     }
@@ -123,8 +139,16 @@ impl Session {
         self.seen.before = Before::default();
     }
 
+    /// A statement's fingerprint as logs, traces and the statement breaker's errors tell it.
+    pub(super) fn fingerprint(&self, plan: &Plan) -> String {
+        format!("{:08x}", (plan.fingerprint ^ self.database.salt) >> 32)
+    }
+
     /// A transaction is over. One in which no server has run a statement is none.
     pub(super) fn note_transaction(&mut self) {
+        if self.seen.parent_is_local {
+            (self.seen.parent, self.seen.parent_is_local) = (None, false);
+        }
         if self.relay.statements != self.seen.ended_at {
             self.seen.ended_at = self.relay.statements;
             self.database.tally.borrow_mut().server_transactions += 1;
@@ -140,7 +164,8 @@ impl Session {
     }
 
     /// An error of weir's own goes to the client.
-    pub(super) fn note_own_error(&self, error: &Error) {
+    pub(super) fn note_own_error(&mut self, error: &Error) {
+        self.tell_refused(error);
         self.database.metrics.error(error.blame);
         self.database.observed.failed(WEIR, error.code);
     }
@@ -149,7 +174,7 @@ impl Session {
     pub(super) fn observe_finished(&mut self) {
         let mut finished = std::mem::take(&mut self.relay.finished);
         for finished in finished.drain(..) {
-            self.observe(&finished);
+            self.observe(finished);
         }
         // Its room is used again.
         self.relay.finished = finished;
@@ -163,12 +188,19 @@ impl Session {
     }
 
     /// Every statement that a server has answered comes by here, once, when it has ended.
-    fn observe(&self, finished: &Finished) {
+    fn observe(&self, mut finished: Finished) {
         let rules = &self.serving.rules;
         let name = |shard: ShardId| rules.shard_name(shard);
         let took = finished.took();
         finished.plan.used.ran(took, finished.labels.strategy as u8);
         self.database.observed.ended(finished.labels, took, name);
+        if self.database.limits.log.slow_statement.is_some_and(|limit| took > limit) {
+            self.log_slow(&finished);
+        }
+        if let Some(trace) = finished.trace.take() {
+            let (trace, server) = *trace;
+            self.tell_trace(trace, &finished, server);
+        }
     }
 
     /// Adds what was counted to the metrics.
@@ -187,7 +219,7 @@ impl Session {
     }
 }
 
-fn role(role: pool::Role) -> Role {
+pub(super) fn role(role: pool::Role) -> Role {
     match role {
         pool::Role::Primary => Role::Primary,
         pool::Role::Replica => Role::Replica,

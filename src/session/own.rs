@@ -2,6 +2,7 @@
 //! statement's hint comes before what was SET, and that before what the client's user and database are
 //! given.
 use super::setting::Scope;
+use super::traced::TRACEPARENT;
 use super::{Session, Stop};
 use crate::error::{Error, SqlState};
 use crate::ids::{ShardId, TierId};
@@ -44,7 +45,7 @@ pub(super) fn is_own_setting(name: &str) -> bool {
 
 /// Is it one that SHOW answers?
 pub(super) fn is_known(name: &str) -> bool {
-    Setting::named(name).is_ok()
+    name == TRACEPARENT || Setting::named(name).is_ok()
 }
 
 /// Takes weir's own settings out of those that a start-up packet asks for: servers never hear of them.
@@ -162,6 +163,9 @@ impl Session {
         scope: Scope,
         tag: &str,
     ) -> Result<(), Stop> {
+        if name == TRACEPARENT {
+            return self.set_traceparent(value, scope, tag);
+        }
         let setting = Setting::named(name)?;
         let change = match value {
             Some(value) => self.choices().read(setting, value)?,
@@ -192,6 +196,9 @@ impl Session {
 
     /// SHOW: what holds for statements without a hint; empty where it depends on the statement.
     pub(super) fn show_own(&mut self, name: &str) -> Result<(), Stop> {
+        if name == TRACEPARENT {
+            return self.show_traceparent();
+        }
         let (own, rules) = (self.txn.settings.own(), &self.serving.rules);
         let value = match Setting::named(name)? {
             Setting::Shard => own.shard.map_or("", |shard| rules.shard_name(shard)),

@@ -269,6 +269,7 @@ impl Session {
             return Ok(());
         }
         let call = self.admit(self.shape_of(&bound.statement.planned, Route::Many))?;
+        self.begin_trace(&bound.statement.text);
         let running = self.running_on_several(&bound.statement.planned, call);
         let outcome = self.advance(&mut bound, max_rows).await;
         *portal.borrow_mut() = Some(bound);

@@ -252,6 +252,7 @@ impl Session {
         self.changes.clear();
         self.relay.marks = 0;
         self.relay.budget.end();
+        self.seen.trace = None;
         self.let_go_of_locks().await?;
         self.settle().await;
         self.end_turn();

@@ -180,6 +180,7 @@ impl Session {
             applied.retain(|name, _| IDENTITY.contains(&name.as_str()));
         }
         self.txn.settings.reset_all();
+        self.seen.parent = None;
         self.align(at, Show::Swallow).await?;
         let everywhere = alignment(&Arc::default(), self.txn.settings.session());
         let text = format!("RESET ALL;{}", everywhere.unwrap_or_default());

@@ -139,7 +139,8 @@ impl Session {
         planned: &Planned,
     ) -> Result<(), Stop> {
         let call = self.admit(self.shape_of(planned, Route::Many))?;
-        let running = self.running_on_several(planned, call);
+        let mut running = self.running_on_several(planned, call);
+        running.said = self.said(statement, &[]);
         let asked = Asked {
             text: statement,
             planned,
@@ -325,6 +326,7 @@ impl Session {
         mut sink: Sink<'_>,
     ) -> Result<Carried, Stop> {
         let mut rows = 0;
+        let began = self.traced_now();
         let ended = loop {
             if most == Some(rows) {
                 break self.pause(answer).await.map(|()| Carried::Paused);
@@ -368,6 +370,8 @@ impl Session {
                 Some(Heard::Row { stream, row }) => merger.push(stream, row.message().clone()),
                 Some(Heard::End { stream }) => {
                     merger.end(stream);
+                    let done = fan.at(stream);
+                    self.note_server_done(done);
                     Ok(())
                 }
                 None => break Err(Error::internal("a merge wants rows of no stream").into()),
@@ -379,17 +383,20 @@ impl Session {
             }
         };
         let all = matches!(ended, Ok(Carried::All { .. }));
-        let counters = &self.database.counters;
         match answer.kind {
             Kind::Query if answer.gathered.is_some() => {}
             Kind::Query => {
+                self.note_stage("merge", began);
+                let counters = &self.database.counters;
                 counters.merged_rows(rows);
                 if all {
                     counters.merged();
                 }
             }
-            Kind::Write | Kind::Moves(_) | Kind::Selected(_) if all => counters.scattered(),
-            Kind::Copies(_) | Kind::CopiesAlike if all => counters.copied(),
+            Kind::Write | Kind::Moves(_) | Kind::Selected(_) if all => {
+                self.database.counters.scattered();
+            }
+            Kind::Copies(_) | Kind::CopiesAlike if all => self.database.counters.copied(),
             Kind::Write
             | Kind::Copies(_)
             | Kind::CopiesAlike

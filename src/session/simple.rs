@@ -41,6 +41,7 @@ impl Session {
         }
         self.configured.clear();
         self.note_nothing();
+        self.seen.trace = None;
         // A simple query is no segment: what follows an error is not skipped.
         self.segment = Segment::Sound;
         if self.txn.status() == Status::Failed(Block::Implicit) {
@@ -200,6 +201,7 @@ impl Session {
             self.tie(at, planned);
             self.count(planned, at);
         }
+        self.begin_trace(text);
         self.ask(at, text, Show::Forward);
         // As in PostgreSQL's own log, one text is one statement.
         if let Some(first) = all.first() {
@@ -216,6 +218,7 @@ impl Session {
         {
             return outcome;
         }
+        self.begin_trace(statement);
         let planned = match self.plan(statement) {
             Ok(planned) => planned,
             Err(refusal) => return Err(Box::pin(self.judged_here(statement, refusal)).await),
@@ -232,7 +235,7 @@ impl Session {
             }
             Command::Ddl => {
                 self.refuse_if_failed(None)?;
-                self.schema_observed(statement, &planned).await
+                Box::pin(self.schema_observed(statement, &planned)).await
             }
             Command::Query | Command::CopyIn | Command::CopyOut => {
                 self.refuse_if_failed(None)?;
@@ -305,7 +308,7 @@ impl Session {
         self.note_configured(at, planned, statement, &[])?;
         let outer = self.edit.clone();
         match self.retold(at, statement, planned).await? {
-            None => self.ask(at, &planned.text(statement), Show::Forward),
+            None => self.ask(at, &self.handed_on(planned.text(statement)), Show::Forward),
             Some(sent) => {
                 let shift = outer.as_ref().map_or(0, |edit| edit.shift);
                 let text = sent.text.clone();
@@ -315,7 +318,8 @@ impl Session {
             }
         }
         self.edit = outer;
-        let running = self.running(planned, at, call);
+        let mut running = self.running(planned, at, call);
+        running.said = self.said(statement, &[]);
         self.relay.time(running);
         self.relay.asked();
         self.drain().await?;

@@ -153,6 +153,7 @@ impl Session {
         shards: &[ShardId],
         planned: &Planned,
     ) -> Result<Vec<usize>, Stop> {
+        let began = self.traced_now();
         let mut sites = Vec::with_capacity(shards.len());
         for &shard in shards {
             self.check_requested()?;
@@ -163,6 +164,8 @@ impl Session {
         }
         self.learn_defaults(&sites).await?;
         self.check_alike(&sites)?;
+        self.note_stage("checkout", began);
+        self.note_servers_asked(&sites);
         Ok(sites)
     }
 
@@ -272,7 +275,10 @@ impl Session {
         loop {
             let mut lines = self.relay.lines(&mut self.client, &mut self.txn.participants);
             match fan.succeeded(&mut lines).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.note_servers_done((0..fan.len()).filter_map(|stream| fan.at(stream)));
+                    return Ok(());
+                }
                 Err(halt) => self.halted(fan, halt, wording).await?,
             }
         }

@@ -53,6 +53,9 @@ impl Session {
         let failed = matches!(self.txn.status(), Status::Failed(_));
         let block = self.txn.status() != Status::Idle;
         let outcome = self.end_open_block(chain, ending).await;
+        if self.seen.trace.as_ref().is_some_and(|trace| !trace.stages.is_empty()) {
+            self.tell_commit(&outcome);
+        }
         if block {
             self.database.counters.ended(outcome.is_ok() && !failed && ending == Ending::Committed);
         }
@@ -161,9 +164,7 @@ impl Session {
         match (writers.as_slice(), self.txn.schema_change(), self.serving.rules.commit) {
             ([] | [_], SchemaChange::None, _) => self.commit_alone(show).await,
             ([] | [_], SchemaChange::Made, _) => Box::pin(self.commit_in_turn(show)).await,
-            ([_, _, ..], _, Commit::TwoPhase) => {
-                Box::pin(self.commit_together(&writers, show)).await
-            }
+            ([_, _, ..], _, Commit::TwoPhase) => Box::pin(self.commit_traced(&writers, show)).await,
             ([_, _, ..], _, Commit::InTurn) => Box::pin(self.commit_in_turn(show)).await,
         }
     }

@@ -1,7 +1,10 @@
 //! Log lines to standard error, as text or as one JSON object each.
+use super::sampler::{LeftOut, Sampler};
 use serde::{Deserialize, Serialize};
 use std::io::{self, IsTerminal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -12,18 +15,20 @@ pub enum Format {
 }
 
 /// Starts logging, once for the process: the one thing in weir that is process-wide, because
-/// libraries log, too. `level` is a level or directives such as `info,weir::pool=debug`.
-pub fn init(level: &str, format: Format) -> Result<(), String> {
+/// libraries log, too. `level` is a level or directives such as `info,weir::pool=debug`; `repeat`: so many
+/// lines of a kind within ten seconds, 0: all. What was left out is counted.
+pub fn init(level: &str, format: Format, repeat: u32) -> Result<LeftOut, String> {
     let filter = check(level)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    let started = match format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
+    let sampler = Sampler::new(repeat);
+    let left_out = sampler.left_out();
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines: Box<dyn Layer<_> + Send + Sync> = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| format!("logging cannot start: {error}"))
+    let log = Registry::default().with(lines.and_then(sampler)).with(filter);
+    log.try_init().map_err(|error| format!("logging cannot start: {error}"))?;
+    Ok(left_out)
 }
 
 fn check(level: &str) -> Result<EnvFilter, String> {

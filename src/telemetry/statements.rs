@@ -9,7 +9,7 @@ use crate::error::SqlState;
 use crate::ids::{ShardId, TierId};
 use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramVec, IntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,6 +95,7 @@ pub struct StatementMetrics {
     tiers: Arc<[String]>,
     seconds: HistogramVec,
     errors: IntCounterVec,
+    slow: IntCounter,
     /// By [`StatementMetrics::place`]; as many as are used.
     handles: RefCell<Vec<Option<Histogram>>>,
 }
@@ -107,6 +108,7 @@ impl StatementMetrics {
             tiers,
             seconds: metrics.statement_seconds.clone(),
             errors: metrics.statement_errors.clone(),
+            slow: metrics.slow_statements.with_label_values(&[database]),
             handles: RefCell::default(),
         }
     }
@@ -138,6 +140,16 @@ impl StatementMetrics {
         self.errors.with_label_values(&[self.database.as_str(), shard, class(code)]).inc();
     }
 
+    /// One has taken long.
+    pub fn slow(&self) {
+        self.slow.inc();
+    }
+
+    /// The name of a tier.
+    pub fn tier(&self, tier: TierId) -> &str {
+        self.tiers.get(usize::from(tier.0)).map_or("?", String::as_str)
+    }
+
     /// The shards have other names, or another order, from now on.
     pub fn forget(&self) {
         self.handles.borrow_mut().clear();
@@ -152,7 +164,7 @@ impl StatementMetrics {
     }
 
     fn look_up(&self, labels: Labels, shard: &str) -> Histogram {
-        let tier = self.tiers.get(usize::from(labels.tier.0)).map_or("?", String::as_str);
+        let tier = self.tier(labels.tier);
         let (role, strategy) = (labels.role.name(), labels.strategy.name());
         self.seconds.with_label_values(&[self.database.as_str(), shard, tier, role, strategy])
     }

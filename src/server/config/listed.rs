@@ -70,7 +70,8 @@ const UNLIMITED: [&str; 4] = [
 
 /// What only a restart changes: `reload::fixed` says the same of values.
 fn needs_restart(key: &str) -> bool {
-    key == "workers" || ["listen.", "limits.", "logging."].iter().any(|part| key.starts_with(part))
+    key == "workers"
+        || ["listen.", "limits.", "logging.", "tracing."].iter().any(|part| key.starts_with(part))
 }
 
 impl Config {

@@ -32,6 +32,17 @@ fn the_documented_example_states_the_defaults() {
 }
 
 #[test]
+fn what_the_page_about_observability_shows_is_taken() {
+    let page = include_str!("../../../docs/observability.md");
+    let shown: Vec<_> = page.split("```toml\n").skip(1).collect();
+    assert!(!shown.is_empty());
+    for text in shown {
+        let text = text.split("```").next().unwrap();
+        parse(&format!("rules = ['rules.toml']\n{text}")).unwrap();
+    }
+}
+
+#[test]
 fn settings_that_the_example_leaves_out_are_shown_in_a_form_that_parses() {
     let uncommented: String = documented()
         .lines()

@@ -101,6 +101,7 @@ impl Session {
         if !self.txn.reads_together(&all) {
             self.take_snapshot(&all).await?;
         }
+        self.note_inside(Some("gather"));
         let sites = self.site_all(&all, asked.planned).await?;
         let (columns, results) = self.describe_original(asked, &all, &sites).await?;
         self.check_requested()?;
@@ -109,6 +110,8 @@ impl Session {
         let mut meter = Meter::new(self.gather_rules()?);
         let rows = self.fill(asked, gather, &reads, &sites, &site, &mut meter).await?;
         self.check_requested()?;
+        self.note_servers_done(sites.iter().copied());
+        self.note_servers_asked(&[site.at]);
         self.finish_tables(gather, &rows, site.at);
         let (fan, wording) = self.ask_rest(asked, gather, site.at, &columns, &results).await?;
         let gathered =
@@ -320,11 +323,14 @@ impl Session {
 
     /// A query has been answered to its end.
     pub(super) async fn end_gathered(&mut self, gathered: &Gathered) -> Result<(), Stop> {
+        self.note_server_done(Some(gathered.at));
         self.leave_gather(gathered.at).await?;
         let took = gathered.began.elapsed();
         let Meter { rows: moved, bytes, .. } = gathered.meter;
         self.database.counters.gathered(moved, bytes, took);
         self.note_strategy(Strategy::Gather);
+        self.note_stage("gather", Some(gathered.began));
+        self.note_inside(None);
         tracing::debug!(moved, bytes, shards = gathered.shards, "a statement was gathered");
         if self.gather_notice() {
             self.tell_gathered(gathered, took);
