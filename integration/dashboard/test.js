@@ -18,7 +18,7 @@ async function main() {
     args: ["--no-sandbox", "--host-resolver-rules=MAP rebound.example 127.0.0.1"],
   });
   try {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: "light" });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 1200 }, colorScheme: "light" });
     context.setDefaultTimeout(WAIT_MS);
     const page = await context.newPage();
     const errors = [];

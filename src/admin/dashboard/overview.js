@@ -108,12 +108,12 @@ function card(history, database, shard, buckets) {
   const [open, idle, most] = ["", "_idle", "_max"].map((end) => look.sum(`weir_server_connections${end}`, here));
   const waiting = look.sum("weir_checkout_waiting", here);
   const fact = (name, value, kind = "") => [el("dt", {}, name), el("dd", { class: kind }, value)];
-  const facts = [fact("statements per second", number(history.rate(served(look), here)))];
+  const facts = [fact("per second", number(history.rate(served(look), here)))];
   if (look.has(`${SECONDS}_bucket`)) {
     const of = (share) => time(history.quantile(share, SECONDS, here));
     facts.push(fact("p50 · p99", `${of(0.5)} · ${of(0.99)}`));
   }
-  facts.push(fact("connections at work", `${number(open - idle)} of ${number(most)}`));
+  facts.push(fact("connections", `${number(open - idle)} of ${number(most)}`));
   if (waiting > 0) facts.push(fact("waiting", number(waiting), "warn"));
   const count = buckets.get(`${database}.${shard}`);
   if (count) facts.push(fact("buckets", number(count)));
