@@ -284,6 +284,21 @@ async fn who_is_killed_is_told_and_what_is_new_waits() {
     assert_eq!(weir.psql("user=postgres dbname=shop", "SELECT 1").unwrap(), "1");
 }
 
+#[tokio::test]
+async fn who_is_killed_with_a_server_of_its_own_leaves_nothing_running() {
+    let cluster = two_shards();
+    let weir = Weir::plain(&cluster, "shop", &format!("{SETTINGS}[pool]\nmode = 'session'\n"));
+    let app = connect(weir.port(), "postgres", "shop").await;
+    let sleeping = tokio::spawn(async move { app.batch_execute("SELECT pg_sleep(60)").await });
+    while connections_that_sleep(&cluster) == 0 {
+        tokio::task::yield_now().await;
+    }
+    weir.psql("user=boss dbname=weir", "KILL shop").unwrap();
+    // Nobody knows where in an answer it is: the line's end is what it hears.
+    assert!(sleeping.await.unwrap().unwrap_err().as_db_error().is_none());
+    wait_for("the end of its statement", || connections_that_sleep(&cluster) == 0);
+}
+
 fn connections_that_sleep(cluster: &Cluster) -> usize {
     let text = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' \
                 AND state = 'active'";

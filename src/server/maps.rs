@@ -28,12 +28,32 @@ pub fn buckets(shared: &Shared) -> Vec<Buckets> {
                     distribution: distribution.name.clone(),
                     shard: rules.shard_name(shard).to_owned(),
                     count: here.len() as u64,
-                    ranges: rules::buckets::write(here),
+                    ranges: ranges(&here),
                 }
             }));
         }
     }
     all
+}
+
+/// `0-255,700`, and `0-1020/4` for every fourth.
+fn ranges(buckets: &[u32]) -> String {
+    /// Fewer are shorter one by one.
+    const MANY: usize = 4;
+    let step = match buckets {
+        [first, second, ..] => second.saturating_sub(*first),
+        [] | [_] => 1,
+    };
+    let even = buckets.windows(2).all(|pair| match pair {
+        [one, next] => next.saturating_sub(*one) == step,
+        _ => false,
+    });
+    match (buckets.first(), buckets.last()) {
+        (Some(first), Some(last)) if even && step > 1 && buckets.len() >= MANY => {
+            format!("{first}-{last}/{step}")
+        }
+        _ => rules::buckets::write(buckets.iter().copied()),
+    }
 }
 
 fn here(distribution: &Distribution, shard: ShardId) -> Vec<u32> {
@@ -219,4 +239,19 @@ pub fn plans(shared: &Shared) -> Vec<Plan> {
     all.sort_by(|one, other| (other.total_us, &one.shape).cmp(&(one.total_us, &other.shape)));
     all.truncate(MOST_PLANS);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_in_turn_are_shown_by_their_step() {
+        assert_eq!(ranges(&[0, 4, 8, 12]), "0-12/4");
+        assert_eq!(ranges(&[0, 4, 8]), "0,4,8");
+        assert_eq!(ranges(&[0, 1, 2, 3, 7]), "0-3,7");
+        assert_eq!(ranges(&[0, 4, 8, 13]), "0,4,8,13");
+        assert_eq!(ranges(&[5]), "5");
+        assert_eq!(ranges(&[]), "");
+    }
 }

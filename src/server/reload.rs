@@ -140,7 +140,7 @@ fn same_pools(old: &Config, new: &Config) -> bool {
         && users(old) == users(new)
 }
 
-/// Settings that a running process cannot change.
+/// Settings that a running process cannot change; `config::listed` says the same of their names.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("listen", old.listen != new.listen),

@@ -53,10 +53,11 @@ pub async fn serve(
     }
     let slot = session.slot.clone();
     session.log_came();
+    let unread = plain && mode == PoolMode::Session;
     let served = {
         let serving = pin!(async {
             match mode {
-                PoolMode::Session if plain => session.relay_all().await,
+                PoolMode::Session if unread => session.relay_all().await,
                 PoolMode::Session | PoolMode::Transaction | PoolMode::Statement => {
                     session.converse().await
                 }
@@ -72,8 +73,11 @@ pub async fn serve(
     match served {
         Some(Ok(())) => {}
         // In a box: few sessions end so, and every client's task would have room for it.
-        Some(Err(Panicked)) => Box::pin(session.fall(panicked())).await,
-        None => Box::pin(session.fall(Error::client(SHUTDOWN.0, SHUTDOWN.1).fatal())).await,
+        Some(Err(Panicked)) => Box::pin(session.fall(panicked(), unread)).await,
+        None => {
+            let ended = Error::client(SHUTDOWN.0, SHUTDOWN.1).fatal();
+            Box::pin(session.fall(ended, unread)).await;
+        }
     }
     session.log_left(came);
 }
@@ -169,12 +173,13 @@ impl Session {
     }
 
     /// It ends half-way through something: its servers are not used again, and the client is told, unless
-    /// that would become a part of an answer.
-    async fn fall(&mut self, farewell: Error) {
+    /// that would become a part of an answer. `unread`: nobody knows where in an answer the client is.
+    async fn fall(&mut self, farewell: Error, unread: bool) {
         /// The client may have ceased to read.
         const PATIENCE: Duration = Duration::from_secs(1);
-        let half_said = self.relay.is_within_message();
-        self.stop_running().await;
+        let half_said = unread || self.relay.is_within_message();
+        // Where bytes are relayed unread nobody knows whether something runs. None of them is used again.
+        self.cancel_all().await;
         self.lose_participants("its session was ended").await;
         if !half_said {
             drop(tokio::time::timeout(PATIENCE, self.say_goodbye(&farewell)).await);
@@ -184,11 +189,14 @@ impl Session {
     /// A statement that still runs for a client that has left is cancelled: PostgreSQL would notice
     /// the closed connection only when it next writes to it.
     async fn stop_running(&mut self) {
+        if !self.relay.is_empty() {
+            self.cancel_all().await;
+        }
+    }
+
+    async fn cancel_all(&self) {
         /// The request is a courtesy: the connection is closed whether it arrives or not.
         const PATIENCE: Duration = Duration::from_secs(1);
-        if self.relay.is_empty() {
-            return;
-        }
         for participant in &self.txn.participants {
             let sent = tokio::time::timeout(PATIENCE, cancel(&participant.lease.cancel)).await;
             if !matches!(sent, Ok(Ok(()))) {

@@ -75,7 +75,7 @@ struct Count {
 
 impl Default for Countdown {
     fn default() -> Self {
-        Self(Cell::new(1))
+        Self(Cell::new(random()))
     }
 }
 
@@ -86,9 +86,14 @@ impl Countdown {
             self.0.set(left - 1);
             return false;
         }
-        self.0.set(rand::rng().random_range(1..2 * EVERY));
+        self.0.set(random());
         true
     }
+}
+
+/// Statements until the next look.
+fn random() -> u32 {
+    rand::rng().random_range(1..2 * EVERY)
 }
 
 impl HotKeys {
