@@ -176,12 +176,9 @@ impl Session {
         if !tracer.sampling.propagate {
             return text;
         }
-        let own = trace.own.to_string();
-        match TraceParent::in_comment(&text) {
-            Some(theirs) => Cow::Owned(text.replacen(&theirs.to_string(), &own, 1)),
-            // What the text ends with may be a comment up to the line's end.
-            None => Cow::Owned(format!("{text}\n/*traceparent='{own}'*/")),
-        }
+        // The client's own stays: what looks like it may be in a literal. What the text ends with may be a
+        // comment up to the line's end.
+        Cow::Owned(format!("{text}\n/*traceparent='{}'*/", trace.own))
     }
 
     /// SET weir.traceparent, and RESET without a value. Unlike other settings it is not undone by a ROLLBACK.
