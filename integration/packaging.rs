@@ -89,8 +89,7 @@ fn the_compose_file_agrees_with_what_it_mounts_and_starts() {
         for mount in of("volumes").as_vec().into_iter().flatten() {
             let source = text(mount).split(':').next().unwrap();
             let there = root().join("docker").join(source).exists();
-            let monitoring = ["./prometheus", "./grafana"].iter().any(|of| source.starts_with(of));
-            assert!(there || monitoring, "{name} mounts {source}, which is not there");
+            assert!(there, "{name} mounts {source}, which is not there");
         }
         for needed in of("depends_on").as_hash().into_iter().flatten() {
             assert!(names.contains(text(needed.0)), "{name} needs {needed:?}");
