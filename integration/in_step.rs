@@ -268,7 +268,7 @@ async fn operators_see_and_drain_it_by_name() {
     let settings = format!("{SETTINGS}[console]\nadmins = ['postgres']\n");
     let weir = Weir::with_rules(&cluster, &with_gather(&cluster, &cluster.gather()), &settings);
     let console = |command: &str| weir.psql("user=postgres dbname=weir", command);
-    for view in ["SHOW SERVERS", "SHOW PROBES", "SHOW DATABASES"] {
+    for view in ["SHOW SHARDS", "SHOW PROBES", "SHOW DATABASES"] {
         let shown = console(view).unwrap();
         assert_eq!(
             shown.lines().filter(|line| line.contains("gather")).count(),
@@ -278,7 +278,7 @@ async fn operators_see_and_drain_it_by_name() {
     }
     let one = client(&weir).await;
     run(&one, &["CREATE TABLE orders (user_id bigint)"]).await;
-    assert!(console("SHOW POOLS").unwrap().contains("|gather|"));
+    assert!(console("SHOW SHARD_POOLS").unwrap().contains("|gather|"));
     console("DRAIN shop.gather").unwrap();
 }
 

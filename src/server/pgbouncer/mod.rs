@@ -379,6 +379,8 @@ impl Translator {
             // PgBouncer does not judge statements.
             ("[breaker.statement]", "slow", text("off")),
             ("[breaker.statement]", "share", "0.0".to_owned()),
+            ("[logging]", "connections", "true".to_owned()),
+            ("[logging]", "disconnections", "true".to_owned()),
             ("[console]", "databases", draft::texts(&["weir".to_owned(), "pgbouncer".to_owned()])),
             // Of databases that have no auth_user: they are only knocked at.
             ("[control]", "user", text("")),

@@ -175,9 +175,17 @@ pub const SETTINGS: &[Setting] = &[
     row(
         "log_connections",
         "1",
-        Ignored("clients that are not let in are logged, others are counted"),
+        Kept("logging.connections", |d, e| {
+            d.put(e, "logging", "connections", boolean(e)?.to_string())
+        }),
     ),
-    row("log_disconnections", "1", Ignored("clients are counted")),
+    row(
+        "log_disconnections",
+        "1",
+        Kept("logging.disconnections", |d, e| {
+            d.put(e, "logging", "disconnections", boolean(e)?.to_string())
+        }),
+    ),
     row(
         "log_pooler_errors",
         "1",
